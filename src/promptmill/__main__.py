@@ -1,0 +1,5 @@
+"""`python -m promptmill`."""
+
+from promptmill.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Derived rows: pure functions over stored text."""

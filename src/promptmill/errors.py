@@ -1,0 +1,91 @@
+"""Every error promptmill raises, as one tree.
+
+    PromptmillError
+    ├── ConfigError       the recipe or a flag is wrong
+    ├── DataError         an input file or row is wrong
+    ├── RunError          the run folder is locked, foreign or damaged
+    ├── MissingExtra      an optional library is not installed
+    ├── BudgetReached     a cap of the recipe was reached
+    └── EndpointError     a server did not give a completion
+        ├── RateLimited   429: wait and ask again
+        ├── Unavailable   5xx, dropped connection, unreadable body: ask again
+        ├── Timeout       no answer within the deadline: ask again
+        ├── Refused       4xx: asking again cannot help
+        └── AuthFailed    401/403: the key is wrong, not the request
+
+The message form is *where*: *what*. *What to do.* Foreign exceptions (aiohttp, json) are mapped to this tree in
+`endpoints/` and nowhere else.
+"""
+
+
+class PromptmillError(Exception):
+    """Base of all errors that a user can act on; the CLI prints them as one line and exits with code 2."""
+
+
+class ConfigError(PromptmillError):
+    """A recipe, flag or option is wrong."""
+
+
+class DataError(PromptmillError):
+    """An input file or a row in it is wrong."""
+
+
+class RunError(PromptmillError):
+    """A run folder is locked by another process, belongs to another recipe, or is damaged."""
+
+
+class MissingExtra(PromptmillError):  # noqa: N818 - the plan's word; it reads as what is wrong
+    """An optional library is not installed."""
+
+    def __init__(self, extra: str, *, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs the extra '{extra}'. Install it: pip install 'promptmill[{extra}]'")
+        self.extra = extra
+
+
+class BudgetReached(PromptmillError):  # noqa: N818
+    """A hard cap of the recipe was reached; what was done is kept."""
+
+
+class EndpointError(PromptmillError):
+    """A server did not give a completion.
+
+    Attributes:
+        kind: one word for counting, stored in `Failure.kind`.
+        retry_after_s: how long the server asked to wait, if it did.
+    """
+
+    kind = "endpoint"
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(EndpointError):  # noqa: N818
+    """The server asks to slow down (429)."""
+
+    kind = "rate"
+
+
+class Unavailable(EndpointError):  # noqa: N818
+    """The server failed or the connection broke (5xx, reset, half a body, wrong JSON)."""
+
+    kind = "unavailable"
+
+
+class Timeout(EndpointError):  # noqa: N818
+    """No answer within the deadline."""
+
+    kind = "timeout"
+
+
+class Refused(EndpointError):  # noqa: N818
+    """The request itself was refused (4xx); asking again cannot help."""
+
+    kind = "refused"
+
+
+class AuthFailed(EndpointError):  # noqa: N818
+    """The key was refused (401/403)."""
+
+    kind = "auth"

@@ -1,0 +1,1 @@
+"""Generation: requests -> outcomes, the only path to a model."""

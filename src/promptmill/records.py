@@ -1,0 +1,212 @@
+"""The rows that travel between stages: frozen, keyword-only msgspec structs.
+
+A stored record's first line in a file tells its kind: `Completion` and `Failure` are a tagged union (`type`), so one
+JSONL file holds both. Identity is content: `Request.key` hashes what is asked, never where it stands in a file.
+
+Not covered: options (see `config`), files (see `io`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+Finish = Literal["stop", "length", "filter", "tool"]
+Protocol = Literal["chat", "completion"]
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of all rows: frozen; fields at their default are not written. (`kw_only` is not inherited by msgspec.)"""
+
+
+class Message(Record, kw_only=True):
+    """One turn of a chat.
+
+    Attributes:
+        role: `system`, `user` or `assistant`.
+        content: the text.
+        name: optional speaker name.
+    """
+
+    role: str
+    content: str
+    name: str | None = None
+
+
+class Reference(Record, kw_only=True):
+    """What a right answer is.
+
+    Attributes:
+        answer: the expected answer.
+        aliases: other spellings that count as right.
+        choices: the options of a multiple-choice question, in order.
+        tests: code that must run without an error.
+    """
+
+    answer: str | None = None
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+
+
+class Prompt(Record, kw_only=True):
+    """What may be asked.
+
+    Attributes:
+        id: the data's own id, or `content_id` of the content.
+        source: where it came from, `file name:line` or `dataset:row`.
+        messages: a chat; exactly one of `messages` and `text` is set.
+        text: raw text.
+        reference: what a right answer is, where known.
+        meta: everything else the source knows (`language`, `category`, ...).
+    """
+
+    id: str
+    source: str
+    messages: tuple[Message, ...] | None = None
+    text: str | None = None
+    reference: Reference | None = None
+    meta: dict[str, Any] = {}
+
+    @property
+    def plain(self) -> str:
+        """The prompt as one text: raw text, the single message, or the turns with their roles."""
+        if self.text is not None:
+            return self.text
+        messages = self.messages or ()
+        if len(messages) == 1:
+            return messages[0].content
+        return "\n\n".join(f"{m.role}: {m.content}" for m in messages)
+
+
+class Sampling(Record, kw_only=True):
+    """What changes the text that comes back. `None` leaves a value to the server.
+
+    Attributes:
+        temperature: softmax temperature.
+        top_p: nucleus mass.
+        max_tokens: limit on new tokens, or `context`: what the prompt leaves of the model's context.
+        stop: strings that end the text.
+        seed: seed of sample 0; sample j uses `seed + j`.
+        extra: further body fields, sent as they are.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | Literal["context"]
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    extra: dict[str, Any] = {}
+
+
+class Request(Record, kw_only=True):
+    """One prompt x one model x one sample number x sampling.
+
+    Attributes:
+        prompt_id: `Prompt.id`; not part of the key.
+        model: the name the server knows.
+        sample: 0-based sample number.
+        protocol: `chat` sends messages, `completion` sends raw text.
+        messages: the chat, for protocol `chat`.
+        text: the raw prompt, for protocol `completion`.
+        sampling: what changes the text.
+    """
+
+    prompt_id: str
+    model: str
+    sample: int = 0
+    protocol: Protocol
+    messages: tuple[Message, ...] | None = None
+    text: str | None = None
+    sampling: Sampling
+
+    @property
+    def key(self) -> str:
+        """128-bit BLAKE2b of the canonical content as 32 hex digits; equal requests have equal keys everywhere."""
+        content = (self.model, self.protocol, self.messages, self.text, self.sampling, self.sample)
+        return hashlib.blake2b(_canonical.encode(content), digest_size=16).hexdigest()
+
+
+class Usage(Record, kw_only=True, omit_defaults=False):
+    """Token counts as the server gave them.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt.
+        completion_tokens: new tokens of this sample, end-of-text token included where the server counts it.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Completion(Record, kw_only=True, tag="completion"):
+    """A model's answer, complete or cut (`finish`).
+
+    Attributes:
+        key: `Request.key`.
+        prompt_id: `Prompt.id`.
+        model: the model asked.
+        sample: sample number.
+        text: the answer without reasoning.
+        reasoning: reasoning text that the server gave apart.
+        finish: `stop`, `length` (truncated), `filter` or `tool`.
+        usage: token counts, where the server gives them.
+        token_ids: ids of the new tokens, where the server gives them.
+        latency_s: seconds from send to whole answer, of the last attempt.
+        attempts: how many times it was sent.
+        served_by: the endpoint that answered (no key, no query string).
+        response: the body as it came, when the recipe asks to keep it.
+    """
+
+    key: str
+    prompt_id: str
+    model: str
+    sample: int = 0
+    text: str
+    reasoning: str | None = None
+    finish: Finish
+    usage: Usage | None = None
+    token_ids: tuple[int, ...] | None = None
+    latency_s: float = 0.0
+    attempts: int = 1
+    served_by: str = ""
+    response: msgspec.Raw | None = None
+
+
+class Failure(Record, kw_only=True, tag="failure"):
+    """A request that got no answer. It is never graded and never exported as a response.
+
+    Attributes:
+        key: `Request.key`.
+        prompt_id: `Prompt.id`.
+        model: the model asked.
+        sample: sample number.
+        kind: `EndpointError.kind` of the last attempt: rate, unavailable, timeout, refused, auth.
+        detail: one line for people, without secrets.
+        attempts: how many times it was sent.
+    """
+
+    key: str
+    prompt_id: str
+    model: str
+    sample: int = 0
+    kind: str
+    detail: str
+    attempts: int = 1
+
+
+Outcome = Completion | Failure
+
+_canonical = msgspec.json.Encoder(order="sorted")
+
+
+def content_id(content: Any) -> str:
+    """Stable id of any JSON-like content: 64-bit BLAKE2b of its canonical JSON as 16 hex digits."""
+    return hashlib.blake2b(_canonical.encode(content), digest_size=8).hexdigest()
+
+
+def stable_hash(seed: int, text: str) -> int:
+    """Return 64 bits that depend on `(seed, text)` alone, equal on every machine and version: for samples and splits."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")

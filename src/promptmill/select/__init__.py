@@ -1,0 +1,1 @@
+"""Selection: keeps prompts, and says why it dropped the others."""

@@ -1,0 +1,1 @@
+"""Sources: anything -> `Prompt` rows. One file per family of data."""

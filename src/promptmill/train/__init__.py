@@ -1,0 +1,1 @@
+"""Training on derived rows, and proof that they are good for something."""

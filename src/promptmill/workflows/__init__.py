@@ -1,0 +1,1 @@
+"""Workflows: a config struct, the list of stages, nothing clever."""
