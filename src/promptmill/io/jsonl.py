@@ -1,4 +1,4 @@
-"""JSON Lines: one record a line, split on `\\n` only (a string may hold U+0085 or U+2028).
+r"""JSON Lines: one record a line, split on `\n` only (a string may hold U+0085 or U+2028).
 
 Reading gives file and line with every complaint. Writing goes to a temporary name and is renamed when whole, so a
 reader never sees half a file. Append-only files with a torn last line are the journal's business (`generate.journal`).
