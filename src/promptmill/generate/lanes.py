@@ -45,10 +45,13 @@ class Lanes:
         retries: attempts beyond the first, over all requests.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, attempts: int, deadline_s: float) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], *, attempts: int, deadline_s: float, pause_s: float = PAUSE_S
+    ) -> None:
         self._lanes = [Lane(endpoint) for endpoint in endpoints]
         self._attempts = attempts
         self._deadline_s = deadline_s
+        self._pause_s = pause_s
         self._failed_in_a_row = 0
         self.retries = 0
 
@@ -78,7 +81,7 @@ class Lanes:
                         last = error
                         if attempt < self._attempts:
                             self.retries += 1
-                            await asyncio.sleep(_pause_s(attempt, error.retry_after_s))
+                            await asyncio.sleep(self._pause(attempt, error.retry_after_s))
                     else:
                         self._failed_in_a_row = 0
                         return completion if attempt == 1 else msgspec.structs.replace(completion, attempts=attempt)
@@ -103,16 +106,15 @@ class Lanes:
         finally:
             lane.in_flight -= 1
 
+    def _pause(self, attempt: int, asked_s: float | None) -> float:
+        if asked_s is not None:
+            return min(asked_s, 10 * LONGEST_PAUSE_S)
+        return random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**attempt))  # noqa: S311 - spreads load
+
     async def close(self) -> None:
         """Close every endpoint."""
         for lane in self._lanes:
             await lane.endpoint.close()
-
-
-def _pause_s(attempt: int, asked_s: float | None) -> float:
-    if asked_s is not None:
-        return min(asked_s, 10 * LONGEST_PAUSE_S)
-    return random.uniform(0, min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt))  # noqa: S311 - spreads load, hides nothing
 
 
 def _failure(request: Request, error: EndpointError, attempts: int) -> Failure:
