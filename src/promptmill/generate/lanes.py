@@ -14,9 +14,9 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-import msgspec
+from msgspec.structs import replace
 
-from promptmill.errors import AuthFailed, EndpointError, Refused
+from promptmill.errors import AuthFailed, EndpointError, Refused, Timeout
 from promptmill.records import Completion, Failure, Outcome, Request
 from promptmill.registry import Endpoint
 
@@ -36,6 +36,14 @@ class Lane:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.in_flight = 0
+
+
+class _Tried:
+    """What became of a request so far."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.last = EndpointError("no attempt was made")
 
 
 class Lanes:
@@ -67,36 +75,41 @@ class Lanes:
             AuthFailed: the key was refused.
             EndpointError: nothing has answered for a long while; the run cannot go on.
         """
-        attempt = 0
-        last = EndpointError("no attempt was made")
+        tried = _Tried()
         try:
             async with asyncio.timeout(self._deadline_s):
-                while attempt < self._attempts:
-                    attempt += 1
-                    try:
-                        completion = await self._ask_once(request)
-                    except (AuthFailed, Refused):
-                        raise
-                    except EndpointError as error:
-                        last = error
-                        if attempt < self._attempts:
-                            self.retries += 1
-                            await asyncio.sleep(self._pause(attempt, error.retry_after_s))
-                    else:
-                        self._failed_in_a_row = 0
-                        return completion if attempt == 1 else msgspec.structs.replace(completion, attempts=attempt)
+                outcome = await self._try(request, tried)
         except Refused as error:
-            self._failed_in_a_row = 0
-            return _failure(request, error, attempt)
+            outcome = _failure(request, error, tried.attempts)
         except TimeoutError:
-            last = type(last)(f"{last} (no answer within {self._deadline_s:g} s, all attempts together)")
+            late = f"{tried.last} (no answer within {self._deadline_s:g} s, all attempts together)"
+            outcome = _failure(request, Timeout(late), tried.attempts)
+        if isinstance(outcome, Completion) or outcome.kind == Refused.kind:
+            self._failed_in_a_row = 0
+            return outcome
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= GONE:
             raise EndpointError(
-                f"the last {GONE} requests failed in all their {self._attempts} attempts, the newest with: {last}. "
-                "Mend the server and run again: what was answered is kept."
+                f"the last {GONE} requests failed in all their {self._attempts} attempts, the newest with: "
+                f"{outcome.detail}. Mend the server and run again: what was answered is kept."
             )
-        return _failure(request, last, attempt)
+        return outcome
+
+    async def _try(self, request: Request, tried: _Tried) -> Outcome:
+        while tried.attempts < self._attempts:
+            if tried.attempts:
+                self.retries += 1
+                await asyncio.sleep(self._pause(tried))
+            tried.attempts += 1
+            try:
+                completion = await self._ask_once(request)
+            except (AuthFailed, Refused):
+                raise
+            except EndpointError as error:
+                tried.last = error
+            else:
+                return completion if tried.attempts == 1 else replace(completion, attempts=tried.attempts)
+        return _failure(request, tried.last, tried.attempts)
 
     async def _ask_once(self, request: Request) -> Completion:
         lane = min(self._lanes, key=lambda lane: lane.in_flight)
@@ -106,10 +119,10 @@ class Lanes:
         finally:
             lane.in_flight -= 1
 
-    def _pause(self, attempt: int, asked_s: float | None) -> float:
-        if asked_s is not None:
-            return min(asked_s, 10 * LONGEST_PAUSE_S)
-        return random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**attempt))  # noqa: S311 - spreads load
+    def _pause(self, tried: _Tried) -> float:
+        if tried.last.retry_after_s is not None:
+            return min(tried.last.retry_after_s, 10 * LONGEST_PAUSE_S)
+        return random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**tried.attempts))  # noqa: S311 - spreads load
 
     async def close(self) -> None:
         """Close every endpoint."""
