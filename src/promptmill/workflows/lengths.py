@@ -9,21 +9,23 @@ its options or the answers have changed.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from promptmill import config, registry, tokens
+from promptmill import config, tokens
 from promptmill.config import Table, Use
-from promptmill.derive import exports, slices
-from promptmill.encode import Stored
-from promptmill.errors import ConfigError, RunError
-from promptmill.records import Completion
+from promptmill.derive import exports, slice_files
+from promptmill.derive.slices import SliceOptions
+from promptmill.io.jsonl import iter_jsonl
+from promptmill.records import Prompt
 from promptmill.run import Run, open_run
-from promptmill.select.pipeline import write_processed
+from promptmill.select.processed import write_processed
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
 from promptmill.workflows import stages
@@ -65,7 +67,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     select: list[Annotated[Use, Table("filters")]] | None = None
     serve: Annotated[Use, Table("servers")] | None = None
     generate: GenerateOptions = GenerateOptions()
-    slices: slices.SliceOptions = slices.SliceOptions()
+    slices: SliceOptions = SliceOptions()
     train: predictor.TrainOptions | None = None
     simulate: queue.SimulateOptions | None = None
     output: str | None = None
@@ -73,7 +75,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_folder(recipe_name: str, recipe: Lengths) -> Path:
-    """Where a run goes when nobody says: beside the results, else `runs/<recipe name>`."""
+    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`."""
     if recipe.output is not None:
         return Path(recipe.output).with_suffix(".run")
     return Path("runs") / Path(recipe_name).stem
@@ -87,7 +89,7 @@ def run(
     Args:
         recipe: what to do.
         out: the run folder.
-        only: stages to run; the others' rows must stand where they are needed.
+        only: stages to run; the rows of the others must stand where they are needed.
         limit: ask only the first so many prompts.
         reporter: is told what happens.
 
@@ -95,11 +97,12 @@ def run(
         PromptmillError: one line that says what is wrong and what to do; what was answered is kept.
     """
     began = time.monotonic()
-    asking = Asking(options=recipe.generate, serve=recipe.serve, limit=limit)
+    asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
     steps = stages.steps_of(recipe.source, recipe.select)
-    if "generate" in only:
+    if "generate" in only:  # whatever can be found wrong is found before a token is paid for
         asking.check()
-    target = _target(recipe, out)
+        tokens.load_tokenizer(_tokenizer(recipe, asking))
+        exports.check_target(_results(recipe, out))
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
         folder.identify("prompts", stages.source_identity(recipe.source, steps))
         folder.identify("generate", asking.identity())
@@ -112,13 +115,141 @@ def run(
             )
             _export_prompts(folder)
         if "generate" in only:
-            tokenizer = load_tokenizer(recipe, asking)  # before a token is paid for
             counts["generate"] = stages.ask(folder, asking, reporter=reporter)
         if "slices" in only:
-            counts["slices"] = _slice(folder, recipe, asking, target, reporter)
+            counts["slices"] = _slice(folder, recipe, asking, reporter)
         if "train" in only and recipe.train is not None:
-            counts["train"] = _train(folder, recipe, target, reporter)
+            counts["train"] = _train(folder, recipe, recipe.train, reporter)
         if "simulate" in only and recipe.simulate is not None:
-            counts["simulate"] = _simulate(folder, recipe, reporter)
+            counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
+
+
+def _export_prompts(folder: Run) -> None:
+    target = folder.exports / "processed_dataset.json"
+    if not target.exists():
+        parts = stages.parts_of(folder)
+        write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
+
+
+def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> dict[str, Any]:
+    """Cut every completion; write the results file and the training rows."""
+    parts = stages.parts_of(folder, asking.limit)
+    tokenizer = _tokenizer(recipe, asking)
+    folder.identify(
+        "slices",
+        {
+            "slices": msgspec.to_builtins(recipe.slices),
+            "tokenizer": tokenizer,
+            "k": asking.options.k,
+            "limit": asking.limit,
+            "output": recipe.output,
+            "outcomes": stages.outcome_sizes(parts),
+        },
+    )
+    results = _results(recipe, folder.path)
+    if folder.is_current("slices") and results.exists():
+        counts = folder.counts("slices")
+        reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
+        return counts
+    folder.clear("slices")
+    folder.begin("slices")
+    folder.heartbeat(stage="slices")
+    made = folder.folder("slices")
+    pairs = ((prompt, outcome) for _, prompt, _, outcome in stages.iter_outcomes(asking, parts) if outcome is not None)
+    counts = slice_files.write_slices(
+        pairs,
+        tokens.load_tokenizer(tokenizer, threads=recipe.slices.threads),
+        recipe.slices,
+        made,
+        stem=results.stem,
+    )
+    rows = ((index, prompt, outcome) for index, prompt, _, outcome in stages.iter_outcomes(asking, parts))
+    totals = exports.write_results(
+        results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
+    )
+    for path in sorted(path for path in made.rglob("*") if path.is_file()):
+        exports.publish(path, results.parent / path.relative_to(made))
+    folder.finish("slices", {**counts, **totals})
+    reporter.line(
+        f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
+        f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
+    )
+    return {**counts, **totals}
+
+
+def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
+    """Whether more requests failed than the recipe allows."""
+    made = counts.get("generate")
+    if not made or not made["requests"]:
+        return False
+    failed = sum(made["failures"].values()) + made["missing"]
+    return bool(failed > recipe.generate.max_failure_share * made["requests"])
+
+
+def files(recipe: Lengths, out: Path) -> list[Path]:
+    """The files people came for, those that are there."""
+    results = _results(recipe, out)
+    named = [out / "exports" / "processed_dataset.json", results, *results.parent.glob(f"{results.stem}_*")]
+    named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
+    return sorted({path for path in named if path.exists()})
+
+
+def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | None) -> dict[str, Any]:
+    """Count what each stage would do and render the first three requests; sends nothing and keeps nothing.
+
+    Returns:
+        `lines` for people and `requests`, as JSON texts.
+    """
+    asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
+    steps = stages.steps_of(recipe.source, recipe.select)
+    with tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary:
+        with open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder:
+            folder.identify("prompts", stages.source_identity(recipe.source, steps))
+            made = stages.make_prompts(
+                folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent()
+            )
+            parts = [part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)]
+            total, left = stages.count_open(asking, parts)
+            first = islice((request for _, _, request, _ in stages.iter_outcomes(asking, parts)), 3)
+            shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
+    lines = [f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]]
+    lines += [f"prompts: {made['kept']} rows", f"generate: {total} requests, {left} still to send"]
+    if isinstance(recipe.generate.sampling.max_tokens, int):
+        most = total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
+        lines.append(f"slices: at most {most} rows (answers of {recipe.generate.sampling.max_tokens} tokens)")
+    else:
+        lines.append(f"slices: a row for every {recipe.slices.step} tokens of the answers and one at each end")
+    lines += [f"{stage}: would run" for stage in ("train", "simulate") if stage in only and getattr(recipe, stage)]
+    return {"lines": lines, "requests": shown}
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Show nothing."""
+
+
+def _results(recipe: Lengths, out: Path) -> Path:
+    return Path(recipe.output) if recipe.output is not None else out / "exports" / "vllm_results.json"
+
+
+def _tokenizer(recipe: Lengths, asking: Asking) -> str:
+    """The tokenizer's name: the recipe's, else that of the served model, else the model's own name."""
+    if recipe.slices.tokenizer is not None:
+        return recipe.slices.tokenizer
+    if recipe.serve is not None:
+        return str(recipe.serve["model"])
+    return asking.model
+
+
+def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
+    seeds = {step["kind"]: step["seed"] for step in steps if "seed" in step}
+    if recipe.generate.sampling.seed is not None:
+        seeds["sampling"] = recipe.generate.sampling.seed
+    return {**seeds, "split": recipe.slices.split_seed}

@@ -6,9 +6,10 @@ A workflow is a recipe struct that contains these options, and a list of stages.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from promptmill.io.jsonl import iter_jsonl, write_jsonl
 from promptmill.records import Completion, Outcome, Prompt, Request, Sampling
 from promptmill.run import Run
 from promptmill.select import pipeline
-from promptmill.sources.files import expand
+from promptmill.sources.rows import data_files
 
 log = logging.getLogger(__name__)
 HASH_WHOLE_BYTES = 256 << 20
@@ -71,6 +72,17 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = 42
     extra: dict[str, Any] = {}
 
+    def record(self) -> Sampling:
+        """The same as part of a request."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            stop=tuple(self.stop),
+            seed=self.seed,
+            extra=self.extra,
+        )
+
 
 class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Which model is asked, what, and how hard.
@@ -112,26 +124,19 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `ask` needs of a recipe.
+    """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
 
     Attributes:
         options: the `generate:` section.
         serve: the `serve:` section, if there is one.
+        model: the name the server knows the model by.
         limit: ask only the first so many prompts.
     """
 
     options: GenerateOptions
     serve: Use | None
+    model: str
     limit: int | None = None
-
-    @property
-    def model(self) -> str:
-        """The model's name, also before its server runs."""
-        if self.options.model is not None:
-            return self.options.model
-        if self.serve is None:
-            raise ConfigError("generate.model: is missing. Name the model as the server knows it (or --model).")
-        return serve.launch(self.serve).model
 
     def identity(self) -> dict[str, Any]:
         """What the text of the answers depends on; more samples or other servers do not change what is there."""
@@ -147,14 +152,12 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     def requests(self, prompt: Prompt) -> Iterator[Request]:
         """The requests of one prompt."""
         o = self.options
-        sampling = Sampling(**{f: getattr(o.sampling, f) for f in ("temperature", "top_p", "max_tokens", "seed", "extra")},
-                            stop=tuple(o.sampling.stop))  # fmt: skip
         return prompts.requests(
             prompt,
             model=self.model,
             k=o.k,
             protocol=o.protocol,
-            sampling=sampling,
+            sampling=o.sampling.record(),
             template=o.template,
             system=o.system,
         )
@@ -166,15 +169,26 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
                 "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL), or let "
                 "promptmill start one (serve: {kind: llama.cpp, model: smollm2})."
             )
-        _ = self.model
+
+
+def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None) -> Asking:
+    """Settle the model's name: the recipe's, else the one that its server will serve.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    model = options.model
+    if model is None and serve_use is not None:
+        model = registry.build("servers", serve_use).model
+    if model is None:
+        raise ConfigError("generate.model: is missing. Name the model as the server knows it (--model NAME).")
+    return Asking(options=options, serve=serve_use, model=model, limit=limit)
 
 
 def source_identity(source: Use, steps: list[Use]) -> dict[str, Any]:
-    """What the selected prompts depend on: the options, and the content of the files."""
-    files: dict[str, str] = {}
-    if "path" in source:
-        files = {path.name: _fingerprint(path) for path in expand(source["path"])}
-    return {"source": source, "files": files, "select": steps}
+    """What the selected prompts depend on: the options, and the content of the files (not where they lie)."""
+    files = [[file.path.name, _fingerprint(file.path)] for file in data_files(source["path"])] if "path" in source else []
+    return {"source": {k: v for k, v in source.items() if k != "path"}, "files": files, "select": steps}
 
 
 def _fingerprint(path: Path) -> str:
@@ -223,20 +237,17 @@ def make_prompts(
     run.begin("prompts")
     run.heartbeat(stage="prompts")
     folder = run.folder("prompts")
-    with tempfile.TemporaryDirectory(dir=run.path, prefix=".select-") as work:
+    with (
+        tempfile.TemporaryDirectory(dir=run.path, prefix=".select-") as work,
+        pipeline.dropped_rows(folder / "dropped.jsonl") as dropped,
+    ):
         selection = pipeline.select(
             registry.build("sources", source),
             [(step["kind"], registry.build("filters", step)) for step in steps],
             work=Path(work),
-            dropped=folder / "dropped.jsonl",
+            dropped=dropped,
         )
-        kept = iter(selection.kept)
-        total = 0
-        for number in range(10**5):
-            count = write_jsonl(folder / f"part-{number:05d}.jsonl", islice(kept, rows_per_part))
-            total += count
-            if count < rows_per_part:
-                break
+        total = _write_parts(folder, selection.kept, rows_per_part)
     if total == 0:
         reasons = "; ".join(f"{s['step']}: {s['dropped']}" for s in selection.report if s["dropped"])
         raise DataError(f"select: no prompt is left ({reasons or 'the source is empty'}). Loosen the steps.")
@@ -245,6 +256,15 @@ def make_prompts(
     for step in selection.report:
         reporter.line(f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}".rstrip())
     return counts
+
+
+def _write_parts(folder: Path, kept: Iterator[Prompt], rows_per_part: int) -> int:
+    number = total = 0
+    while (first := next(kept, None)) is not None:
+        rows = itertools.chain([first], islice(kept, rows_per_part - 1))
+        total += write_jsonl(folder / f"part-{number:05d}.jsonl", rows)
+        number += 1
+    return total
 
 
 def parts_of(run: Run, limit: int | None = None) -> list[Part]:
@@ -310,7 +330,7 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
         asking.check()
         reporter.line(f"generate: {left} of {total} requests to send, {total - left} answered from the run folder.")
         run.begin("generate")
-        with _endpoints(run, asking, reporter) as endpoints:
+        with _endpoints(asking, reporter) as endpoints:
             _ask(run, asking, parts, endpoints=endpoints, total=total, reporter=reporter)
     counts = count_outcomes(asking, parts)
     run.finish("generate", counts)
@@ -338,14 +358,14 @@ def _ask(
 
 
 @contextmanager
-def _endpoints(run: Run, asking: Asking, reporter: Reporter) -> Iterator[list[Use]]:
+def _endpoints(asking: Asking, reporter: Reporter) -> Iterator[list[Use]]:
     """The endpoints of the recipe, or of the server that it asks to be started and stopped."""
     if asking.serve is None:
         yield asking.options.endpoints
         return
-    with serve.running(asking.serve, log=run.path / "serve.log") as server:
-        reporter.line(f"serve: {server.model} runs at {server.url} (PID {server.pid}).")
-        yield [{"kind": server.endpoint, "base_url": server.url}]
+    with serve.running(asking.serve) as server:
+        reporter.line(f"serve: {server.model} answers at {server.url} (PID {server.pid}, log {server.log}).")
+        yield [{"kind": "llamacpp" if server.kind == "llama.cpp" else "openai", "base_url": server.url}]
     reporter.line(f"serve: PID {server.pid} is stopped.")
 
 
@@ -361,6 +381,12 @@ def iter_outcomes(asking: Asking, parts: list[Part]) -> Iterator[tuple[int, Prom
             for request in asking.requests(prompt):
                 yield index, prompt, request, outcomes.get(request.key)
             index += 1
+
+
+def outcome_sizes(parts: list[Part]) -> list[list[Any]]:
+    """Name and size of every file of outcomes: they change when an answer comes."""
+    files = (file for part in parts for file in (part.outcomes, part.outcomes.with_suffix(".journal")))
+    return [[file.name, file.stat().st_size] for file in files if file.exists()]
 
 
 def count_outcomes(asking: Asking, parts: list[Part]) -> dict[str, Any]:
