@@ -44,6 +44,10 @@ class Expand(Protocol):
 class Look(Protocol):
     """A selection step that must see every prompt before it can judge one."""
 
+    def begin(self, work: Path) -> None:
+        """Forget what was seen before; `work` is a folder for what does not fit in memory."""
+        ...
+
     def observe(self, prompt: Prompt) -> str | None:
         """Take note of one prompt; a reason drops it already."""
         ...
@@ -169,7 +173,7 @@ def options(function: Callable[..., Any]) -> list[Option]:
             help=texts.get(p.name, ""),
         )
         for p in inspect.signature(function).parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and not p.name.startswith("_")
     ]
 
 

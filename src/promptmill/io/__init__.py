@@ -1,1 +1,1 @@
-"""Files in and out: JSON Lines with gzip and zstd (`jsonl`), Parquet and CSV through DuckDB (`tables`)."""
+"""Files in and out: JSON Lines with gzip and zstd (`jsonl`), JSON arrays (`items`), CSV and Parquet (`tables`)."""
