@@ -65,7 +65,9 @@ class Tokenizer:
         if self.pieces is None:
             raise DataError(f"tokenizer {self.name}: its tokens do not spell the text. Use its spans instead.")
         if not 0 <= token < len(self.pieces):
-            raise DataError(f"tokenizer {self.name}: has no token {token}. Name the tokenizer of the model that answered.")
+            raise DataError(
+                f"tokenizer {self.name}: has no token {token}. Name the tokenizer of the model that answered."
+            )
         return self.pieces[token]
 
 
@@ -103,7 +105,9 @@ def _locate(name: str) -> Path:
     if path.is_file():
         if path.suffix in {".json", ".gguf"}:
             return path
-        raise ConfigError(f"tokenizer {name}: is neither .json nor .gguf. Name the model's tokenizer.json or its folder.")
+        raise ConfigError(
+            f"tokenizer {name}: is neither .json nor .gguf. Name the model's tokenizer.json or its folder."
+        )
     if _HUB_ID.fullmatch(name) and path.suffix not in {".json", ".gguf"} and not name.startswith("."):
         return _from_hub(name)
     raise ConfigError(
