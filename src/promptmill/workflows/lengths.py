@@ -23,6 +23,7 @@ from promptmill.config import Table, Use
 from promptmill.derive import exports, slice_files
 from promptmill.derive.slices import SliceOptions
 from promptmill.io.jsonl import iter_jsonl
+from promptmill.io.targets import check_target, publish
 from promptmill.records import Prompt
 from promptmill.run import Run, open_run
 from promptmill.select.processed import write_processed
@@ -102,7 +103,7 @@ def run(
     if "generate" in only:  # whatever can be found wrong is found before a token is paid for
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
-        exports.check_target(_results(recipe, out))
+        check_target(_results(recipe, out))
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
         folder.identify("prompts", stages.source_identity(recipe.source, steps))
         folder.identify("generate", asking.identity())
@@ -170,7 +171,7 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
     )
     for path in sorted(path for path in made.rglob("*") if path.is_file()):
-        exports.publish(path, results.parent / path.relative_to(made))
+        publish(path, results.parent / path.relative_to(made))
     folder.finish("slices", {**counts, **totals})
     reporter.line(
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
