@@ -67,7 +67,7 @@ def _option(variable: str, path: str, names: tuple[str, ...], option: config.Opt
     if option is not None and option.default is not msgspec.NODEFAULT:
         default = f" [{plain(option.default)}]"
     text = option.help if option is not None else f"Sets {path}."
-    return click.Option([*names, f"--{path}", variable], metavar="VALUE", help=f"{text}{default}", default=None)
+    return click.Option([*dict.fromkeys([*names, f"--{path}"]), variable], metavar="VALUE", help=f"{text}{default}", default=None)
 
 
 def plain(value: Any) -> str:

@@ -254,3 +254,11 @@ def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
     if recipe.generate.sampling.seed is not None:
         seeds["sampling"] = recipe.generate.sampling.seed
     return {**seeds, "split": recipe.slices.split_seed}
+
+
+def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, reporter: Reporter) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, reporter: Reporter) -> dict[str, Any]:
+    raise NotImplementedError
