@@ -9,6 +9,7 @@ Not covered: options (see `config`), files (see `io`).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -210,3 +211,11 @@ def content_id(content: Any) -> str:
 def stable_hash(seed: int, text: str) -> int:
     """Return 64 bits that depend on `(seed, text)` alone, equal on every machine and version: for samples and splits."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
+
+
+def split_of(prompt_id: str, *, shares: Sequence[float], seed: int) -> Literal["train", "validation", "test"]:
+    """Return the split of a prompt: depends on `(seed, prompt_id)` alone. `shares` are three fractions that sum to 1."""
+    point = stable_hash(seed, prompt_id) / 2**64
+    if point < shares[0]:
+        return "train"
+    return "validation" if point < shares[0] + shares[1] else "test"
