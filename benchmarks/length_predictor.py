@@ -128,9 +128,9 @@ def slices(model: str, data: Path) -> list[LengthRow]:
     tokenizer = Tokenizer.from_file(str(Path(package) / PACKAGED["minilm"][2] / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    prompts = {row["question_id"]: text_of(row) for row in iter_jsonl(data / "arena_hard_question.jsonl")}
+    prompts = {row["question_id"]: text_of(row) for row in iter_jsonl(data / "arena_hard_question.jsonl", dict)}
     rows, samples = [], {}
-    for row in iter_jsonl(data / "model_answer" / f"{model}.jsonl"):
+    for row in iter_jsonl(data / "model_answer" / f"{model}.jsonl", dict):
         prompt, answer = prompts[row["question_id"]], text_of(row["choices"][0])
         prompt_id = content_id(prompt)
         sample = samples[prompt_id] = samples.get(prompt_id, -1) + 1

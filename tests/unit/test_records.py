@@ -1,6 +1,17 @@
 import msgspec
 
-from promptmill.records import Completion, Failure, Message, Outcome, Prompt, Request, Sampling, content_id, split_of, stable_hash
+from promptmill.records import (
+    Completion,
+    Failure,
+    Message,
+    Outcome,
+    Prompt,
+    Request,
+    Sampling,
+    content_id,
+    split_of,
+    stable_hash,
+)
 
 
 def request(**changes):
@@ -36,7 +47,9 @@ def test_one_file_holds_completions_and_failures():
 
 
 def test_a_prompt_of_several_turns_is_plain_with_its_roles():
-    prompt = Prompt(id="1", source="s", messages=(Message(role="user", content="a"), Message(role="assistant", content="b")))
+    prompt = Prompt(
+        id="1", source="s", messages=(Message(role="user", content="a"), Message(role="assistant", content="b"))
+    )
     assert prompt.plain == "user: a\n\nassistant: b"
 
 

@@ -143,7 +143,7 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def iter_jsonl(path: Path, type: type[T] | Any = Any) -> Iterator[T]:  # noqa: A002 - msgspec's word
+def iter_jsonl(path: Path, type: type[T]) -> Iterator[T]:  # noqa: A002 - msgspec's word
     """Yield one decoded row a line.
 
     Raises:

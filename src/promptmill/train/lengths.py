@@ -18,11 +18,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
 
+from promptmill.config import Table, Use
 from promptmill.errors import ConfigError, DataError
 from promptmill.io.jsonl import iter_jsonl
 from promptmill.records import content_id, split_of
@@ -90,7 +91,9 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         threads: CPU threads of torch.
     """
 
-    encoder: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "transformers", "model": "minilm"})
+    encoder: Annotated[Use, Table("encoders", default="transformers")] = msgspec.field(
+        default_factory=lambda: {"kind": "transformers", "model": "minilm"}
+    )
     layout: Layout = "apart"
     tail_chars: int = 200
     use_position: bool = True
