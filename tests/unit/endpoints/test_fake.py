@@ -142,7 +142,11 @@ def test_a_body_that_arrives_in_pieces_and_two_requests_in_one_packet_are_both_a
         host, port = url.removeprefix("http://").split(":")
         one = b"GET /health HTTP/1.1\r\n\r\n"
         with socket.create_connection((host, int(port)), timeout=10) as client:
-            for piece in (one[:10], one[10:] + one, one[:-2].replace(b"\r\n\r\n", b"\r\n") + b"Connection: close\r\n\r\n"):
+            for piece in (
+                one[:10],
+                one[10:] + one,
+                one[:-2].replace(b"\r\n\r\n", b"\r\n") + b"Connection: close\r\n\r\n",
+            ):
                 client.sendall(piece)
             got = b""
             while more := client.recv(65536):

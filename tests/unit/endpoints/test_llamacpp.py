@@ -61,7 +61,11 @@ def test_the_body_asks_for_ids_and_the_template_gets_its_own_fields(canned, ask,
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"content": "x"}, {"content": "x", "stop_type": "?", "tokens": [], "tokens_predicted": 1, "tokens_evaluated": 1}],
+    [
+        {},
+        {"content": "x"},
+        {"content": "x", "stop_type": "?", "tokens": [], "tokens_predicted": 1, "tokens_evaluated": 1},
+    ],
 )
 def test_an_answer_without_its_fields_is_unavailable(canned, ask, raw, answer):
     with canned(200, answer) as server, pytest.raises(errors.Unavailable):
