@@ -115,7 +115,7 @@ def test_a_field_of_ours_in_extra_is_an_error(ask, chat):
     ("owned_by", "mode", "sent"),
     [("vllm", "auto", True), ("llamacpp", "auto", False), ("llamacpp", "always", True), ("vllm", "never", False)],
 )
-def test_token_ids_are_asked_of_vllm_only_unless_told(canned, ask, chat, owned_by, mode, sent):
+def test_token_ids_are_asked_of_vllm_only_unless_told(*, canned, ask, chat, owned_by, mode, sent):
     models = (200, json.dumps({"data": [{"id": "fake", "owned_by": owned_by}]}).encode())
     with canned(200, answer(message={"content": "hi"}), models=models) as server:
         ask(openai(base_url=server.url, token_ids=mode), chat())
@@ -140,13 +140,13 @@ def test_an_answer_cut_while_it_reasons_has_an_empty_text(canned, ask, chat):
     ("reason", "finish"),
     [("stop", "stop"), ("eos", "stop"), ("length", "length"), ("content_filter", "filter"), ("tool_calls", "tool")],
 )
-def test_finish_reasons_are_mapped(canned, ask, chat, reason, finish):
+def test_finish_reasons_are_mapped(*, canned, ask, chat, reason, finish):
     with canned(200, answer(message={"content": "x"}, finish_reason=reason)) as server:
         assert ask(openai(base_url=server.url), chat()).finish == finish
 
 
 @pytest.mark.parametrize(("n_new", "finish"), [(7, "length"), (6, "stop")])
-def test_without_a_reason_the_count_says_whether_the_answer_was_cut(canned, ask, chat, n_new, finish):
+def test_without_a_reason_the_count_says_whether_the_answer_was_cut(*, canned, ask, chat, n_new, finish):
     body = answer(message={"content": "x"}, finish_reason=None)
     body["usage"] = {"prompt_tokens": 3, "completion_tokens": n_new}
     with canned(200, body) as server:
@@ -199,7 +199,7 @@ def test_a_body_that_is_no_answer_is_unavailable_and_quoted_safely(canned, ask, 
         (503, errors.Unavailable),
     ],
 )
-def test_every_status_has_its_error_and_the_servers_own_words(canned, ask, chat, status, error):
+def test_every_status_has_its_error_and_the_servers_own_words(*, canned, ask, chat, status, error):
     with canned(status, {"error": {"message": "what the server says"}}) as server, pytest.raises(error) as caught:
         ask(openai(base_url=server.url), chat())
     assert type(caught.value) is error
@@ -292,7 +292,7 @@ def test_a_missing_or_empty_key_variable_is_named(monkeypatch, value):
         openai(base_url="http://127.0.0.1:1", api_key_env="MY_KEY")
 
 
-def test_the_key_is_in_no_message_no_repr_and_no_kept_response(monkeypatch, canned, ask, check, chat):
+def test_the_key_is_in_no_message_no_repr_and_no_kept_response(*, monkeypatch, canned, ask, check, chat):
     monkeypatch.setenv("MY_KEY", CANARY)
     seen = []
     echo = {"error": {"message": f"wrong key {CANARY}"}}
