@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -59,9 +58,7 @@ class AiohttpTransport:
     """aiohttp, with one session for each event loop, opened on the first request."""
 
     def __init__(self) -> None:
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -118,7 +115,9 @@ def origin(url: str) -> str:
 
 
 async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
-    if response.content_length is not None and response.content_length <= MAX_BODY_BYTES:
+    # what is packed may be any size when it is unpacked
+    packed = "Content-Encoding" in response.headers
+    if not packed and response.content_length is not None and response.content_length <= MAX_BODY_BYTES:
         return await response.read()
     chunks = bytearray()
     async for chunk in response.content.iter_any():

@@ -1,6 +1,8 @@
 """The OpenAI-compatible endpoint against real HTTP: right answers, every kind of wrong one, and the key."""
 
 import json
+import subprocess
+import sys
 import traceback
 
 import pytest
@@ -104,6 +106,28 @@ def test_the_limit_can_be_sent_under_the_name_that_a_server_wants(canned, ask, c
         ask(openai(base_url=server.url, max_tokens_field="max_completion_tokens"), chat(max_tokens=7))
     assert server.bodies[0][1]["max_completion_tokens"] == 7
     assert "max_tokens" not in server.bodies[0][1]
+
+
+@pytest.mark.parametrize("max_tokens", [0, -1])
+def test_a_limit_below_one_is_an_error(ask, chat, max_tokens):
+    with pytest.raises(errors.ConfigError, match=r"sampling\.max_tokens: .* Give 1 or more, or 'context'"):
+        ask(openai(base_url="http://127.0.0.1:1"), chat(max_tokens=max_tokens))
+
+
+def test_importing_endpoints_loads_no_http_library():
+    program = (
+        "import sys, promptmill.endpoints.openai, promptmill.endpoints.llamacpp, promptmill.endpoints.serve; "
+        "print('aiohttp' in sys.modules, 'xllamacpp' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.split() == ["False", "False"]
+
+
+def test_the_names_of_a_service_with_many_models_are_cut_and_cleaned(canned, check):
+    models = (200, json.dumps({"data": [{"id": f"model-{i:03}\x1b[31m"} for i in range(300)]}).encode())
+    with canned(200, {}, models=models) as server, pytest.raises(errors.ConfigError, match="and 280 more") as caught:
+        check(openai(base_url=server.url), "mine")
+    assert str(caught.value).isprintable()
 
 
 def test_a_field_of_ours_in_extra_is_an_error(ask, chat):
