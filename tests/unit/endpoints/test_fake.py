@@ -116,6 +116,28 @@ def test_an_answer_whose_client_went_away_is_received_and_not_answered():
     assert (stats["received"], stats["answered"]) == (1, 0)
 
 
+def test_an_answer_counts_as_answered_only_when_its_last_byte_has_left_the_process():
+    with fake_server(FakeOptions(words="16000")) as url:
+        host, port = url.removeprefix("http://").split(":")
+        body = json.dumps(
+            {"model": "fake", "prompt": "a", "n": 128, "max_tokens": 30000, "return_token_ids": True}
+        ).encode()
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(
+                b"POST /v1/completions HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            while fake_stats(url)["received"] == 0:
+                pass
+            waiting = fake_stats(url)
+            n_bytes = 0
+            while more := client.recv(1 << 20):
+                n_bytes += len(more)
+        stats = fake_stats(url)
+    assert n_bytes > 10_000_000
+    assert (waiting["answered"], waiting["in_flight"]) == (0, 1)
+    assert (stats["answered"], stats["in_flight"]) == (1, 0)
+
+
 def test_a_body_that_arrives_in_pieces_and_two_requests_in_one_packet_are_both_answered():
     with fake_server() as url:
         host, port = url.removeprefix("http://").split(":")
@@ -167,10 +189,10 @@ def test_fault_attempts_let_the_next_attempt_through(raw):
 
 def test_the_peak_of_requests_in_flight_is_seen_and_can_be_limited(raw):
     requests = [raw(f"prompt {i}") for i in range(10)]
-    with fake_server(FakeOptions(latency_s="0.5")) as url:
+    with fake_server(FakeOptions(latency_s="1")) as url:
         ask_all(url, requests)
         assert fake_stats(url)["peak_in_flight"] == 10
-    with fake_server(FakeOptions(latency_s="0.5", max_in_flight=4)) as url:
+    with fake_server(FakeOptions(latency_s="1", max_in_flight=4)) as url:
         got = ask_all(url, requests)
         assert fake_stats(url)["faults"] == {"full": 6}
     assert sum(isinstance(g, RateLimited) for g in got) == 6
