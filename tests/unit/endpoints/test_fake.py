@@ -155,6 +155,37 @@ def test_a_body_that_arrives_in_pieces_and_two_requests_in_one_packet_are_both_a
     assert got.count(b"HTTP/1.1 200 OK") == 3
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /health\r\n\r\n", 400),
+        (b"POST /tokenize HTTP/1.1\r\nContent-Length: many\r\n\r\n", 400),
+        (b"POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"POST /tokenize HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n", 413),
+        (b"X" * 70_000, 431),
+    ],
+)
+def test_what_is_no_request_gets_its_status_and_an_end(sent, status):
+    with fake_server() as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            client.sendall(sent)
+            got = client.recv(65536)
+    assert got.startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it():
+    with fake_server() as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            head = b"POST /tokenize HTTP/1.1\r\nConnection: close\r\nContent-Length: 15\r\nExpect: 100-continue\r\n\r\n"
+            client.sendall(head)
+            assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.sendall(b'{"prompt":"ab"}')
+            got = client.recv(65536)
+    assert b'"tokens":[97,98]' in got
+
+
 def ask_all(url, requests, **given):
     async def go():
         endpoint = openai(base_url=url, **given)

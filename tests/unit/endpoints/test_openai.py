@@ -10,7 +10,7 @@ import pytest
 from promptmill import errors
 from promptmill.endpoints.fake import FakeOptions
 from promptmill.endpoints.openai import openai
-from promptmill.records import Usage
+from promptmill.records import Request, Sampling, Usage
 from promptmill.registry import options
 from promptmill.testing import fake_server, fake_stats
 
@@ -112,6 +112,13 @@ def test_the_limit_can_be_sent_under_the_name_that_a_server_wants(canned, ask, c
 def test_a_limit_below_one_is_an_error(ask, chat, max_tokens):
     with pytest.raises(errors.ConfigError, match=r"sampling\.max_tokens: .* Give 1 or more, or 'context'"):
         ask(openai(base_url="http://127.0.0.1:1"), chat(max_tokens=max_tokens))
+
+
+@pytest.mark.parametrize("protocol", ["chat", "completion"])
+def test_a_request_without_what_its_protocol_sends_is_refused(ask, protocol):
+    request = Request(prompt_id="p7", model="m", protocol=protocol, sampling=Sampling(max_tokens=5))
+    with pytest.raises(errors.Refused, match=f"prompt p7: protocol {protocol} needs"):
+        ask(openai(base_url="http://127.0.0.1:1"), request)
 
 
 def test_importing_endpoints_loads_no_http_library():

@@ -171,6 +171,19 @@ def test_wrong_options_are_one_clear_line(server, message):
         start(server)
 
 
+def test_a_missing_xllamacpp_names_the_extra(tmp_path):
+    program = (
+        "import sys; from promptmill.endpoints.serve import llama_cpp\n"
+        f"sys.path[:] = [{str(tmp_path)!r}]\n"
+        "try: llama_cpp()\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.strip() == (
+        "MissingExtra The server llama.cpp needs the extra 'local'. Install it: pip install 'promptmill[local]'"
+    )
+
+
 def environment(folder, *, distribution, program):
     """An interpreter that sees a module `vllm`, with or without its metadata and its program."""
     (folder / "site" / "vllm").mkdir(parents=True)
