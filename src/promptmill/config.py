@@ -239,6 +239,15 @@ def _check_use(doc: Document, value: Any, table: Table, at: At) -> Use:
     return checked
 
 
+def check_use(document: Document, key: str, table: str) -> Use:
+    """Check the entry of a table that stands at one key of a document; for commands that have no recipe.
+
+    Raises:
+        ConfigError: an unknown kind, option or value.
+    """
+    return _check_use(document, document.tree[key], Table(table), (key,))
+
+
 def _refuse_unknown(doc: Document, value: dict[str, Any], known: Sequence[str], at: At) -> None:
     for key in value:
         if key not in known:

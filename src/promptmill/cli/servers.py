@@ -6,8 +6,10 @@ import click
 
 from promptmill import config
 from promptmill.cli.options import plain
-from promptmill.endpoints import processes, serve as servers
+from promptmill.endpoints import processes
+from promptmill.endpoints import serve as servers
 from promptmill.endpoints.fake import FakeOptions, run_fake
+from promptmill.endpoints.models import NAMED
 from promptmill.errors import ConfigError
 
 
@@ -18,12 +20,12 @@ from promptmill.errors import ConfigError
 @click.option("--wait", "wait_s", type=float, default=600.0, show_default=True, help="Seconds until it must answer.")
 @click.option("--stop", "which", metavar="PORT|PID|all", help="Stop a server that promptmill started.")
 @click.option("--list", "show", is_flag=True, help="List the servers that promptmill started.")
-def serve(  # noqa: PLR0913 - one parameter per flag
+def serve(
     model: str | None, kind: str | None, assignments: tuple[str, ...], wait_s: float, which: str | None, *, show: bool
 ) -> None:
     """Start MODEL (smollm2, qwen2.5-coder-1.5b, a .gguf file, a folder or Hub id) in the background, or stop it."""
     if show:
-        for server in processes.known():
+        for server in processes.started():
             click.echo(f"{server.kind}  {server.model}  {server.url}  PID {server.pid}  log {server.log}")
         return
     if which is not None:
@@ -32,14 +34,14 @@ def serve(  # noqa: PLR0913 - one parameter per flag
         return
     if model is None:
         raise ConfigError("serve: no model is named. For example: promptmill serve smollm2")
-    chosen = kind or ("llama.cpp" if model in servers.NAMED or model.endswith(".gguf") else "vllm")
+    chosen = kind or ("llama.cpp" if model in NAMED or model.endswith(".gguf") else "vllm")
     document = config.Document({"serve": {"kind": chosen, "model": model}}, {}, "serve")
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {assignment}: is not of the form key=value.")
         config.override(document, f"serve.{key}", config.parse_value(text), origin=f"--set {key}")
-    server = servers.start(config.check_use(document, "servers", "serve"), wait_s=wait_s)
+    server = servers.start(config.check_use(document, "serve", "servers"), wait_s=wait_s)
     click.echo(f"{server.kind} serves {server.model} at {server.url} (PID {server.pid})")
     click.echo(f"log: {server.log}")
     click.echo(f"stop it with: promptmill serve --stop {server.port}")

@@ -216,7 +216,9 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
     ):
         folder.identify("prompts", stages.source_identity(recipe.source, steps))
         made = stages.make_prompts(folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent())
-        parts = [part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)]
+        parts = [
+            part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)
+        ]
         total, left = stages.count_open(asking, parts)
         first = islice((request for _, _, request, _ in stages.iter_outcomes(asking, parts)), 3)
         shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
