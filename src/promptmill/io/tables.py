@@ -69,12 +69,16 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 def iter_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield `(row number from 1, JSON object of the row)`, in the order of the file, with these columns alone.
+    """Yield `(row number from 1, JSON object of the row)`, in the order of the file.
+
+    Only `columns` are read; every other column is null, so that a complaint can still name what is there.
 
     Raises:
         DataError: missing, or no Parquet file.
     """
-    fields = ", ".join(f"{_quoted(name)} := {_quoted(name)}" for name in columns)
+    fields = ", ".join(
+        f"{_quoted(name)} := {_quoted(name) if name in columns else 'null'}" for name in parquet_columns(path)
+    )
     number = 0
     for batch in _query(path, f"select to_json(struct_pack({fields}))::varchar from read_parquet(?)"):  # noqa: S608 - quoted
         for (text,) in batch:
