@@ -28,7 +28,23 @@ _HOME = {
     "Sampling": "records",
     "Usage": "records",
 }
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605 - built from the table above
+__all__ = [
+    "Completion",
+    "ConfigError",
+    "DataError",
+    "EndpointError",
+    "Failure",
+    "Message",
+    "MissingExtra",
+    "Outcome",
+    "Prompt",
+    "PromptmillError",
+    "Reference",
+    "Request",
+    "Sampling",
+    "Usage",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from promptmill.errors import ConfigError, DataError, EndpointError, MissingExtra, PromptmillError

@@ -9,6 +9,7 @@ Not covered: options (see `config`), files (see `io`).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -18,10 +19,10 @@ Protocol = Literal["chat", "completion"]
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Base of all rows: frozen; fields at their default are not written. (`kw_only` is not inherited by msgspec.)"""
+    """Base of all rows: fields at their default are not written."""
 
 
-class Message(Record, kw_only=True):
+class Message(Record, frozen=True, kw_only=True):
     """One turn of a chat.
 
     Attributes:
@@ -35,7 +36,7 @@ class Message(Record, kw_only=True):
     name: str | None = None
 
 
-class Reference(Record, kw_only=True):
+class Reference(Record, frozen=True, kw_only=True):
     """What a right answer is.
 
     Attributes:
@@ -51,7 +52,7 @@ class Reference(Record, kw_only=True):
     tests: tuple[str, ...] = ()
 
 
-class Prompt(Record, kw_only=True):
+class Prompt(Record, frozen=True, kw_only=True):
     """What may be asked.
 
     Attributes:
@@ -81,7 +82,7 @@ class Prompt(Record, kw_only=True):
         return "\n\n".join(f"{m.role}: {m.content}" for m in messages)
 
 
-class Sampling(Record, kw_only=True):
+class Sampling(Record, frozen=True, kw_only=True):
     """What changes the text that comes back. `None` leaves a value to the server.
 
     Attributes:
@@ -101,7 +102,7 @@ class Sampling(Record, kw_only=True):
     extra: dict[str, Any] = {}
 
 
-class Request(Record, kw_only=True):
+class Request(Record, frozen=True, kw_only=True):
     """One prompt x one model x one sample number x sampling.
 
     Attributes:
@@ -129,7 +130,7 @@ class Request(Record, kw_only=True):
         return hashlib.blake2b(_canonical.encode(content), digest_size=16).hexdigest()
 
 
-class Usage(Record, kw_only=True, omit_defaults=False):
+class Usage(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Token counts as the server gave them.
 
     Attributes:
@@ -141,7 +142,7 @@ class Usage(Record, kw_only=True, omit_defaults=False):
     completion_tokens: int
 
 
-class Completion(Record, kw_only=True, tag="completion"):
+class Completion(Record, frozen=True, kw_only=True, tag="completion"):
     """A model's answer, complete or cut (`finish`).
 
     Attributes:
@@ -175,7 +176,7 @@ class Completion(Record, kw_only=True, tag="completion"):
     response: msgspec.Raw | None = None
 
 
-class Failure(Record, kw_only=True, tag="failure"):
+class Failure(Record, frozen=True, kw_only=True, tag="failure"):
     """A request that got no answer. It is never graded and never exported as a response.
 
     Attributes:
@@ -208,5 +209,13 @@ def content_id(content: Any) -> str:
 
 
 def stable_hash(seed: int, text: str) -> int:
-    """Return 64 bits that depend on `(seed, text)` alone, equal on every machine and version: for samples and splits."""
+    """Return 64 bits that depend on `(seed, text)` alone: for samples and splits, equal on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
+
+
+def split_of(prompt_id: str, *, shares: Sequence[float], seed: int) -> Literal["train", "validation", "test"]:
+    """Return the split of a prompt: depends on `(seed, prompt_id)` alone. `shares` are three fractions of 1."""
+    point = stable_hash(seed, prompt_id) / 2**64
+    if point < shares[0]:
+        return "train"
+    return "validation" if point < shares[0] + shares[1] else "test"

@@ -1,1 +1,88 @@
-"""The command line: one file per command group, the only place that prints."""
+"""The command line: one file per command group, the only place that prints; an error is one line and an exit code.
+
+Exit codes: 0 done, 1 finished with more failures than the recipe allows, 2 wrong input or unreachable server,
+130 interrupted (resumable). Groups load when they are called, so `promptmill --help` imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+import promptmill
+from promptmill.errors import PromptmillError
+
+_COMMANDS = {
+    "check": ("promptmill.cli.look:check", "Check a recipe, without a network."),
+    "doctor": ("promptmill.cli.look:doctor", "What is installed here, and which servers answer."),
+    "fake-server": ("promptmill.cli.servers:fake_server", "An OpenAI-compatible server that invents answers and faults."),
+    "lengths": ("promptmill.cli.lengths:lengths", "Prompts -> answers -> token slices -> a length predictor."),
+    "list": ("promptmill.cli.look:list_table", "What a recipe can name: sources, filters, endpoints, ..."),
+    "serve": ("promptmill.cli.servers:serve", "Start or stop a real model server."),
+    "show": ("promptmill.cli.look:show", "Counts, first rows and files of a run."),
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(promptmill.__version__, prog_name="promptmill")
+def app() -> None:
+    """Turn prompts into training data with LLMs: prompts -> requests -> outcomes -> derived rows -> files."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    logging.getLogger("promptmill").setLevel(logging.INFO)
+    logging.getLogger("promptmill").addHandler(logging.NullHandler())
+    try:
+        code: Any = app.main(arguments, prog_name="promptmill", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except PromptmillError as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        return 2
+    except BrokenPipeError:
+        return 0  # the reader of our output has seen enough (`| head`)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: the same command goes on from here.", err=True)
+        return 130
+    except Exception as error:
+        traceback.print_exc()
+        click.echo(f"error: this is a bug in promptmill ({type(error).__name__}). Nothing written is lost.", err=True)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

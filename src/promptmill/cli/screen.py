@@ -1,0 +1,120 @@
+"""What a person sees while a workflow runs: a live line on a terminal, a plain line every 30 s elsewhere.
+
+Model text is hostile input: control characters never reach the terminal (`clean`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+QUIET_S = 30.0
+
+
+class Screen:
+    """Tells a person what a workflow says (`workflows.stages.Reporter`)."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Status | None = None
+        self._next = time.monotonic() + QUIET_S
+
+    def __enter__(self) -> Self:
+        """Begin the live line, on a terminal."""
+        if self._console.is_terminal:
+            self._live = self._console.status("")
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Take the live line away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def line(self, text: str) -> None:
+        """Say one line."""
+        self._console.print(Text(clean(text)), soft_wrap=True)
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Show how far the generation is."""
+        text = progress_line(facts)
+        if self._live is not None:
+            self._live.update(Text(text))
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + QUIET_S
+            self.line(text)
+
+    def summary(self, folder: Path, files: Sequence[Path]) -> None:
+        """Print a few rows of the training file, then where the files are."""
+        for path in files:
+            if path.name.endswith("_training.jsonl"):
+                click.echo(f"\nFirst rows of {path}:")
+                click.echo("\n".join(first_rows(path, 3)))
+        click.echo(f"\nFiles of the run {folder}:")
+        for path in files:
+            click.echo(f"  {path}  ({size(path)})")
+
+    def dry_run(self, plan: dict[str, Any]) -> None:
+        """Print the plan: counts a stage, then the first prompts as they would be sent."""
+        for text in plan["lines"]:
+            click.echo(clean(text))
+        for number, request in enumerate(plan["requests"], 1):
+            click.echo(f"\nRequest {number}:")
+            click.echo(clean(request))
+
+
+def progress_line(facts: dict[str, Any]) -> str:
+    """One line: done / failed / in flight, rates, time left."""
+    came = facts["reused"] + facts["done"]
+    left = "" if facts["eta_s"] is None else f", {duration(facts['eta_s'])} left"
+    return (
+        f"generate: {came}/{facts['total']} done, {facts['failed']} failed, {facts['in_flight']} in flight, "
+        f"{facts['requests_per_s']:.1f} requests/s, {facts['tokens_per_s']:.0f} tokens/s{left}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """`3725.0` -> `1h02m`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def size(path: Path) -> str:
+    """Size of a file for people."""
+    number = float(path.stat().st_size)
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def first_rows(path: Path, count: int, *, width: int = 60) -> list[str]:
+    """The first rows of a JSONL file, long strings cut, one line each."""
+    with path.open("rb") as file:
+        lines = list(itertools.islice(file, count))
+    shown = []
+    for line in lines:
+        row = {k: _cut(v, width) if isinstance(v, str) else v for k, v in json.loads(line).items()}
+        shown.append("  " + clean(json.dumps(row, ensure_ascii=False)))
+    return shown
+
+
+def clean(text: str) -> str:
+    """Text without control characters (a model may send terminal escapes); newlines stay."""
+    return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width // 2]} ... {text[-width // 2 :]}"

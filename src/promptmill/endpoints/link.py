@@ -1,0 +1,294 @@
+"""One server: its address, its key, and what its status codes mean.
+
+Both endpoint kinds ask through a `Link`. It builds the addresses, adds the key, keeps the key out of everything that
+comes back, and maps each HTTP status to the tree in `errors`. It never retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import math
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from promptmill.endpoints.transport import AiohttpTransport, Reply, Transport
+from promptmill.errors import AuthFailed, ConfigError, RateLimited, Refused, Timeout, Unavailable
+from promptmill.registry import did_you_mean
+
+T = TypeVar("T")
+
+ASK_S = 30.0  # questions about the server itself (models, context) are short; none may take longer
+EXCERPT_CHARS = 200
+# what msgspec raises for bytes that are no JSON; a thousand nested brackets end in RecursionError
+BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_VERSION = re.compile(r"/v\d+\w*(/|$)")
+
+
+class Address:
+    """The parts of a `base_url`.
+
+    Attributes:
+        root: server root, without `/v1`.
+        api: where `/chat/completions` is appended; `/v1` is added where the path names no version.
+        query: kept and sent (`?api-version=...`), never shown.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        """Take it apart.
+
+        Raises:
+            ConfigError: not an http address, or a password in it.
+        """
+        try:
+            parts = urlsplit(base_url.strip())
+            port = parts.port
+        except ValueError:
+            raise ConfigError("base_url: not a valid address. Write it like http://127.0.0.1:8000.") from None
+        if parts.username or parts.password:
+            raise ConfigError(
+                "base_url: holds a user name or password. Put the key into an environment variable and name that "
+                "variable in api_key_env."
+            )
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigError(f"base_url: '{base_url}' is no address. Write it like http://127.0.0.1:8000.")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        origin = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        path = parts.path.rstrip("/")
+        self.api = origin + path + ("" if _VERSION.search(path) else "/v1")
+        self.root = self.api.removesuffix("/v1")
+        self.query = f"?{parts.query}" if parts.query else ""
+
+
+class Link:
+    """Sends JSON to one server and returns checked JSON.
+
+    Attributes:
+        address: where it is.
+        shown: the address as messages and rows show it.
+        timeout_s: deadline of one request.
+    """
+
+    def __init__(
+        self, base_url: str, *, api_key_env: str | None, timeout_s: float, transport: Transport | None
+    ) -> None:
+        """Read the key from the environment.
+
+        Raises:
+            ConfigError: the address is wrong, the variable is missing or empty, or the deadline is not positive.
+        """
+        if not timeout_s > 0 or math.isinf(timeout_s):
+            raise ConfigError(f"timeout_s: {timeout_s} is no deadline. Give a number of seconds above 0.")
+        self.address = Address(base_url)
+        self.shown = self.address.root
+        self.timeout_s = timeout_s
+        self._transport = transport or AiohttpTransport()
+        self._key_env = api_key_env
+        self._key = _key(api_key_env)
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._key:
+            self._headers["Authorization"] = f"Bearer {self._key}"
+
+    def __repr__(self) -> str:
+        return f"Link({self.shown})"
+
+    async def ask(self, url: str, body: Any = None, *, timeout_s: float | None = None) -> Reply:
+        """POST `body` as JSON, or GET without one; return the reply whatever its status."""
+        content = None if body is None else msgspec.json.encode(body)
+        reply = await self._transport.send(
+            "GET" if body is None else "POST",
+            url + self.address.query,
+            body=content,
+            headers=self._headers,
+            timeout_s=timeout_s or self.timeout_s,
+        )
+        secret = self._key.encode()
+        # a short key ("EMPTY", "token") is a placeholder: taking it out would damage honest text
+        if len(secret) >= 16 and secret in reply.body:
+            reply = reply._replace(body=reply.body.replace(secret, b"[key]"))
+        return reply
+
+    async def get(self, path: str) -> Reply:
+        """Ask a short question of the server root."""
+        return await self.ask(self.address.root + path, timeout_s=min(ASK_S, self.timeout_s))
+
+    async def post(self, path: str, body: Any) -> Any:
+        """Ask a short question with a body; return the JSON object.
+
+        Raises:
+            EndpointError: no answer, an error status or not a JSON object.
+        """
+        reply = await self.ask(self.address.root + path, body, timeout_s=min(ASK_S, self.timeout_s))
+        return self.read(reply, dict[str, Any])
+
+    def read(self, reply: Reply, type_: type[T]) -> T:
+        """Decode an answer.
+
+        Raises:
+            EndpointError: what its status says; `Unavailable` when the body is not the JSON that was asked for.
+        """
+        if reply.status != 200:
+            self.fail(reply)
+        try:
+            return msgspec.json.decode(reply.body, type=type_)
+        except BROKEN_JSON as error:
+            # some proxies answer 200 and put the error into the body
+            status = _status_in_body(reply.body)
+            if status:
+                self.fail(reply._replace(status=status))
+            raise Unavailable(f"{self.shown}: wrong answer ({error}): {self.excerpt(reply.body)}") from None
+
+    def fail(self, reply: Reply) -> None:
+        """Raise what a status means.
+
+        Raises:
+            EndpointError: always.
+        """
+        status, wait_s = reply.status, retry_after_s(reply.headers)
+        said = f"{self.shown}: {status}: {self.excerpt(reply.body)}"
+        if status == 429:
+            raise RateLimited(said, retry_after_s=wait_s)
+        if status in {401, 403}:
+            todo = f"Check the key in {self._key_env}." if self._key_env else "Name the key's variable in api_key_env."
+            raise AuthFailed(f"{said} {todo}")
+        if status in {408, 504}:
+            raise Timeout(said, retry_after_s=wait_s)
+        if status in {409, 425} or status >= 500:
+            raise Unavailable(said, retry_after_s=wait_s)
+        if 300 <= status < 400:
+            raise Refused(f"{self.shown}: {status}: the server sends us elsewhere. Give its final address as base_url.")
+        if 400 <= status < 500:
+            raise Refused(said)
+        raise Unavailable(f"{self.shown}: unexpected status {status}: {self.excerpt(reply.body)}")
+
+    def excerpt(self, body: bytes) -> str:
+        """What the server said, fit for one line: its own message where there is one, no control characters."""
+        text = _message(body) or body[:4000].decode("utf-8", "replace")
+        if len(self._key) >= 4:
+            text = text.replace(self._key, "[key]")
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return text[:EXCERPT_CHARS] if text else "(empty answer)"
+
+    async def models(self) -> list[dict[str, Any]] | None:
+        """The entries of `/v1/models`; None where the server has no usable list.
+
+        Raises:
+            EndpointError: nothing answers, the key is refused, or the server asks to wait.
+        """
+        reply = await self.ask(self.address.api + "/models", timeout_s=min(ASK_S, self.timeout_s))
+        if reply.status in {401, 403, 429, 502, 503, 504}:
+            self.fail(reply)
+        try:
+            entries = msgspec.json.decode(reply.body, type=_Models).data if reply.status == 200 else None
+        except BROKEN_JSON:
+            return None
+        return entries
+
+    async def check(self, model: str) -> None:
+        """See that the server answers and serves `model`; a server without a list of models is believed.
+
+        Raises:
+            ConfigError: nothing answers, or the model is not served.
+            AuthFailed: the key is refused.
+        """
+        try:
+            entries = await self.models()
+        except (Unavailable, Timeout) as error:
+            raise ConfigError(f"{_stem(error)}. Start the server, or check base_url.") from None
+        if entries is None:
+            return
+        served = [name for entry in entries for name in names_of(entry)]
+        if model not in served:
+            listed = ", ".join(dict.fromkeys(served)) or "none"
+            raise ConfigError(f"{self.shown}: no model '{model}'.{did_you_mean(model, served)} It serves: {listed}.")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+
+class Once(Generic[T]):
+    """A value that is asked for once, however many want it at the same time; a failed question is asked again."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._values: list[T] = []
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    async def get(self) -> T:
+        """Return the value; whatever the question raises goes to whoever asked."""
+        if self._values:
+            return self._values[0]
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:  # a lock serves one event loop
+            self._lock = (loop, asyncio.Lock())
+        async with self._lock[1]:
+            if not self._values:
+                self._values.append(await self._ask())
+        return self._values[0]
+
+
+class _Models(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+def names_of(entry: dict[str, Any]) -> list[str]:
+    """The names one entry of `/v1/models` answers to (llama.cpp gives `aliases`)."""
+    aliases = entry.get("aliases")
+    found = [entry.get("id"), *(aliases if isinstance(aliases, list) else [])]
+    return [name for name in found if isinstance(name, str)]
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait from `Retry-After` (seconds or HTTP date, RFC 9110) or `retry-after-ms`; garbage is None."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+            return float(text) * scale
+    try:
+        when = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+        return max(0.0, when.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+
+
+def _key(api_key_env: str | None) -> str:
+    if api_key_env is None:
+        return ""
+    key = os.environ.get(api_key_env, "").strip()
+    if not key:
+        raise ConfigError(f"api_key_env: the environment variable {api_key_env} is not set or empty. Export it first.")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"api_key_env: the value of {api_key_env} holds characters that no key has. Export it again.")
+    return key
+
+
+def _stem(error: Exception) -> str:
+    return str(error).rstrip(".")
+
+
+def _status_in_body(body: bytes) -> int | None:
+    try:
+        code = msgspec.json.decode(body)["error"]["code"]
+    except (*BROKEN_JSON, KeyError, TypeError, IndexError):
+        return None
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _message(body: bytes) -> str | None:
+    """`error.message`, `message`, `detail` or `error` of a JSON body: the ways servers say what is wrong."""
+    try:
+        said = msgspec.json.decode(body)
+    except BROKEN_JSON:
+        return None
+    if not isinstance(said, dict):
+        return None
+    error = said.get("error")
+    found = [error.get("message") if isinstance(error, dict) else error, said.get("message"), said.get("detail")]
+    return next((text for text in found if isinstance(text, str) and text.strip()), None)

@@ -1,0 +1,219 @@
+"""The window: a fixed number of requests in flight over all parts of a run; a new one starts when one ends.
+
+Requests are drawn lazily, a part at a time, so memory does not grow with the plan. There is no barrier between parts:
+the window is full until the last request of the last part has been sent. A part whose requests all have a lasting
+outcome is committed while the others go on.
+
+Equal requests (the same content key) are asked once a part: asking twice would pay twice for one answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from promptmill.generate.journal import Journal, is_lasting, read_outcomes
+from promptmill.generate.lanes import Lanes
+from promptmill.generate.status import Progress
+from promptmill.io.jsonl import iter_jsonl
+from promptmill.records import Outcome, Prompt, Request
+
+SYNC_S = 0.5
+ToRequests = Callable[[Prompt], Iterable[Request]]
+
+
+class Part(NamedTuple):
+    """The files of one shard.
+
+    Attributes:
+        prompts: its prompts.
+        outcomes: its committed outcomes; the journal stands beside it.
+        limit: how many of its prompts to ask, None for all.
+    """
+
+    prompts: Path
+    outcomes: Path
+    limit: int | None = None
+
+
+class _Lease:
+    """One part while its requests are asked."""
+
+    def __init__(self, part: Part) -> None:
+        self.journal = Journal(part.outcomes)
+        self.keys: list[str] = []
+        self.settled = {outcome.key for outcome in read_part(part) if is_lasting(outcome)}
+        self.left = 0
+        self.lasting = True
+        self.drawn = False
+
+    def finish(self) -> None:
+        """Close the journal; commit the part if every request of it has a lasting outcome."""
+        self.journal.close()
+        if self.lasting and self.journal.journal.exists():
+            self.journal.commit(self.keys)
+
+
+class Window:
+    """Asks everything that has no lasting outcome yet.
+
+    Args:
+        lanes: where requests go.
+        progress: what is counted.
+        width: requests in flight.
+        delay_s: least seconds between the starts of two requests.
+        beat: called every second, for the heartbeat.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        progress: Progress,
+        *,
+        width: int,
+        delay_s: float = 0.0,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._lanes = lanes
+        self._progress = progress
+        self._width = width
+        self._delay_s = delay_s
+        self._beat = beat
+        self._open: dict[Path, _Lease] = {}
+        self._next_start = 0.0
+
+    def run(self, parts: Sequence[Part], to_requests: ToRequests, *, model: str) -> None:
+        """Ask, and return when every request has an outcome. Works inside a running event loop (a notebook) too.
+
+        Args:
+            parts: the shards.
+            to_requests: the requests of a prompt.
+            model: checked at the endpoints before anything is sent.
+
+        Raises:
+            EndpointError: a server is unreachable, without the model, refuses the key, or is gone.
+            RunError: the journal cannot be written.
+            KeyboardInterrupt: stopped by SIGINT or SIGTERM; the folder is resumable.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._run(parts, to_requests, model))
+        else:
+            with ThreadPoolExecutor(1, "promptmill-generate") as pool:
+                pool.submit(asyncio.run, self._run(parts, to_requests, model)).result()
+
+    async def _run(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        stopped = _cancel_on_signals(task)
+        try:
+            await self._lanes.check(model)
+            items = self._draw(parts, to_requests)
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(self._sync()), group.create_task(self._report())]
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(self._width):
+                        workers.create_task(self._work(items))
+                for each in background:
+                    each.cancel()
+        except asyncio.CancelledError:
+            if stopped:
+                raise KeyboardInterrupt from None
+            raise
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from None
+        finally:
+            for lease in self._open.values():
+                lease.journal.close()
+            self._beat()
+            await self._lanes.close()
+
+    def _draw(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[tuple[_Lease, Request]]:
+        for part in parts:
+            lease = _Lease(part)
+            self._open[part.outcomes] = lease
+            for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
+                for request in to_requests(prompt):
+                    key = request.key
+                    lease.keys.append(key)
+                    if key in lease.settled:
+                        self._progress.reused += 1
+                        continue
+                    lease.settled.add(key)
+                    lease.left += 1
+                    yield lease, request
+            lease.drawn = True
+            self._finish(part.outcomes, lease)
+
+    async def _work(self, items: Iterator[tuple[_Lease, Request]]) -> None:
+        for lease, request in items:  # shared by all workers: whoever is free takes the next
+            await self._wait_for_turn()
+            self._progress.in_flight += 1
+            try:
+                outcome = await self._lanes.ask(request)
+            finally:
+                self._progress.in_flight -= 1
+            lease.journal.append(outcome)
+            self._progress.count(outcome)
+            lease.lasting = lease.lasting and is_lasting(outcome)
+            lease.left -= 1
+            self._finish(lease.journal.path, lease)
+
+    def _finish(self, path: Path, lease: _Lease) -> None:
+        if lease.drawn and lease.left == 0:
+            del self._open[path]
+            lease.finish()
+
+    async def _wait_for_turn(self) -> None:
+        if self._delay_s:
+            now = asyncio.get_running_loop().time()
+            start = max(now, self._next_start)
+            self._next_start = start + self._delay_s
+            await asyncio.sleep(start - now)
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_S)
+            for lease in list(self._open.values()):
+                await lease.journal.sync_in_thread()
+
+    async def _report(self) -> None:
+        while True:
+            self._beat()
+            await asyncio.sleep(1.0)
+
+
+def read_part(part: Part) -> Iterator[Outcome]:
+    """Yield every outcome of a part, committed and journalled; a key can come twice (failure, then completion)."""
+    journal = Journal(part.outcomes)
+    yield from read_outcomes(journal.path)
+    yield from read_outcomes(journal.journal, torn=True)
+
+
+def _cancel_on_signals(task: asyncio.Task[None]) -> list[int]:
+    """Turn SIGINT and SIGTERM into a cancellation; the list says which came."""
+    came: list[int] = []
+
+    def stop(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    return came
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first real error of nested groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

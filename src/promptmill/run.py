@@ -1,0 +1,204 @@
+"""A run: one folder that holds everything about one use of a recipe.
+
+    RUN/
+      recipe.yaml      the resolved recipe
+      manifest.json    identity of every stage, versions, counts
+      status.json      heartbeat: stage, counts, rates, time left
+      run.log          what happened
+      <stage>/part-00000.jsonl ...
+      exports/         the files people came for
+
+Files are the truth for progress, the manifest for configuration; both are written whole or not at all. A lock
+(`flock`, so it dies with its holder) keeps a second process out. A stage is current when the identity that the
+manifest remembers (its own options and those of everything before it) equals today's; what costs no model is rebuilt
+when it is not, what was paid for is never thrown away without being asked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import promptmill
+from promptmill.config import differences
+from promptmill.errors import RunError
+from promptmill.io.jsonl import atomic
+from promptmill.records import content_id
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+
+
+class Run:
+    """An open, locked run folder. Make one with `open_run`.
+
+    Attributes:
+        path: the folder.
+        manifest: what is remembered about every stage.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._identities: dict[str, Any] = {}
+
+    @property
+    def exports(self) -> Path:
+        """The folder of the files people came for."""
+        return self.folder("exports")
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a stage, made if it is not there."""
+        path = self.path / stage
+        path.mkdir(exist_ok=True)
+        return path
+
+    def identify(self, stage: str, identity: Any) -> None:
+        """Say what a stage's rows depend on; stages are identified in order, each rests on those before it."""
+        before = [content_id(earlier) for name, earlier in self._identities.items() if name != stage]
+        self._identities[stage] = {"options": identity, "after": content_id(before)}
+
+    def is_current(self, stage: str) -> bool:
+        """Whether the stage is finished and was made by exactly today's recipe."""
+        known = self.manifest["stages"].get(stage)
+        return bool(known and known["finished"] and known["fingerprint"] == content_id(self._identities[stage]))
+
+    def changed(self, stage: str) -> list[str]:
+        """What differs between the remembered identity of a stage and today's, a line each; empty if nothing does."""
+        known = self.manifest["stages"].get(stage)
+        if known is None:
+            return []
+        today = msgspec.json.decode(msgspec.json.encode(self._identities[stage]["options"]))
+        return differences(known["options"], today, (stage,))
+
+    def begin(self, stage: str) -> None:
+        """Remember that a stage has begun under today's identity."""
+        self._remember(stage, finished=False, counts={})
+
+    def finish(self, stage: str, counts: dict[str, Any]) -> None:
+        """Remember that a stage is finished, and its counts."""
+        self._remember(stage, finished=True, counts=counts)
+
+    def counts(self, stage: str) -> dict[str, Any]:
+        """The counts of a finished stage."""
+        found: dict[str, Any] = self.manifest["stages"].get(stage, {}).get("counts", {})
+        return found
+
+    def clear(self, stage: str) -> None:
+        """Remove a stage's rows, to build them again."""
+        shutil.rmtree(self.path / stage, ignore_errors=True)
+        self.manifest["stages"].pop(stage, None)
+
+    def save_recipe(self, text: str) -> None:
+        """Keep the resolved recipe beside the rows it made."""
+        with atomic(self.path / "recipe.yaml") as file:
+            file.write(text.encode())
+
+    def heartbeat(self, **facts: Any) -> None:
+        """Write `status.json`: who runs what, since when, how far."""
+        status = {"pid": os.getpid(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts}
+        temporary = self.path / ".status.tmp"
+        temporary.write_bytes(msgspec.json.encode(status))
+        temporary.replace(self.path / "status.json")
+
+    def _remember(self, stage: str, *, finished: bool, counts: dict[str, Any]) -> None:
+        identity = self._identities[stage]
+        self.manifest["stages"][stage] = {
+            "finished": finished,
+            "fingerprint": content_id(identity),
+            "options": identity["options"],
+            "counts": counts,
+        }
+        with atomic(self.path / MANIFEST) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(self.manifest), indent=1))
+
+
+@contextmanager
+def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Run]:
+    """Open or make a run folder and hold its lock until the block ends.
+
+    Raises:
+        RunError: not a run folder, another workflow's, another process works in it, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be a run folder: {error.strerror}. Name another with --out.") from error
+    try:
+        _take(lock, path)
+        manifest = _read_manifest(path, workflow)
+        manifest.setdefault("workflow", workflow)
+        manifest["seeds"] = seeds
+        manifest["versions"] = {"promptmill": promptmill.__version__, "python": platform.python_version()}
+        handler = logging.FileHandler(path / "run.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger = logging.getLogger("promptmill")
+        logger.addHandler(handler)
+        try:
+            yield Run(path, manifest)
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+    finally:
+        os.close(lock)  # closing gives the lock back
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run, for looking only (no lock).
+
+    Raises:
+        RunError: there is no run in this folder, or its manifest is damaged.
+    """
+    if not (path / MANIFEST).is_file():
+        raise RunError(f"{path}: no run is here ({MANIFEST} is missing). Name the folder given with --out.")
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
+    except ValueError as error:
+        raise RunError(f"{path / MANIFEST}: is damaged: {error}. Move it away to rebuild it.") from error
+    return manifest
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """The last heartbeat of a run, if there was one."""
+    try:
+        status: dict[str, Any] = json.loads((path / "status.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return status
+
+
+def _take(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
+        raise RunError(f"{path}: process {holder} works in this folder. Wait for it, or use another --out.") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
+def _read_manifest(path: Path, workflow: str) -> dict[str, Any]:
+    if not (path / MANIFEST).exists():
+        strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        known = {"exports", "recipe.yaml", "run.log", "status.json", "prompts", "serve.log"}
+        if set(strangers) - known:
+            raise RunError(
+                f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out."
+            )
+        return {"stages": {}}
+    manifest = read_manifest(path)
+    if manifest.get("workflow") != workflow:
+        raise RunError(f"{path}: holds a run of '{manifest.get('workflow')}'. Use another --out for '{workflow}'.")
+    return manifest

@@ -1,0 +1,47 @@
+"""For tests of code that uses promptmill: a fake server for the length of a `with` block.
+
+The server is the real one of `promptmill fake-server`, over real HTTP on loopback; nothing is patched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from promptmill.endpoints.fake import FakeOptions, FakeServer, serve
+
+__all__ = ["FakeOptions", "fake_server", "fake_stats"]
+
+
+@contextmanager
+def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
+    """Run a fake server in a thread of its own; yield its address.
+
+    Raises:
+        ConfigError: an option is not readable, or the port is in use.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="fake server", daemon=True)
+    thread.start()
+    server: FakeServer | None = None
+    try:
+        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions()), loop).result(timeout=30)
+        yield server.url
+    finally:
+        if server:
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=30)
+        loop.close()
+
+
+def fake_stats(base_url: str, *, reset: bool = False) -> dict[str, Any]:
+    """What a fake server was asked so far; see `endpoints.fake`."""
+    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=30) as reply:  # noqa: S310 - the address of our own server
+        found: dict[str, Any] = json.load(reply)
+    return found

@@ -1,0 +1,256 @@
+"""`lengths`: chat prompts -> completions -> token slices with remaining tokens, for length predictors in schedulers.
+
+    sources -> select -> generate -> derive.slices -> train.lengths -> train.simulate
+
+The stages are `prompts`, `generate`, `slices`, and, where the recipe has their sections, `train` and `simulate`. Each
+can run alone on a run folder. Answers are paid for and are never thrown away; everything behind them is rebuilt when
+its options or the answers have changed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from promptmill import config, tokens
+from promptmill.config import Table, Use
+from promptmill.derive import exports, slice_files
+from promptmill.derive.slices import SliceOptions
+from promptmill.io.jsonl import iter_jsonl
+from promptmill.io.targets import check_target, publish
+from promptmill.records import Prompt
+from promptmill.run import Run, open_run
+from promptmill.select.processed import write_processed
+from promptmill.train import lengths as predictor
+from promptmill.train import simulate as queue
+from promptmill.workflows import stages
+from promptmill.workflows.stages import Asking, GenerateOptions, Positive, Reporter
+
+STAGES = ("prompts", "generate", "slices", "train", "simulate")
+SHORT_FLAGS = {
+    "--input": "source.path",
+    "--output": "output",
+    "--server-url": "generate.endpoints.0.base_url",
+    "--model": "generate.model",
+    "--max-tokens": "generate.sampling.max_tokens",
+    "--temperature": "generate.sampling.temperature",
+    "--batch-size": "generate.concurrency",
+    "--tokenizer-path": "slices.tokenizer",
+    "--delay": "generate.delay_s",
+}
+"""The flags people use today, and the option of the recipe that each one sets."""
+
+
+class Lengths(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe of `lengths`.
+
+    Attributes:
+        workflow: always `lengths`.
+        source: where the prompts come from, an entry of the table `sources`.
+        select: selection steps in order; left out, none for plain prompts, and language, sample, turns, dedup and outliers for conversations.
+        serve: a server to start for the run and to stop after it, an entry of the table `servers`.
+        generate: which model is asked, what, and how hard.
+        slices: how answers are cut into training rows.
+        train: train a length predictor; left out, no training.
+        simulate: simulate a serving queue with the predictor; left out, no simulation.
+        output: path of the results file, the training rows stand beside it; left out, exports/vllm_results.json in the run folder.
+        rows_per_part: prompts in one part file.
+    """  # noqa: E501 - one line per option: it is the help text
+
+    workflow: Literal["lengths"] = "lengths"
+    source: Annotated[Use, Table("sources", default="prompts")]
+    select: list[Annotated[Use, Table("filters")]] | None = None
+    serve: Annotated[Use, Table("servers")] | None = None
+    generate: GenerateOptions = GenerateOptions()
+    slices: SliceOptions = SliceOptions()
+    train: predictor.TrainOptions | None = None
+    simulate: queue.SimulateOptions | None = None
+    output: str | None = None
+    rows_per_part: Positive = 2000
+
+
+def default_folder(recipe_name: str, recipe: Lengths) -> Path:
+    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`."""
+    if recipe.output is not None:
+        return Path(recipe.output).with_suffix(".run")
+    return Path("runs") / Path(recipe_name).stem
+
+
+def run(
+    recipe: Lengths, out: Path, *, only: Sequence[str] = STAGES, limit: int | None = None, reporter: Reporter
+) -> dict[str, Any]:
+    """Run the stages of `only` that the recipe has; return the counts of each.
+
+    Args:
+        recipe: what to do.
+        out: the run folder.
+        only: stages to run; the rows of the others must stand where they are needed.
+        limit: ask only the first so many prompts.
+        reporter: is told what happens.
+
+    Raises:
+        PromptmillError: one line that says what is wrong and what to do; what was answered is kept.
+    """
+    began = time.monotonic()
+    asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
+    steps = stages.steps_of(recipe.source, recipe.select)
+    if "generate" in only:  # whatever can be found wrong is found before a token is paid for
+        asking.check()
+        tokens.load_tokenizer(_tokenizer(recipe, asking))
+        check_target(_results(recipe, out))
+    with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
+        folder.identify("prompts", stages.source_identity(recipe.source, steps))
+        folder.identify("generate", asking.identity())
+        stages.refuse_foreign(folder)
+        folder.save_recipe(config.dump(recipe))
+        counts: dict[str, Any] = {}
+        if "prompts" in only:
+            counts["prompts"] = stages.make_prompts(
+                folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
+            )
+            _export_prompts(folder)
+        if "generate" in only:
+            counts["generate"] = stages.ask(folder, asking, reporter=reporter)
+        if "slices" in only:
+            counts["slices"] = _slice(folder, recipe, asking, reporter)
+        if "train" in only and recipe.train is not None:
+            counts["train"] = _train(folder, recipe, recipe.train, reporter)
+        if "simulate" in only and recipe.simulate is not None:
+            counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
+        folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
+    return counts
+
+
+def _export_prompts(folder: Run) -> None:
+    target = folder.exports / "processed_dataset.json"
+    if not target.exists():
+        parts = stages.parts_of(folder)
+        write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
+
+
+def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> dict[str, Any]:
+    """Cut every completion; write the results file and the training rows."""
+    parts = stages.parts_of(folder, asking.limit)
+    tokenizer = _tokenizer(recipe, asking)
+    folder.identify(
+        "slices",
+        {
+            "slices": msgspec.to_builtins(recipe.slices),
+            "tokenizer": tokenizer,
+            "k": asking.options.k,
+            "limit": asking.limit,
+            "output": recipe.output,
+            "outcomes": stages.outcome_sizes(parts),
+        },
+    )
+    results = _results(recipe, folder.path)
+    if folder.is_current("slices") and results.exists():
+        counts = folder.counts("slices")
+        reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
+        return counts
+    folder.clear("slices")
+    folder.begin("slices")
+    folder.heartbeat(stage="slices")
+    made = folder.folder("slices")
+    pairs = ((prompt, outcome) for _, prompt, _, outcome in stages.iter_outcomes(asking, parts) if outcome is not None)
+    counts = slice_files.write_slices(
+        pairs,
+        tokens.load_tokenizer(tokenizer, threads=recipe.slices.threads),
+        recipe.slices,
+        made,
+        stem=results.stem,
+    )
+    rows = ((index, prompt, outcome) for index, prompt, _, outcome in stages.iter_outcomes(asking, parts))
+    totals = exports.write_results(
+        results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
+    )
+    for path in sorted(path for path in made.rglob("*") if path.is_file()):
+        publish(path, results.parent / path.relative_to(made))
+    folder.finish("slices", {**counts, **totals})
+    reporter.line(
+        f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
+        f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
+    )
+    return {**counts, **totals}
+
+
+def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
+    """Whether more requests failed than the recipe allows."""
+    made = counts.get("generate")
+    if not made or not made["requests"]:
+        return False
+    failed = sum(made["failures"].values()) + made["missing"]
+    return bool(failed > recipe.generate.max_failure_share * made["requests"])
+
+
+def files(recipe: Lengths, out: Path) -> list[Path]:
+    """The files people came for, those that are there."""
+    results = _results(recipe, out)
+    named = [out / "exports" / "processed_dataset.json", results, *results.parent.glob(f"{results.stem}_*")]
+    named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
+    return sorted({path for path in named if path.exists()})
+
+
+def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | None) -> dict[str, Any]:
+    """Count what each stage would do and render the first three requests; sends nothing and keeps nothing.
+
+    Returns:
+        `lines` for people and `requests`, as JSON texts.
+    """
+    asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
+    steps = stages.steps_of(recipe.source, recipe.select)
+    with tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary:
+        with open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder:
+            folder.identify("prompts", stages.source_identity(recipe.source, steps))
+            made = stages.make_prompts(
+                folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent()
+            )
+            parts = [part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)]
+            total, left = stages.count_open(asking, parts)
+            first = islice((request for _, _, request, _ in stages.iter_outcomes(asking, parts)), 3)
+            shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
+    lines = [f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]]
+    lines += [f"prompts: {made['kept']} rows", f"generate: {total} requests, {left} still to send"]
+    if isinstance(recipe.generate.sampling.max_tokens, int):
+        most = total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
+        lines.append(f"slices: at most {most} rows (answers of {recipe.generate.sampling.max_tokens} tokens)")
+    else:
+        lines.append(f"slices: a row for every {recipe.slices.step} tokens of the answers and one at each end")
+    lines += [f"{stage}: would run" for stage in ("train", "simulate") if stage in only and getattr(recipe, stage)]
+    return {"lines": lines, "requests": shown}
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Show nothing."""
+
+
+def _results(recipe: Lengths, out: Path) -> Path:
+    return Path(recipe.output) if recipe.output is not None else out / "exports" / "vllm_results.json"
+
+
+def _tokenizer(recipe: Lengths, asking: Asking) -> str:
+    """The tokenizer's name: the recipe's, else that of the served model, else the model's own name."""
+    if recipe.slices.tokenizer is not None:
+        return recipe.slices.tokenizer
+    if recipe.serve is not None:
+        return str(recipe.serve["model"])
+    return asking.model
+
+
+def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
+    seeds = {step["kind"]: step["seed"] for step in steps if "seed" in step}
+    if recipe.generate.sampling.seed is not None:
+        seeds["sampling"] = recipe.generate.sampling.seed
+    return {**seeds, "split": recipe.slices.split_seed}

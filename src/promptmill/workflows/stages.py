@@ -1,0 +1,404 @@
+"""The stages that every workflow shares: `make_prompts` (source -> select -> parts) and `ask` (requests -> outcomes).
+
+A workflow is a recipe struct that contains these options, and a list of stages. Nothing here knows what is derived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+
+from promptmill import prompts, registry
+from promptmill.config import Table, Use
+from promptmill.endpoints import serve
+from promptmill.errors import ConfigError, DataError, RunError
+from promptmill.generate.journal import is_lasting
+from promptmill.generate.lanes import Lanes
+from promptmill.generate.status import Progress
+from promptmill.generate.window import Part, Window, read_part
+from promptmill.io.jsonl import iter_jsonl, write_jsonl
+from promptmill.records import Completion, Outcome, Prompt, Request, Sampling
+from promptmill.run import Run
+from promptmill.select import pipeline
+from promptmill.sources.rows import data_files
+
+log = logging.getLogger(__name__)
+HASH_WHOLE_BYTES = 256 << 20
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+CONVERSATION_STEPS: tuple[Use, ...] = tuple(
+    {"kind": kind} for kind in ("language", "sample", "turns", "dedup", "outliers")
+)
+
+
+class Reporter(Protocol):
+    """What a workflow tells the person who runs it."""
+
+    def line(self, text: str) -> None:
+        """Say one line."""
+        ...
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Show how far the generation is; called every second."""
+        ...
+
+
+class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes the text that comes back.
+
+    Attributes:
+        temperature: softmax temperature; null leaves it to the server.
+        top_p: nucleus mass; null leaves it to the server.
+        max_tokens: limit on new tokens, or `context`, what the prompt leaves of the model's context.
+        stop: strings that end the answer.
+        seed: seed of sample 0, sample j uses seed + j; null for none.
+        extra: further body fields, passed to the server as they are.
+    """
+
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = 0.7
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = 0.9
+    max_tokens: Positive | Literal["context"] = "context"
+    stop: list[str] = []
+    seed: int | None = 42
+    extra: dict[str, Any] = {}
+
+    def record(self) -> Sampling:
+        """The same as part of a request."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            stop=tuple(self.stop),
+            seed=self.seed,
+            extra=self.extra,
+        )
+
+
+class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model is asked, what, and how hard.
+
+    Attributes:
+        model: the name the server knows; with `serve`, the served model when left out.
+        endpoints: the servers that have the model, `{kind: openai, base_url: ...}` each; with `serve`, that server.
+        protocol: `chat` lets the server apply the model's template, `completion` sends raw text.
+        template: text around each prompt, with `{prompt}` where it goes.
+        system: a system message, for protocol chat.
+        k: samples per prompt.
+        sampling: what changes the text that comes back.
+        concurrency: requests in flight.
+        delay_s: least seconds between the starts of two requests.
+        attempts: how often a request is tried when the server is busy, broken or silent.
+        deadline_s: seconds for all attempts of one request together.
+        max_failure_share: more failures than this share of the requests make the exit code 1.
+    """
+
+    model: str | None = None
+    endpoints: list[Annotated[Use, Table("endpoints", default="openai")]] = []
+    protocol: Literal["chat", "completion"] = "chat"
+    template: str | None = None
+    system: str | None = None
+    k: Positive = 1
+    sampling: SamplingOptions = SamplingOptions()
+    concurrency: Positive = 16
+    delay_s: Seconds = 0.0
+    attempts: Positive = 5
+    deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 1800.0
+    max_failure_share: Share = 0.01
+
+    def __post_init__(self) -> None:
+        """Check what one field says about another."""
+        if self.template is not None and "{prompt}" not in self.template:
+            raise ValueError("generate.template: has no '{prompt}' in it. Put it where the prompt goes.")
+        if self.system is not None and self.protocol == "completion":
+            raise ValueError("generate.system: goes with protocol 'chat' only. Write it into generate.template.")
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
+
+    Attributes:
+        options: the `generate:` section.
+        serve: the `serve:` section, if there is one.
+        model: the name the server knows the model by.
+        limit: ask only the first so many prompts.
+    """
+
+    options: GenerateOptions
+    serve: Use | None
+    model: str
+    limit: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What the text of the answers depends on; more samples or other servers do not change what is there."""
+        o = self.options
+        return {
+            "model": self.model,
+            "protocol": o.protocol,
+            "template": o.template,
+            "system": o.system,
+            "sampling": msgspec.to_builtins(o.sampling),
+        }
+
+    def requests(self, prompt: Prompt) -> Iterator[Request]:
+        """The requests of one prompt."""
+        o = self.options
+        return prompts.requests(
+            prompt,
+            model=self.model,
+            k=o.k,
+            protocol=o.protocol,
+            sampling=o.sampling.record(),
+            template=o.template,
+            system=o.system,
+        )
+
+    def check(self) -> None:
+        """Raise a ConfigError if nobody can be asked."""
+        if not self.options.endpoints and self.serve is None:
+            raise ConfigError(
+                "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL), or let "
+                "promptmill start one (serve: {kind: llama.cpp, model: smollm2})."
+            )
+
+
+def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None) -> Asking:
+    """Settle the model's name: the recipe's, else the one that its server will serve.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    model = options.model
+    if model is None and serve_use is not None:
+        model = registry.build("servers", serve_use).model
+    if model is None:
+        raise ConfigError("generate.model: is missing. Name the model as the server knows it (--model NAME).")
+    return Asking(options=options, serve=serve_use, model=model, limit=limit)
+
+
+def source_identity(source: Use, steps: list[Use]) -> dict[str, Any]:
+    """What the selected prompts depend on: the options, and the content of the files (not where they lie)."""
+    files = [[file.path.name, _fingerprint(file.path)] for file in data_files(source["path"])] if "path" in source else []
+    return {"source": {k: v for k, v in source.items() if k != "path"}, "files": files, "select": steps}
+
+
+def _fingerprint(path: Path) -> str:
+    """A hash of a file's content; of its size and both ends where reading it whole would take seconds."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size <= HASH_WHOLE_BYTES:
+                return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+            ends = hashlib.blake2b(str(size).encode(), digest_size=16)
+            ends.update(file.read(1 << 20))
+            file.seek(-(1 << 20), 2)
+            ends.update(file.read())
+            return ends.hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. Check source.path.") from error
+
+
+def steps_of(source: Use, steps: list[Use] | None) -> list[Use]:
+    """The selection steps: as written, else none for plain prompts and the default order for conversations."""
+    if steps is not None:
+        return steps
+    if source["kind"] == "prompts":
+        return []
+    return [_filled(step) for step in CONVERSATION_STEPS]
+
+
+def _filled(step: Use) -> Use:
+    options = registry.options(registry.load("filters", step["kind"]))
+    return {**{option.name: option.default for option in options}, **step}
+
+
+def make_prompts(
+    run: Run, source: Use, steps: list[Use], *, rows_per_part: int, reporter: Reporter
+) -> dict[str, Any]:
+    """Stage `prompts`: read the source, select, write `prompts/part-*.jsonl`; return the counts of every step.
+
+    Raises:
+        RunError: the folder holds answers to other prompts.
+    """
+    if run.is_current("prompts"):
+        counts = run.counts("prompts")
+        reporter.line(f"prompts: {counts['kept']} stand in the run folder.")
+        return counts
+    run.clear("prompts")
+    run.begin("prompts")
+    run.heartbeat(stage="prompts")
+    folder = run.folder("prompts")
+    with (
+        tempfile.TemporaryDirectory(dir=run.path, prefix=".select-") as work,
+        pipeline.dropped_rows(folder / "dropped.jsonl") as dropped,
+    ):
+        selection = pipeline.select(
+            registry.build("sources", source),
+            [(step["kind"], registry.build("filters", step)) for step in steps],
+            work=Path(work),
+            dropped=dropped,
+        )
+        total = _write_parts(folder, selection.kept, rows_per_part)
+    if total == 0:
+        reasons = "; ".join(f"{s['step']}: {s['dropped']}" for s in selection.report if s["dropped"])
+        raise DataError(f"select: no prompt is left ({reasons or 'the source is empty'}). Loosen the steps.")
+    counts = {"kept": total, "steps": selection.report}
+    run.finish("prompts", counts)
+    for step in selection.report:
+        reporter.line(f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}".rstrip())
+    return counts
+
+
+def _write_parts(folder: Path, kept: Iterator[Prompt], rows_per_part: int) -> int:
+    number = total = 0
+    while (first := next(kept, None)) is not None:
+        rows = itertools.chain([first], islice(kept, rows_per_part - 1))
+        total += write_jsonl(folder / f"part-{number:05d}.jsonl", rows)
+        number += 1
+    return total
+
+
+def parts_of(run: Run, limit: int | None = None) -> list[Part]:
+    """The parts of a run: the prompt files that stand, and where their outcomes go.
+
+    Raises:
+        RunError: there are no prompts yet.
+    """
+    found = sorted((run.path / "prompts").glob("part-*.jsonl"))
+    if not found:
+        raise RunError(f"{run.path / 'prompts'}: no prompts are here yet. Run the stage 'prompts' first.")
+    outcomes = run.folder("generate")
+    parts = []
+    for path in found:
+        if limit is not None and limit <= 0:
+            break
+        parts.append(Part(path, outcomes / path.name, limit))
+        if limit is not None:
+            limit -= sum(1 for _ in iter_jsonl(path, msgspec.Raw))
+    return parts
+
+
+def refuse_foreign(run: Run) -> None:
+    """Raise unless the answers in this folder were made by today's recipe.
+
+    Raises:
+        RunError: they were not; names what differs.
+    """
+    if not any((run.path / "generate").glob("part-*")):
+        return
+    changes = [*run.changed("prompts"), *run.changed("generate")]
+    if changes:
+        raise RunError(
+            f"{run.path}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
+            "Use another --out, or set the recipe back."
+        )
+
+
+def count_open(asking: Asking, parts: list[Part]) -> tuple[int, int]:
+    """Return how many requests the parts have, and how many of them have no lasting outcome yet."""
+    total = left = 0
+    for part in parts:
+        settled = {outcome.key for outcome in read_part(part) if is_lasting(outcome)}
+        for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
+            for request in asking.requests(prompt):
+                total += 1
+                left += request.key not in settled
+    return total, left
+
+
+def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
+    """Stage `generate`: ask the model everything that is not answered yet; return the counts.
+
+    Raises:
+        EndpointError: a server is unreachable or gone.
+        KeyboardInterrupt: stopped; the folder is resumable.
+    """
+    parts = parts_of(run, asking.limit)
+    total, left = count_open(asking, parts)
+    if left == 0:
+        reporter.line(f"generate: all {total} requests are answered from the run folder, nothing is sent.")
+    else:
+        asking.check()
+        reporter.line(f"generate: {left} of {total} requests to send, {total - left} answered from the run folder.")
+        run.begin("generate")
+        with _endpoints(asking, reporter) as endpoints:
+            _ask(run, asking, parts, endpoints=endpoints, total=total, reporter=reporter)
+    counts = count_outcomes(asking, parts)
+    run.finish("generate", counts)
+    return counts
+
+
+def _ask(
+    run: Run, asking: Asking, parts: list[Part], *, endpoints: list[Use], total: int, reporter: Reporter
+) -> None:
+    options = asking.options
+    progress = Progress(total)
+    lanes = Lanes(
+        [registry.build("endpoints", use) for use in endpoints],
+        attempts=options.attempts,
+        deadline_s=options.deadline_s,
+    )
+
+    def beat() -> None:
+        facts = {**progress.facts(), "retries": lanes.retries}
+        run.heartbeat(stage="generate", **facts)
+        reporter.progress(facts)
+
+    window = Window(lanes, progress, width=options.concurrency, delay_s=options.delay_s, beat=beat)
+    window.run(parts, asking.requests, model=asking.model)
+
+
+@contextmanager
+def _endpoints(asking: Asking, reporter: Reporter) -> Iterator[list[Use]]:
+    """The endpoints of the recipe, or of the server that it asks to be started and stopped."""
+    if asking.serve is None:
+        yield asking.options.endpoints
+        return
+    with serve.running(asking.serve) as server:
+        reporter.line(f"serve: {server.model} answers at {server.url} (PID {server.pid}, log {server.log}).")
+        yield [{"kind": "llamacpp" if server.kind == "llama.cpp" else "openai", "base_url": server.url}]
+    reporter.line(f"serve: PID {server.pid} is stopped.")
+
+
+def iter_outcomes(asking: Asking, parts: list[Part]) -> Iterator[tuple[int, Prompt, Request, Outcome | None]]:
+    """Yield `(prompt index, prompt, request, outcome or None)` in the order of the prompts and samples."""
+    index = 0
+    for part in parts:
+        outcomes: dict[str, Outcome] = {}
+        for outcome in read_part(part):
+            if not isinstance(outcomes.get(outcome.key), Completion):
+                outcomes[outcome.key] = outcome
+        for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
+            for request in asking.requests(prompt):
+                yield index, prompt, request, outcomes.get(request.key)
+            index += 1
+
+
+def outcome_sizes(parts: list[Part]) -> list[list[Any]]:
+    """Name and size of every file of outcomes: they change when an answer comes."""
+    files = (file for part in parts for file in (part.outcomes, part.outcomes.with_suffix(".journal")))
+    return [[file.name, file.stat().st_size] for file in files if file.exists()]
+
+
+def count_outcomes(asking: Asking, parts: list[Part]) -> dict[str, Any]:
+    """Count completions by finish and failures by kind."""
+    counts: dict[str, Any] = {"requests": 0, "completions": 0, "truncated": 0, "failures": {}, "missing": 0}
+    for _, _, _, outcome in iter_outcomes(asking, parts):
+        counts["requests"] += 1
+        if outcome is None:
+            counts["missing"] += 1
+        elif isinstance(outcome, Completion):
+            counts["completions"] += 1
+            counts["truncated"] += outcome.finish == "length"
+        else:
+            counts["failures"][outcome.kind] = counts["failures"].get(outcome.kind, 0) + 1
+    return counts

@@ -1,0 +1,112 @@
+import subprocess
+import sys
+
+import pytest
+
+from promptmill.errors import RunError
+from promptmill.generate.journal import Journal, is_lasting, read_outcomes
+from promptmill.records import Completion, Failure, Usage
+
+
+def completion(key: str, text: str = "a") -> Completion:
+    return Completion(key=key, prompt_id="p", model="m", text=text, finish="stop", usage=Usage(prompt_tokens=1, completion_tokens=2))
+
+
+def failure(key: str, kind: str = "timeout") -> Failure:
+    return Failure(key=key, prompt_id="p", model="m", kind=kind, detail="d")
+
+
+def test_outcomes_are_read_back_as_they_were_written(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    journal.append(completion("1", "line\nbreak \u2028 \U0001f600"))
+    journal.append(failure("2"))
+    journal.close()
+    assert list(journal.read().values()) == [completion("1", "line\nbreak \u2028 \U0001f600"), failure("2")]
+
+
+def test_a_commit_sorts_by_the_keys_of_the_plan_keeps_strangers_and_removes_the_journal(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    for key in ("3", "1", "stranger", "2"):
+        journal.append(completion(key))
+    journal.commit(["1", "2", "3", "1"])
+    assert [outcome.key for outcome in read_outcomes(journal.path)] == ["1", "2", "3", "stranger"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part-00000.jsonl"]
+
+
+def test_a_later_completion_beats_a_failure_and_the_first_completion_stays(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    for outcome in (failure("1"), completion("1", "first"), completion("1", "second"), failure("1")):
+        journal.append(outcome)
+    journal.close()
+    assert journal.read() == {"1": completion("1", "first")}
+
+
+def test_a_journal_torn_at_any_byte_of_its_last_line_loses_that_line_alone(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    for key in ("1", "2", "3"):
+        journal.append(completion(key, "\u00e9\u4e2d"))
+    journal.close()
+    whole = journal.journal.read_bytes()
+    start = whole[:-1].rfind(b"\n") + 1
+    for end in range(start, len(whole)):
+        journal.journal.write_bytes(whole[:end])
+        assert list(journal.read()) == ["1", "2"]
+        torn = Journal(journal.path)
+        torn.append(completion("4"))
+        torn.close()
+        assert list(torn.read()) == ["1", "2", "4"]
+
+
+def test_any_other_bad_line_is_named_with_file_and_line(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    journal.append(completion("1"))
+    journal.close()
+    journal.journal.write_bytes(b'{"type":"completion"}\n' + journal.journal.read_bytes())
+    with pytest.raises(RunError, match=r"part-00000.journal:1: is not an outcome"):
+        journal.read()
+    journal.journal.write_bytes(b"\x00\x00\n")
+    with pytest.raises(RunError, match=r"part-00000.journal:1: is not an outcome"):
+        journal.read()
+
+
+def test_a_torn_line_in_a_committed_part_is_an_error(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    journal.append(completion("1"))
+    journal.commit(["1"])
+    journal.path.write_bytes(journal.path.read_bytes()[:-5])
+    with pytest.raises(RunError, match=r"part-00000.jsonl:1: is not an outcome"):
+        journal.read()
+
+
+def test_a_refused_request_is_settled_and_other_failures_are_asked_again():
+    assert is_lasting(completion("1"))
+    assert is_lasting(failure("1", "refused"))
+    assert not is_lasting(failure("1", "timeout"))
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_lines_only(tmp_path):
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from promptmill.errors import RunError
+from promptmill.generate.journal import Journal
+from promptmill.records import Completion
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+journal = Journal(Path(sys.argv[1]))
+written = 0
+try:
+    for n in range(100):
+        journal.append(Completion(key=str(n), prompt_id="p", model="m", text="x" * 50, finish="stop"))
+        written += 1
+except RunError as error:
+    print(written, error)
+"""
+    path = tmp_path / "part-00000.jsonl"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    written, _, message = done.stdout.partition(" ")
+    assert "cannot be written: File too large. Make room" in message
+    assert 0 < int(written) < 100
+    journal = Journal(path)
+    assert list(journal.read()) == [str(n) for n in range(int(written))]
+    assert journal.journal.read_bytes().endswith(b"\n")

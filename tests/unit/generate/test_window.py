@@ -1,0 +1,211 @@
+import asyncio
+import json
+from collections import Counter
+
+import pytest
+
+from promptmill import prompts
+from promptmill.errors import AuthFailed, EndpointError, Refused, RunError, Unavailable
+from promptmill.generate.journal import read_outcomes
+from promptmill.generate.lanes import Lanes
+from promptmill.generate.status import Progress
+from promptmill.generate.window import Part, Window, read_part
+from promptmill.io.jsonl import write_jsonl
+from promptmill.records import Completion, Failure, Prompt, Sampling
+
+
+class Scripted:
+    """An endpoint that answers from a function and counts what it is asked."""
+
+    def __init__(self, answer=lambda request, attempt: "ok", pause_s=0.0):
+        self.answer = answer
+        self.pause_s = pause_s
+        self.asked = Counter()
+        self.in_flight = self.peak = 0
+        self.closed = False
+
+    async def complete(self, request):
+        self.asked[request.key] += 1
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            await asyncio.sleep(self.pause_s)
+            text = self.answer(request, self.asked[request.key])
+        finally:
+            self.in_flight -= 1
+        return Completion(key=request.key, prompt_id=request.prompt_id, model=request.model, sample=request.sample,
+                          text=text, finish="stop")  # fmt: skip
+
+    async def check(self, model):
+        pass
+
+    async def close(self):
+        self.closed = True
+
+
+def requests(prompt, k=1):
+    return prompts.requests(
+        prompt, model="m", k=k, protocol="chat", sampling=Sampling(max_tokens=5), template=None, system=None
+    )
+
+
+def make_parts(folder, texts, per_part=10, limit=None):
+    parts = []
+    for number, start in enumerate(range(0, len(texts), per_part)):
+        path = folder / f"prompts-{number:05d}.jsonl"
+        write_jsonl(path, [Prompt(id=f"p{start + i}", source="t", text=t) for i, t in enumerate(texts[start : start + per_part])])
+        parts.append(Part(path, folder / f"part-{number:05d}.jsonl", limit))
+    return parts
+
+
+def ask(parts, endpoint, *, k=1, width=4, attempts=3, deadline_s=30.0, progress=None):
+    progress = progress or Progress(0)
+    window = Window(Lanes([endpoint], attempts=attempts, deadline_s=deadline_s, pause_s=0.001), progress, width=width)
+    window.run(parts, lambda prompt: requests(prompt, k), model="m")
+    return progress
+
+
+def test_every_request_is_asked_once_and_every_part_committed_in_the_order_of_the_prompts(tmp_path):
+    parts = make_parts(tmp_path, [f"text {i}" for i in range(25)])
+    endpoint = Scripted(pause_s=0.001)
+    progress = ask(parts, endpoint, k=2)
+    assert sorted(path.name for path in tmp_path.glob("part-*")) == [f"part-{i:05d}.jsonl" for i in range(3)]
+    rows = [(o.prompt_id, o.sample) for part in parts for o in read_outcomes(part.outcomes)]
+    assert rows == [(f"p{i}", s) for i in range(25) for s in range(2)]
+    assert set(endpoint.asked.values()) == {1}
+    assert (progress.done, progress.failed, progress.in_flight, endpoint.peak, endpoint.closed) == (50, 0, 0, 4, True)
+
+
+def test_a_second_run_sends_nothing_and_more_samples_ask_only_for_the_new_ones(tmp_path):
+    parts = make_parts(tmp_path, ["a", "b"])
+    ask(parts, Scripted())
+    again = Scripted()
+    assert ask(parts, again).reused == 2
+    assert not again.asked
+    more = Scripted()
+    progress = ask(parts, more, k=3)
+    assert (len(more.asked), progress.reused) == (4, 2)
+    assert [(o.prompt_id, o.sample) for o in read_outcomes(parts[0].outcomes)] == [
+        ("p0", 0), ("p0", 1), ("p0", 2), ("p1", 0), ("p1", 1), ("p1", 2)]  # fmt: skip
+
+
+def test_equal_prompts_of_a_part_are_asked_once(tmp_path):
+    endpoint = Scripted()
+    ask(make_parts(tmp_path, ["same", "same", "other"]), endpoint)
+    assert sorted(endpoint.asked.values()) == [1, 1]
+
+
+def test_a_limit_asks_the_first_prompts_alone(tmp_path):
+    endpoint = Scripted()
+    ask(make_parts(tmp_path, ["a", "b", "c"], limit=2), endpoint)
+    assert len(endpoint.asked) == 2
+
+
+def test_a_busy_server_is_asked_again_and_the_attempts_are_recorded(tmp_path):
+    def flaky(request, attempt):
+        if attempt < 3:
+            raise Unavailable("503")
+        return "at last"
+
+    parts = make_parts(tmp_path, ["a"])
+    ask(parts, Scripted(flaky))
+    (outcome,) = read_part(parts[0])
+    assert (outcome.text, outcome.attempts) == ("at last", 3)
+
+
+def test_a_refused_request_is_a_failure_row_after_one_attempt_and_the_part_is_still_committed(tmp_path):
+    def refuse(request, attempt):
+        if request.prompt_id == "p1":
+            raise Refused("too long")
+        return "ok"
+
+    parts = make_parts(tmp_path, ["a", "b", "c"])
+    endpoint = Scripted(refuse)
+    progress = ask(parts, endpoint)
+    rows = list(read_outcomes(parts[0].outcomes))
+    assert [type(row) for row in rows] == [Completion, Failure, Completion]
+    assert (rows[1].kind, rows[1].detail, rows[1].attempts, progress.failed) == ("refused", "too long", 1, 1)
+
+
+def test_a_failure_that_may_pass_leaves_the_part_open_and_the_next_run_asks_it_alone(tmp_path):
+    def down(request, attempt):
+        if request.prompt_id == "p1":
+            raise Unavailable("down")
+        return "ok"
+
+    parts = make_parts(tmp_path, ["a", "b", "c"])
+    ask(parts, Scripted(down))
+    assert not parts[0].outcomes.exists()
+    endpoint = Scripted()
+    ask(parts, endpoint)
+    assert len(endpoint.asked) == 1
+    assert [type(row) for row in read_outcomes(parts[0].outcomes)] == [Completion] * 3
+
+
+def test_a_server_that_is_gone_ends_the_run_with_one_error_and_keeps_what_was_answered(tmp_path):
+    def gone(request, attempt):
+        if int(request.prompt_id[1:]) >= 5:
+            raise Unavailable("connection refused")
+        return "ok"
+
+    parts = make_parts(tmp_path, [str(i) for i in range(200)], per_part=200)
+    with pytest.raises(EndpointError, match="the last 20 requests failed in all their 3 attempts"):
+        ask(parts, Scripted(gone))
+    kept = [outcome for outcome in read_part(parts[0]) if isinstance(outcome, Completion)]
+    assert len(kept) == 5
+
+
+def test_a_refused_key_ends_the_run(tmp_path):
+    def deny(request, attempt):
+        raise AuthFailed("401")
+
+    with pytest.raises(AuthFailed, match="401"):
+        ask(make_parts(tmp_path, ["a"]), Scripted(deny))
+
+
+def test_a_request_without_an_answer_ends_at_its_deadline(tmp_path):
+    parts = make_parts(tmp_path, ["a"])
+    ask(parts, Scripted(pause_s=60), deadline_s=0.05)
+    (outcome,) = read_part(parts[0])
+    assert isinstance(outcome, Failure)
+    assert "no answer within 0.05 s" in outcome.detail
+
+
+def test_a_window_works_inside_a_running_event_loop(tmp_path):
+    parts = make_parts(tmp_path, ["a", "b"])
+
+    async def notebook():
+        return ask(parts, Scripted())
+
+    assert asyncio.run(notebook()).done == 2
+
+
+def test_a_delay_spaces_the_starts(tmp_path):
+    starts = []
+
+    def note(request, attempt):
+        starts.append(asyncio.get_running_loop().time())
+        return "ok"
+
+    window = Window(Lanes([Scripted(note)], attempts=1, deadline_s=9), Progress(0), width=4, delay_s=0.02)
+    window.run(make_parts(tmp_path, list("abcd")), requests, model="m")
+    assert all(later - earlier > 0.01 for earlier, later in zip(starts, starts[1:], strict=False))
+
+
+def test_an_unwritable_journal_stops_the_run(tmp_path):
+    parts = make_parts(tmp_path, ["a"])
+    (tmp_path / "part-00000.journal").mkdir()
+    with pytest.raises((RunError, IsADirectoryError)):
+        ask(parts, Scripted())
+
+
+def test_progress_counts_rates_and_the_time_left():
+    progress = Progress(10)
+    assert progress.facts()["eta_s"] is None
+    progress.reused = 4
+    progress.count(Completion(key="k", prompt_id="p", model="m", text="", finish="length"))
+    progress.count(Failure(key="k", prompt_id="p", model="m", kind="timeout", detail=""))
+    facts = progress.facts()
+    assert (facts["done"], facts["failed"], facts["truncated"], facts["reused"]) == (1, 1, 1, 4)
+    assert facts["eta_s"] >= 0
+    json.dumps(facts)
