@@ -1,5 +1,7 @@
 """Every entry of the tables `filters` and `sources` keeps to the protocol and explains its options."""
 
+import json
+
 import msgspec
 import pytest
 
@@ -28,8 +30,8 @@ def test_every_option_is_keyword_only_typed_and_explained(table, name):
         assert option.help, f"{name}: {option.name} has no line in Args"
         assert not option.name.startswith("_")
         if option.default is not msgspec.NODEFAULT:
-            plain = msgspec.to_builtins(option.default)
-            assert msgspec.to_builtins(msgspec.convert(plain, option.type, strict=True)) == plain
+            assert msgspec.convert(option.default, option.type, strict=True) == option.default
+            assert json.loads(json.dumps(option.default)) == option.default, "survives being saved in a recipe"
 
 
 @pytest.mark.parametrize("name", FILTERS)

@@ -39,13 +39,12 @@ def iter_csv(path: Path) -> Iterator[tuple[int, bytes]]:
             header = next(rows, [])
             if len(set(header)) < len(header):
                 raise DataError(f"{path}:1: a column name stands twice: {', '.join(header)}. Rename one.")
-            for cells in rows:
-                if cells:
-                    if len(cells) != len(header):
-                        raise DataError(
-                            f"{path}:{rows.line_num}: {len(cells)} fields, the header has {len(header)}. Quote commas."
-                        )
-                    yield rows.line_num, encode(dict(zip(header, cells, strict=True)))
+            for cells in filter(None, rows):
+                if len(cells) != len(header):
+                    raise DataError(
+                        f"{path}:{rows.line_num}: {len(cells)} fields, the header has {len(header)}. Quote commas."
+                    )
+                yield rows.line_num, encode(dict(zip(header, cells, strict=True)))
         except csv.Error as error:
             raise DataError(f"{path}:{rows.line_num}: is not valid CSV ({error}). Mend the line.") from error
         except UnicodeDecodeError as error:
