@@ -169,12 +169,19 @@ def options(function: Callable[..., Any]) -> list[Option]:
         Option(
             name=p.name,
             type=hints[p.name],
-            default=msgspec.NODEFAULT if p.default is inspect.Parameter.empty else p.default,
+            default=_as_yaml(p.default),
             help=texts.get(p.name, ""),
         )
         for p in inspect.signature(function).parameters.values()
         if p.kind is inspect.Parameter.KEYWORD_ONLY and not p.name.startswith("_")
     ]
+
+
+def _as_yaml(default: Any) -> Any:
+    """A default as a recipe would hold it: YAML knows lists, not tuples, and the two are not equal."""
+    if default is inspect.Parameter.empty:
+        return msgspec.NODEFAULT
+    return list(default) if isinstance(default, tuple) else default
 
 
 def help_lines(documented: Any) -> dict[str, str]:

@@ -120,8 +120,10 @@ class _Text:
             return self._nested()
         pattern = _STRING if first == b'"' else _SCALAR
         while (found := pattern.match(self._buffer, self._at)) is None:
-            if first in {b"", b",", b"]", b"}", b":"} or not self._more():
+            if first in {b"", b",", b"]", b"}", b":"}:
                 self._fail("expected a value", first)
+            if not self._more():
+                self._fail("", b"")
         self._at = found.end()
         return found[0]
 

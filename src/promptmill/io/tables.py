@@ -39,13 +39,12 @@ def iter_csv(path: Path) -> Iterator[tuple[int, bytes]]:
             header = next(rows, [])
             if len(set(header)) < len(header):
                 raise DataError(f"{path}:1: a column name stands twice: {', '.join(header)}. Rename one.")
-            for cells in rows:
-                if cells:
-                    if len(cells) != len(header):
-                        raise DataError(
-                            f"{path}:{rows.line_num}: {len(cells)} fields, the header has {len(header)}. Quote commas."
-                        )
-                    yield rows.line_num, encode(dict(zip(header, cells, strict=True)))
+            for cells in filter(None, rows):
+                if len(cells) != len(header):
+                    raise DataError(
+                        f"{path}:{rows.line_num}: {len(cells)} fields, the header has {len(header)}. Quote commas."
+                    )
+                yield rows.line_num, encode(dict(zip(header, cells, strict=True)))
         except csv.Error as error:
             raise DataError(f"{path}:{rows.line_num}: is not valid CSV ({error}). Mend the line.") from error
         except UnicodeDecodeError as error:
@@ -69,12 +68,16 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 def iter_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield `(row number from 1, JSON object of the row)`, in the order of the file, with these columns alone.
+    """Yield `(row number from 1, JSON object of the row)`, in the order of the file.
+
+    Only `columns` are read; every other column is null, so that a complaint can still name what is there.
 
     Raises:
         DataError: missing, or no Parquet file.
     """
-    fields = ", ".join(f"{_quoted(name)} := {_quoted(name)}" for name in columns)
+    fields = ", ".join(
+        f"{_quoted(name)} := {_quoted(name) if name in columns else 'null'}" for name in parquet_columns(path)
+    )
     number = 0
     for batch in _query(path, f"select to_json(struct_pack({fields}))::varchar from read_parquet(?)"):  # noqa: S608 - quoted
         for (text,) in batch:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import msgspec
 import numpy as np
 
 from promptmill.errors import ConfigError, MissingExtra
@@ -122,19 +123,32 @@ def _quantile(values: Any, ends: Any, q: float) -> float:
     return b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
 
 
+class _Definition(msgspec.Struct):
+    """What every tokenizer.json has: `tokenizers` itself says of other files only that something is missing."""
+
+    model: msgspec.Raw
+
+
 def _token_counter(name: str) -> Callable[[str], int]:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise MissingExtra("tokens", needed_for="outliers with unit: tokens") from error
     path = Path(name)
-    file = path / "tokenizer.json" if path.is_dir() else path
     try:
-        loaded = Tokenizer.from_file(str(file)) if file.exists() or path.is_dir() else Tokenizer.from_pretrained(name)
-    except Exception as error:  # tokenizers raises plain Exception
+        file = path / "tokenizer.json" if path.is_dir() else path if path.exists() else _from_hub(name)
+        msgspec.json.decode(file.read_bytes(), type=_Definition)
+    except (OSError, ValueError) as error:
         text = " ".join(str(error).split())[:200]
         raise ConfigError(f"outliers: tokenizer '{name}' cannot be loaded ({text}). Name a tokenizer.json.") from error
+    loaded = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     # A tokenizer.json may carry the cut and padding of a training run; a length is wanted, whole.
     loaded.no_truncation()
     loaded.no_padding()
     return lambda text: len(loaded.encode(text, add_special_tokens=False))
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download  # comes with tokenizers
+
+    return Path(hf_hub_download(name, "tokenizer.json"))

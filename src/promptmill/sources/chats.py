@@ -94,7 +94,7 @@ class ChatRows:
             for place in range(3):
                 given = place < len(names)
                 fields.append((f"{kind_of}{place}", type_) if named and given else (f"{kind_of}{place}", type_, None))
-                renamed[f"{kind_of}{place}"] = names[place] if given else f"\0no {kind_of}{place}"
+                renamed[f"{kind_of}{place}"] = names[place] if given else f"<no {kind_of}{place}>"
         fields += [(name, str | None) if name in self._named else (name, str | None, None) for name in self._notes]
         return msgspec.defstruct("Row", fields, rename=renamed, kw_only=True, gc=False)
 

@@ -20,7 +20,7 @@ import msgspec
 from promptmill.errors import DataError
 from promptmill.io.items import iter_items
 from promptmill.io.jsonl import UNREADABLE, check_start, fault_of, iter_lines, open_bytes
-from promptmill.io.tables import iter_csv, iter_parquet, parquet_columns
+from promptmill.io.tables import iter_csv, iter_parquet
 from promptmill.records import Prompt
 from promptmill.registry import did_you_mean
 
@@ -192,9 +192,11 @@ def _format(path: Path, form: Format) -> Format:
 def _holds_lines(path: Path) -> bool:
     """Whether a `.json` file is JSON Lines in truth: its first line is a whole value, and no `{"prompts": [...]}`."""
     with open_bytes(path) as file:
-        start = check_start(path, file.readline(1 << 24))
-    if start.lstrip()[:1] not in {b"{", b'"'} or _PROMPTS_OBJECT.match(start):
-        return False
+        start = check_start(path, file.readline(4096))
+        if start.lstrip()[:1] not in {b"{", b'"'} or _PROMPTS_OBJECT.match(start):
+            return False
+        if not start.endswith(b"\n"):
+            start += file.readline(1 << 24)
     try:
         row = msgspec.json.decode(start)
     except UNREADABLE:
@@ -212,9 +214,7 @@ def _iter_raw(file: DataFile, columns: Sequence[str]) -> Iterator[tuple[int, byt
         return iter_csv(path)
     if file.format == "text":
         return _iter_text(path)
-    there = parquet_columns(path)
-    # Nothing known: the first rows' own columns make the better message.
-    return iter_parquet(path, [name for name in there if name in columns] or there)
+    return iter_parquet(path, columns)
 
 
 def _iter_text(path: Path) -> Iterator[tuple[int, bytes]]:
