@@ -80,7 +80,7 @@ def write_slices(
             for item in _cut(pairs, tokenizer, options, counts):
                 rows.add(*item, options)
                 observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
-            rows.flush()
+            rows.close()
             for target in observed.targets():
                 lengths.write(_json(target) + b"\n")
                 counts["prompts"] += 1
