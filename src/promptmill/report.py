@@ -108,13 +108,14 @@ def _bars(axis: Any, entries: Sequence[tuple[str, Mapping[str, float], str]], *,
         axis.errorbar(value["value"], place, xerr=around, color=INK, linewidth=1.2, capsize=3)
         axis.annotate(
             f"{value['value']:.1f}{unit}",
-            (0, place),
-            xytext=(6, 0),
+            (max(value["value"], value["high"]), place),
+            xytext=(7, 0),
             textcoords="offset points",
             va="center",
-            color="white",
-            fontweight="bold",
+            color=INK,
+            fontweight="bold" if colour == OURS else "normal",
         )
+    axis.set_xlim(0, 1.22 * max(max(value["value"], value["high"]) for _, value, _ in entries))
     axis.set_yticks(range(len(entries)), [label for label, _, _ in entries])
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
