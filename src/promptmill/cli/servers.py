@@ -21,7 +21,7 @@ from promptmill.errors import ConfigError
 @click.option("--stop", "which", metavar="PORT|PID|all", help="Stop a server that promptmill started.")
 @click.option("--list", "show", is_flag=True, help="List the servers that promptmill started.")
 def serve(
-    model: str | None, kind: str | None, assignments: tuple[str, ...], wait_s: float, which: str | None, *, show: bool
+    model: str | None, *, kind: str | None, assignments: tuple[str, ...], wait_s: float, which: str | None, show: bool
 ) -> None:
     """Start MODEL (smollm2, qwen2.5-coder-1.5b, a .gguf file, a folder or Hub id) in the background, or stop it."""
     if show:
