@@ -4,9 +4,11 @@
     python docs/generate.py --check   exits with 1 if a page is not what the code says
 """
 
-import inspect
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin
 
 import click
 import msgspec
@@ -19,12 +21,24 @@ from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
 REFERENCE = Path(__file__).parent / "reference"
 
 
+WORDS = {Mapping: "mapping", int: "whole number", float: "number", str: "text", bool: "true or false", dict: "mapping", type(None): "null"}
+
+
 def type_name(kind: object) -> str:
+    """A type in the words of someone who writes YAML."""
     bare, table = config._unwrap(kind)
     if table is not None:
-        return f"an entry of `{table.name}`"
-    text = inspect.formatannotation(bare).replace("typing.", "")
-    return "`" + text.replace("|", "\\|") + "`"
+        return f"an entry of [{table.name}](tables.md#{table.name})"
+    origin, inside = get_origin(bare), get_args(bare)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inside)
+    if origin in (Union, UnionType):
+        return " or ".join(type_name(arm) for arm in inside)
+    if origin in (list, tuple, Sequence):
+        return f"list of: {type_name(inside[0])}"
+    if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        return f"[{bare.__name__}](rows.md#{bare.__name__.lower()})"
+    return WORDS.get(origin or bare, str(bare).rpartition(".")[2])
 
 
 def option_rows(options: list[tuple[str, registry.Option]]) -> list[str]:

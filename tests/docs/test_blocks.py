@@ -65,3 +65,8 @@ def test_the_flags_of_the_readme_work_against_a_server(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("results.json", "results_training.jsonl", "results.run"):
         assert (tmp_path / name).exists()
+
+
+def test_the_reference_pages_are_what_the_code_says():
+    done = run([sys.executable, "docs/generate.py", "--check"], ROOT)
+    assert done.returncode == 0, "run: python docs/generate.py"

@@ -182,6 +182,11 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
         f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
     )
+    if counts["ids_not_matching"]:
+        reporter.line(
+            f"slices: WARNING: the ids of {counts['ids_not_matching']} answers do not spell their text with tokenizer "
+            f"{tokenizer}; their tokens were counted anew. Is it the model's own tokenizer?"
+        )
     return {**counts, **totals}
 
 
