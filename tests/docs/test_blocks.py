@@ -59,7 +59,11 @@ def test_the_flags_of_the_readme_work_against_a_server(tmp_path):
     (text,) = [block for block in blocks(ROOT / "README.md", "sh") if "--server-url" in block]
     command = next(line for line in text.replace("\\\n", " ").splitlines() if line.startswith("promptmill"))
     with fake_server() as url:
-        for old, new in {"http://127.0.0.1:8000": url, "Qwen/Qwen2.5-7B-Instruct": "fake", "./Qwen2.5-7B-Instruct": "smollm2"}.items():
+        for old, new in {
+            "http://127.0.0.1:8000": url,
+            "Qwen/Qwen2.5-7B-Instruct": "fake",
+            "./Qwen2.5-7B-Instruct": "smollm2",
+        }.items():
             command = command.replace(old, new)
         done = run([*MILL, *shlex.split(command)[1:]], tmp_path)
     assert done.returncode == 0, done.stderr

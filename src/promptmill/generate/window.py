@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -112,7 +113,10 @@ class Window:
     async def _run(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         task = asyncio.current_task()
         assert task is not None
-        stopped = _cancel_on_signals(task)
+        with _cancelled_by_signals(task) as came:
+            await self._ask_all(parts, to_requests, model, came)
+
+    async def _ask_all(self, parts: Sequence[Part], to_requests: ToRequests, model: str, came: list[int]) -> None:
         try:
             await self._lanes.check(model)
             items = self._draw(parts, to_requests)
@@ -124,7 +128,7 @@ class Window:
                 for each in background:
                     each.cancel()
         except asyncio.CancelledError:
-            if stopped:
+            if came:
                 raise KeyboardInterrupt from None
             raise
         except BaseExceptionGroup as group_error:
@@ -197,18 +201,28 @@ def read_part(part: Part) -> Iterator[Outcome]:
     yield from read_outcomes(journal.journal, torn=True)
 
 
-def _cancel_on_signals(task: asyncio.Task[None]) -> list[int]:
-    """Turn SIGINT and SIGTERM into a cancellation; the list says which came."""
+@contextmanager
+def _cancelled_by_signals(task: asyncio.Task[None]) -> Iterator[list[int]]:
+    """Turn SIGINT and SIGTERM into a cancellation for the length of a block; yields the list of those that came."""
     came: list[int] = []
 
     def stop(number: int) -> None:
         came.append(number)
         task.cancel()
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    return came
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -116,10 +116,14 @@ def run(
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
         if "prompts" in only:
+            target = folder.exports / "processed_dataset.json"
+            stands = folder.is_current("prompts") and target.exists()
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
-            _export_prompts(folder)
+            if not stands:
+                parts = stages.parts_of(folder)
+                write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
         if "generate" in only:
             counts["generate"] = stages.ask(folder, asking, reporter=reporter)
         if "slices" in only:
@@ -130,13 +134,6 @@ def run(
             counts["simulate"] = _simulate(folder, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
-
-
-def _export_prompts(folder: Run) -> None:
-    target = folder.exports / "processed_dataset.json"
-    if not target.exists():
-        parts = stages.parts_of(folder)
-        write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
 
 
 def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> dict[str, Any]:
@@ -171,6 +168,7 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         made,
         stem=results.stem,
     )
+    results.parent.mkdir(parents=True, exist_ok=True)
     rows = ((index, prompt, outcome) for index, prompt, _, outcome in stages.iter_outcomes(asking, parts))
     totals = exports.write_results(
         results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
