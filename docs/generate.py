@@ -1,7 +1,7 @@
 """Write the reference pages from the code: options from structs and tables, rows from `records`, flags from click.
 
-    python docs/generate.py           writes docs/reference/*.md
-    python docs/generate.py --check   exits with 1 if a page is not what the code says
+`python docs/generate.py` writes docs/reference/*.md; with `--check` it exits with 1 if a page is not what the code
+says.
 """
 
 import sys
@@ -21,12 +21,20 @@ from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
 REFERENCE = Path(__file__).parent / "reference"
 
 
-WORDS = {Mapping: "mapping", int: "whole number", float: "number", str: "text", bool: "true or false", dict: "mapping", type(None): "null"}
+WORDS = {
+    Mapping: "mapping",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    dict: "mapping",
+    type(None): "null",
+}
 
 
 def type_name(kind: object) -> str:
     """A type in the words of someone who writes YAML."""
-    bare, table = config._unwrap(kind)
+    bare, table = config.unwrap(kind)
     if table is not None:
         return f"an entry of [{table.name}](tables.md#{table.name})"
     origin, inside = get_origin(bare), get_args(bare)
@@ -44,8 +52,11 @@ def type_name(kind: object) -> str:
 def option_rows(options: list[tuple[str, registry.Option]]) -> list[str]:
     rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
     for name, option in options:
-        default = "required" if option.default is msgspec.NODEFAULT else f"`{plain(option.default)}`".replace("|", "\\|")
-        rows.append(f"| `{name}` | {type_name(option.type)} | {default} | {option.help.replace('|', chr(92) + '|')} |")
+        default = (
+            "required" if option.default is msgspec.NODEFAULT else f"`{plain(option.default)}`".replace("|", "\\|")
+        )
+        meaning = option.help.replace("|", "\\|")
+        rows.append(f"| `{name}` | {type_name(option.type)} | {default} | {meaning} |")
     return rows
 
 
@@ -69,8 +80,12 @@ def tables() -> str:
 
 
 def rows() -> str:
-    lines = ["# Rows", "", "The structs of `promptmill.records`, as they stand in JSONL; fields at their default are left out."]
-    structs = [s for s in vars(records).values() if isinstance(s, type) and issubclass(s, records.Record)]
+    lines = [
+        "# Rows",
+        "",
+        "The structs of `promptmill.records`, as they stand in JSONL. A field at its default is left out.",
+    ]
+    structs = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, records.Record)]
     for struct in structs:
         if struct is not records.Record:
             lines += ["", f"## {struct.__name__}", "", (struct.__doc__ or "").strip().splitlines()[0], ""]

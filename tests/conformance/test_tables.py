@@ -40,6 +40,6 @@ def test_every_entry_can_be_written_in_a_recipe(table, name):
 
 def test_an_unknown_name_lists_what_is_there():
     with pytest.raises(
-        registry.ConfigError, match="filters: no 'dedupe'. Did you mean 'dedup'. There are: dedup, language"
+        registry.ConfigError, match=r"filters: no 'dedupe'. Did you mean 'dedup'. There are: dedup, language"
     ):
         registry.load("filters", "dedupe")
