@@ -1,8 +1,8 @@
 """Slicing, writing included, beside the bare `tokenizers` library on the same texts and threads.
 
-Two claims: at least 0.8 times the tokens per CPU second of `encode_batch`, and time per token at 16,000-token answers at
-most 1.3 times that at 500. Texts are real model answers, joined and cut to length for the two sizes. Ours writes all its
-files (training, splits, targets, counts) to disk. Both take turns in one process; medians over the rounds.
+Two claims: at least 0.8 times the tokens per CPU second of `encode_batch`, and time per token at 16,000-token answers
+at most 1.3 times that at 500. Texts are real model answers, joined and cut to length for the two sizes. Ours writes all
+its files (training, splits, targets, counts) to disk. Both take turns in one process; medians over the rounds.
 
 Run: PROMPTMILL_DATA=../shared/data python benchmarks/slice_tokens.py [--rounds 5] [--threads 1]
 """

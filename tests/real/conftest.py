@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -69,5 +68,11 @@ def llama_url(smollm2_file):
         yield url
 
 
-def data_folder() -> Path:
-    return Path(os.environ.get("PROMPTMILL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+@pytest.fixture(name="ask", scope="session")
+def ask_fixture():
+    return ask
+
+
+@pytest.fixture(name="llama_server", scope="session")
+def llama_server_fixture():
+    return llama_server

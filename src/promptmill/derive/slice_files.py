@@ -1,11 +1,11 @@
 """Write the slices of many completions: training, censored and split files, targets per prompt, and what was counted.
 
 The rows of one answer are its prefixes, so the files grow with the square of its length. Each answer is therefore
-JSON-escaped once and its rows are slices of that one buffer (see `row_files`). Memory is bounded by the batch, whatever the number of rows. Files appear together,
-when all are whole and on the disk; `<stem>_training.meta.json` comes last.
+JSON-escaped once and its rows are slices of that one buffer (see `row_files`). Memory is bounded by the batch, whatever
+the number of rows. Files appear together, when all are whole and on the disk; `<stem>_training.meta.json` comes last.
 
-Shards: call `write_slices` once for each shard with its own folder, then `merge_slices`. All samples of a prompt must be
-in one shard, or it gets more than one row of targets.
+Shards: call `write_slices` once for each shard with its own folder, then `merge_slices`. All samples of a prompt must
+be in one shard, or it gets more than one row of targets.
 """
 
 from __future__ import annotations
