@@ -47,16 +47,15 @@ class RowFiles:
         whole = ends_by_itself(completion)
         form = b'","number_of_output_tokens":%d,"remaining_tokens' + (b'":%d' if whole else b'_at_least":%d')
         tails = [form % (count, cuts.total - count) for count in counts]
-        named = [piece for end, tail in zip(ends, tails, strict=True) for piece in (head, view[:end], tail + who)]
+        rows = [(view[:end], tail) for end, tail in zip(ends, tails, strict=True)]
+        named = (piece for prefix, tail in rows for piece in (head, prefix, tail, who))
         longest = len(head) + len(buffer) + len(tails[-1]) + len(who)
         self.counts["longest_row"] = max(self.counts["longest_row"], longest)
         if not whole:
             self._censored.add(named)
             self.counts["censored_rows"] += len(counts)
             return
-        self._training.add(
-            [piece for end, tail in zip(ends, tails, strict=True) for piece in (head, view[:end], tail + b"}\n")]
-        )
+        self._training.add(piece for prefix, tail in rows for piece in (head, prefix, tail, b"}\n"))
         split = split_of(prompt.id, shares=options.shares, seed=options.split_seed)
         self._splits[split].add(named)
         self.counts["training_rows"] += len(counts)
