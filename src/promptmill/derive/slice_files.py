@@ -1,11 +1,11 @@
 """Write the slices of many completions: training, censored and split files, targets per prompt, and what was counted.
 
 The rows of one answer are its prefixes, so the files grow with the square of its length. Each answer is therefore
-JSON-escaped once and its rows are slices of that one buffer (see `row_files`). Memory is bounded by the batch, whatever the number of rows. Files appear together,
-when all are whole and on the disk; `<stem>_training.meta.json` comes last.
+JSON-escaped once and its rows are slices of that one buffer (see `row_files`). Memory is bounded by the batch, whatever
+the number of rows. Files appear together, when all are whole and on the disk; `<stem>_training.meta.json` comes last.
 
-Shards: call `write_slices` once for each shard with its own folder, then `merge_slices`. All samples of a prompt must be
-in one shard, or it gets more than one row of targets.
+Shards: call `write_slices` once for each shard with its own folder, then `merge_slices`. All samples of a prompt must
+be in one shard, or it gets more than one row of targets.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COUNTS = (
 SPLITS = ("train", "validation", "test")
 ROW_FILES = ("training", "censored", "lengths", *SPLITS)
 
-_BATCH_CHARACTERS = 4_000_000
+_BATCH_CHARACTERS = 1_000_000  # the library's encodings take about 100 bytes a token
 _BATCH_COMPLETIONS = 4_000
 
 _json = msgspec.json.encode
@@ -147,6 +147,7 @@ def _cut(
         if ends_by_itself(outcome) is None:
             counts["filtered" if outcome.finish == "filter" else "tool_calls"] += 1
             continue
+        refuse_surrogates(prompt, outcome)
         batch.append((prompt, outcome))
         characters += len(outcome.text)
         if characters >= _BATCH_CHARACTERS or len(batch) >= _BATCH_COMPLETIONS:
@@ -167,8 +168,6 @@ def _cut_batch(
             left.append(number)
             counts["ids_not_matching"] += completion.token_ids is not None
     texts = [batch[number][1].text for number in left]
-    for text, number in zip(texts, left, strict=True):
-        refuse_surrogates(text, *batch[number])
     for number, cuts in zip(left, cut_texts(texts, tokenizer, step=options.step), strict=True):
         found[number] = cuts
     for (prompt, completion), cuts in zip(batch, found, strict=True):

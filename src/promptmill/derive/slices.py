@@ -1,4 +1,4 @@
-"""Cut completions into progressive token slices: what was written after every 50 tokens, and how much was still to come.
+"""Cut completions into token slices: what was written after every 50 tokens, and how many tokens were still to come.
 
 Pure functions over a stored text. Where the server gave the ids it generated, each id's bytes say how far the text had
 come; otherwise the text is encoded with the model's own tokenizer and its ids are used the same way. A cut inside a
@@ -97,7 +97,7 @@ class Cuts(NamedTuple):
     Attributes:
         text: what was generated; the completion's text, with its reasoning before it where there was one.
         total: tokens of the whole text.
-        offsets: characters written after each `step`-th token, and at last after the last token: the whole text. None for no token.
+        offsets: characters written after each `step`-th token, and last the whole text's; none for no token.
         counted: `ids` the server gave, or `encoded` again.
         missing: characters that the ids spell at the end and the text lacks (a stop string, half a character).
     """

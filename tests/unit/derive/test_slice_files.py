@@ -17,7 +17,7 @@ class Letters:
     """A tokenizer with one token per byte, as a plain object: the seam takes anything with these."""
 
     name = "letters"
-    pieces = [bytes([n]) for n in range(256)]
+    pieces = tuple(bytes([n]) for n in range(256))
 
     def encode(self, texts):
         return [list(text.encode()) for text in texts]
@@ -47,7 +47,8 @@ def test_the_training_file_has_exactly_the_four_keys_in_their_order(tmp_path):
     assert (tmp_path / "r_training.jsonl").read_bytes() == (
         b'{"input_prompt":"Say it.","output_prompt":"say ","number_of_output_tokens":4,"remaining_tokens":5}\n'
         b'{"input_prompt":"Say it.","output_prompt":"say \\"hi\\"","number_of_output_tokens":8,"remaining_tokens":1}\n'
-        b'{"input_prompt":"Say it.","output_prompt":"say \\"hi\\"\\n","number_of_output_tokens":9,"remaining_tokens":0}\n'
+        b'{"input_prompt":"Say it.","output_prompt":"say \\"hi\\"\\n","number_of_output_tokens":9,'
+        b'"remaining_tokens":0}\n'
     )
 
 
@@ -181,6 +182,8 @@ def test_shards_merge_to_the_files_of_one_run(tmp_path):
 def test_half_a_surrogate_pair_is_one_clear_error_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="prompt a, sample 0: the answer holds half of a surrogate pair"):
         write([(prompt("a"), answer("a", "x\ud83d"))], tmp_path)
+    with pytest.raises(DataError, match="prompt b, sample 0: the prompt holds half of a surrogate pair"):
+        write([(prompt("b", "\ud83d"), answer("b", ""))], tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -217,7 +220,8 @@ class Letters:
     name, pieces = "letters", [bytes([n]) for n in range(256)]
     def encode(self, texts): return [list(t.encode()) for t in texts]
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
-pairs = [(Prompt(id="a", source="s", text="p"), Completion(key="k", prompt_id="a", model="m", text="x" * 40_000, finish="stop"))]
+completion = Completion(key="k", prompt_id="a", model="m", text="x" * 40_000, finish="stop")
+pairs = [(Prompt(id="a", source="s", text="p"), completion)]
 try:
     write_slices(pairs, Letters(), SliceOptions(), Path(sys.argv[1]), stem="r")
 except DataError as error:
