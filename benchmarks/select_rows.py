@@ -1,7 +1,7 @@
 """Selection from a million conversations, beside one hand-written DuckDB statement that does the same.
 
 The claim: at most 1.5 times the CPU seconds of the statement, less than 1 GB of memory, and the same rows whether the
-conversations lie in 1 file or in 8. The conversations are synthetic, made of real questions and answers in the schema
+conversations lie in 1 file or in 8. The rows are synthetic, made of real questions and answers in the schema
 of LMSYS-Chat-1M (about 0.8 GB), the same on every machine. Each run is a process of its own that reads the files, selects
 (English, a sample of 11,000, first user turn, exact duplicates, length outliers) and writes the kept rows. Ours writes
 whole records and counts every dropped row by reason; the statement writes id and text.
@@ -69,7 +69,7 @@ def make(folder, rows):
                     "conversation": [{"content": text, "role": "user"}, {"content": answer, "role": "assistant"}],
                     "turn": 1,
                     "language": random.choice(languages),
-                    "openai_moderation": [moderation, moderation],
+                    "openai_moderation": [moderation],
                     "redacted": False,
                 }
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
