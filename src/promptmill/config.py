@@ -91,7 +91,8 @@ def read_recipe(path: Path) -> Document:
         places: dict[At, str] = {(): str(path)}
         tree = _construct(loader, node, (), places) if node else {}
     except yaml.MarkedYAMLError as error:
-        line = (error.problem_mark or error.context_mark).line + 1
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
         raise ConfigError(f"{path}:{line}: not YAML: {error.problem}.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}.") from error
@@ -109,13 +110,15 @@ def _construct(loader: _Loader, node: yaml.Node, at: At, places: dict[At, str]) 
         for key_node, value_node in node.value:
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode) or key in found:
-                raise ConfigError(f"{_place(key_node)}: {dotted((*at, str(key)))}: stands twice, or is not a plain key.")
+                raise ConfigError(
+                    f"{_place(key_node)}: {dotted((*at, str(key)))}: stands twice, or is not a plain key."
+                )
             found[key] = _construct(loader, value_node, (*at, key), places)
             places[*at, key] = _place(key_node)
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, item, (*at, i), places) for i, item in enumerate(node.value)]
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    return loader.construct_object(node)
 
 
 def _place(node: yaml.Node) -> str:
@@ -234,6 +237,15 @@ def _check_use(doc: Document, value: Any, table: Table, at: At) -> Use:
         else:
             checked[option.name] = option.default
     return checked
+
+
+def check_use(document: Document, key: str, table: str) -> Use:
+    """Check the entry of a table that stands at one key of a document; for commands that have no recipe.
+
+    Raises:
+        ConfigError: an unknown kind, option or value.
+    """
+    return _check_use(document, document.tree[key], Table(table), (key,))
 
 
 def _refuse_unknown(doc: Document, value: dict[str, Any], known: Sequence[str], at: At) -> None:

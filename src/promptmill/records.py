@@ -215,7 +215,8 @@ def stable_hash(seed: int, text: str) -> int:
 
 def split_of(prompt_id: str, *, shares: Sequence[float], seed: int) -> Literal["train", "validation", "test"]:
     """Return the split of a prompt: depends on `(seed, prompt_id)` alone. `shares` are three fractions of 1."""
-    point = stable_hash(seed, prompt_id) / 2**64
+    # a salt, or the prompts that `sample` took by the same seed (the smallest hashes) would all fall into one split
+    point = stable_hash(seed, f"split of {prompt_id}") / 2**64
     if point < shares[0]:
         return "train"
     return "validation" if point < shares[0] + shares[1] else "test"

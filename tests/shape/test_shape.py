@@ -22,7 +22,11 @@ def name(path):
 
 
 def depth(node):
-    inner = [depth(child) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inner = [
+        depth(child)
+        for child in ast.iter_child_nodes(node)
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     # `elif` is an If inside the orelse of an If: it reads as one level
     own = isinstance(node, BLOCKS)
     if isinstance(node, ast.If) and len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
@@ -50,7 +54,9 @@ def test_a_function_has_at_most_60_lines_8_parameters_and_4_levels(path):
             parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             table_entry = not node.args.args and node.args.kwonlyargs  # its parameters are options of a recipe
             limit = 12 if table_entry else 8
-            assert len([p for p in parameters if p.arg not in {"self", "cls"}]) <= limit, f"{where} has too many parameters"
+            assert len([p for p in parameters if p.arg not in {"self", "cls"}]) <= limit, (
+                f"{where} has too many parameters"
+            )
             assert depth_of_body(node.body) <= 4, f"{where} is nested too deep"
 
 

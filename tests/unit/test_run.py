@@ -62,7 +62,10 @@ def test_a_folder_of_another_workflow_or_with_strange_files_is_refused(tmp_path)
     with start(tmp_path / "r") as run:
         run.identify("prompts", {})
         run.finish("prompts", {})
-    with pytest.raises(RunError, match="holds a run of 'lengths'"), open_run(tmp_path / "r", workflow="answers", seeds={}):
+    with (
+        pytest.raises(RunError, match="holds a run of 'lengths'"),
+        open_run(tmp_path / "r", workflow="answers", seeds={}),
+    ):
         pass
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")

@@ -22,7 +22,10 @@ from promptmill.errors import PromptmillError
 _COMMANDS = {
     "check": ("promptmill.cli.look:check", "Check a recipe, without a network."),
     "doctor": ("promptmill.cli.look:doctor", "What is installed here, and which servers answer."),
-    "fake-server": ("promptmill.cli.servers:fake_server", "An OpenAI-compatible server that invents answers and faults."),
+    "fake-server": (
+        "promptmill.cli.servers:fake_server",
+        "An OpenAI-compatible server that invents answers and faults.",
+    ),
     "lengths": ("promptmill.cli.lengths:lengths", "Prompts -> answers -> token slices -> a length predictor."),
     "list": ("promptmill.cli.look:list_table", "What a recipe can name: sources, filters, endpoints, ..."),
     "serve": ("promptmill.cli.servers:serve", "Start or stop a real model server."),
@@ -77,12 +80,12 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: the same command goes on from here.", err=True)
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last place before the person
         traceback.print_exc()
         click.echo(f"error: this is a bug in promptmill ({type(error).__name__}). Nothing written is lost.", err=True)
         return 2
     return code if isinstance(code, int) else 0
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt

@@ -17,6 +17,7 @@ import yaml
 from promptmill import config
 from promptmill.config import Document
 from promptmill.errors import ConfigError
+from promptmill.registry import Option
 
 
 def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Callable[[Any], Any]:
@@ -27,7 +28,7 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         leaves = dict(config.iter_leaves(recipe))
-        flags: dict[str, tuple[str, ...]] = {path: () for path in leaves}
+        flags: dict[str, tuple[str, ...]] = dict.fromkeys(leaves, ())
         for flag, path in short.items():
             flags[path] = (flag, *flags.get(path, ()))
         params: list[click.Parameter] = [click.Argument(["recipe_file"], required=False, metavar="[RECIPE]")]
@@ -37,7 +38,9 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
             paths[variable] = path
             params.append(_option(variable, path, names, leaves.get(path)))
         params.append(
-            click.Option(["--set", "assignments"], multiple=True, metavar="A.B=VALUE", help="Set any key of the recipe.")
+            click.Option(
+                ["--set", "assignments"], multiple=True, metavar="A.B=VALUE", help="Set any key of the recipe."
+            )
         )
 
         def wrapped(recipe_file: str | None, assignments: tuple[str, ...], **values: Any) -> Any:
@@ -61,13 +64,15 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
     return decorate
 
 
-def _option(variable: str, path: str, names: tuple[str, ...], option: config.Option | None) -> click.Option:
+def _option(variable: str, path: str, names: tuple[str, ...], option: Option | None) -> click.Option:
     # the text is checked by the recipe, where YAML is checked too: one set of messages
     default = ""
     if option is not None and option.default is not msgspec.NODEFAULT:
         default = f" [{plain(option.default)}]"
     text = option.help if option is not None else f"Sets {path}."
-    return click.Option([*names, f"--{path}", variable], metavar="VALUE", help=f"{text}{default}", default=None)
+    return click.Option(
+        [*dict.fromkeys([*names, f"--{path}"]), variable], metavar="VALUE", help=f"{text}{default}", default=None
+    )
 
 
 def plain(value: Any) -> str:

@@ -36,7 +36,9 @@ class Screen:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Take the live line away."""
         if self._live is not None:
             self._live.stop()
@@ -100,7 +102,7 @@ def size(path: Path) -> str:
     return f"{number:.1f} TB"
 
 
-def first_rows(path: Path, count: int, *, width: int = 60) -> list[str]:
+def first_rows(path: Path, count: int, *, width: int = 32) -> list[str]:
     """The first rows of a JSONL file, long strings cut, one line each."""
     with path.open("rb") as file:
         lines = list(itertools.islice(file, count))

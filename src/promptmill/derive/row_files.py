@@ -1,23 +1,21 @@
 """Rows of slices as bytes: `{input_prompt, output_prompt, number_of_output_tokens, remaining_tokens}`, one a line.
 
 An answer is JSON-escaped once, piece by piece between its cuts. A row is its head, a slice of the escaped answer and a
-tail, and goes to the kernel as these three (`writev`): no row is ever built in memory, and nothing is escaped twice.
+tail, and these three are copied into the file's block: no row is ever built in memory, and nothing is escaped twice.
 Censored and split rows carry `prompt_id` and `sample` behind the four keys.
 """
 
 from __future__ import annotations
 
-import os
 from itertools import accumulate, pairwise
 from typing import IO
 
 import msgspec
 
+from promptmill.derive.blocks import BlockFile
 from promptmill.derive.slices import Cuts, SliceOptions, ends_by_itself, points
 from promptmill.errors import DataError
 from promptmill.records import Completion, Prompt, split_of
-
-_MOST_PIECES = 900  # the kernel takes 1,024 at once
 
 _json = msgspec.json.encode
 
@@ -32,9 +30,9 @@ class RowFiles:
     def __init__(self, *, training: IO[bytes], censored: IO[bytes], splits: dict[str, IO[bytes]]) -> None:
         self.counts = dict.fromkeys(("training_rows", "censored_rows", *(f"{split}_rows" for split in splits)), 0)
         self.counts["longest_row"] = 0
-        self._training = _Pieces(training)
-        self._censored = _Pieces(censored)
-        self._splits = {split: _Pieces(file) for split, file in splits.items()}
+        self._training = BlockFile(training)
+        self._censored = BlockFile(censored)
+        self._splits = {split: BlockFile(file) for split, file in splits.items()}
 
     def add(self, prompt: Prompt, completion: Completion, cuts: Cuts, options: SliceOptions) -> None:
         """Write the rows of one completion."""
@@ -64,38 +62,10 @@ class RowFiles:
         self.counts["training_rows"] += len(counts)
         self.counts[f"{split}_rows"] += len(counts)
 
-    def flush(self) -> None:
+    def close(self) -> None:
         """Write what waits."""
-        for pieces in (self._training, self._censored, *self._splits.values()):
-            pieces.flush()
-
-
-class _Pieces:
-    """One file, written with few system calls and without copying rows together."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._descriptor = file.fileno()
-        self._waiting: list[bytes | memoryview] = []
-
-    def add(self, pieces: list[bytes | memoryview]) -> None:
-        self._waiting += pieces
-        while len(self._waiting) >= _MOST_PIECES:
-            self._write(self._waiting[:_MOST_PIECES])
-            del self._waiting[:_MOST_PIECES]
-
-    def flush(self) -> None:
-        self._write(self._waiting)
-        self._waiting = []
-
-    def _write(self, pieces: list[bytes | memoryview]) -> None:
-        """Write all pieces; the kernel may stop early, at its 2 GB a call or just before the disk is full."""
-        while pieces:
-            written = os.writev(self._descriptor, pieces)
-            while pieces and written >= len(pieces[0]):
-                written -= len(pieces[0])
-                pieces = pieces[1:]
-            if pieces and written:
-                pieces = [memoryview(pieces[0])[written:], *pieces[1:]]
+        for file in (self._training, self._censored, *self._splits.values()):
+            file.close()
 
 
 def _escaped(cuts: Cuts, prompt: Prompt, completion: Completion) -> tuple[list[int], bytes]:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -32,7 +32,7 @@ from promptmill.derive.slices import (
     usage_differs,
 )
 from promptmill.errors import DataError
-from promptmill.io.jsonl import atomic, iter_jsonl
+from promptmill.io.jsonl import atomic
 from promptmill.records import Completion, Outcome, Prompt
 
 COUNTS = (
@@ -80,7 +80,7 @@ def write_slices(
             for item in _cut(pairs, tokenizer, options, counts):
                 rows.add(*item, options)
                 observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
-            rows.flush()
+            rows.close()
             for target in observed.targets():
                 lengths.write(_json(target) + b"\n")
                 counts["prompts"] += 1
@@ -96,9 +96,9 @@ def merge_slices(
     import shutil
 
     found = [paths(part, stem) for part in parts]
-    metas: list[dict[str, Any]] = [next(iter_jsonl(part["meta"], dict)) for part in found]
-    counts = {name: sum(meta["counts"][name] for meta in metas) for name in COUNTS}
-    counts["longest_row"] = max((meta["counts"]["longest_row"] for meta in metas), default=0)
+    counted = [_read_counts(part["meta"]) for part in found]
+    counts = {name: sum(one[name] for one in counted) for name in COUNTS}
+    counts["longest_row"] = max((one["longest_row"] for one in counted), default=0)
     files = paths(out, stem)
     with _writing(out):
         (out / "splits").mkdir(parents=True, exist_ok=True)
@@ -109,6 +109,20 @@ def merge_slices(
                         shutil.copyfileobj(file, handle, 1 << 20)
         _finish(files, options, counts, tokenizer)
     return counts
+
+
+def _read_counts(meta: Path) -> dict[str, int]:
+    """The counts of one shard; a shard without them is not whole."""
+    try:
+        return msgspec.json.decode(meta.read_bytes(), type=_Meta).counts
+    except FileNotFoundError as error:
+        raise DataError(f"{meta}: is not there, so this shard is not whole. Cut it again.") from error
+    except msgspec.DecodeError as error:
+        raise DataError(f"{meta}: {error}. Cut this shard again.") from error
+
+
+class _Meta(msgspec.Struct):
+    counts: dict[str, int]
 
 
 class _Item(NamedTuple):

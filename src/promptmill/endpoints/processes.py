@@ -108,9 +108,9 @@ def alive(server: Server) -> bool:
     return birth(server.pid) == server.born
 
 
-def end(server: Server) -> None:
-    """End the server and its helpers: asked first, killed after `END_S` seconds; forget it."""
-    for number, patience_s in ((signal.SIGTERM, END_S), (signal.SIGKILL, END_S)):
+def end(server: Server, *, patience_s: float = END_S) -> None:
+    """End the server and its helpers: asked first, killed after `patience_s` seconds; forget it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         # birth is checked just before each signal: a number that now means another process is left alone
         if not alive(server):
             break

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -56,12 +55,15 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """aiohttp, with one session for each event loop, opened on the first request."""
+    """aiohttp, with one session for each event loop, opened on the first request.
 
-    def __init__(self) -> None:
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = (
-            weakref.WeakKeyDictionary()
-        )
+    Args:
+        max_body_bytes: larger answers are given up, so that no server can fill the memory.
+    """
+
+    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -80,7 +82,7 @@ class AiohttpTransport:
                 asyncio.timeout(timeout_s),
                 session.request(method, url, data=body, headers=headers, allow_redirects=False) as response,
             ):
-                content = await _read(response, url)
+                content = await self._read(response, url)
                 return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
         # `from None`: the foreign error carries the request's headers, so it must not travel with ours
         except TimeoutError:
@@ -93,6 +95,18 @@ class AiohttpTransport:
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session:
             await session.close()
+
+    async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
+        # what is packed may be any size when it is unpacked
+        packed = "Content-Encoding" in response.headers
+        if not packed and response.content_length is not None and response.content_length <= self._max_body_bytes:
+            return await response.read()
+        chunks = bytearray()
+        async for chunk in response.content.iter_any():
+            chunks += chunk
+            if len(chunks) > self._max_body_bytes:
+                raise Unavailable(f"{origin(url)}: the answer is larger than {self._max_body_bytes:,} bytes.")
+        return bytes(chunks)
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -115,17 +129,6 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
-
-
-async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
-    if response.content_length is not None and response.content_length <= MAX_BODY_BYTES:
-        return await response.read()
-    chunks = bytearray()
-    async for chunk in response.content.iter_any():
-        chunks += chunk
-        if len(chunks) > MAX_BODY_BYTES:
-            raise Unavailable(f"{origin(url)}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB.")
-    return bytes(chunks)
 
 
 def _reason(error: Exception) -> str:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import Any, IO, TYPE_CHECKING, TypeVar, overload
 
 import msgspec
 
@@ -143,7 +143,11 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def iter_jsonl(path: Path, type: type[T] | Any = Any) -> Iterator[T]:  # noqa: A002 - msgspec's word
+@overload
+def iter_jsonl(path: Path) -> Iterator[Any]: ...
+@overload
+def iter_jsonl(path: Path, type: type[T]) -> Iterator[T]: ...  # noqa: A002
+def iter_jsonl(path: Path, type: Any = Any) -> Iterator[Any]:  # noqa: A002 - msgspec's word
     """Yield one decoded row a line.
 
     Raises:

@@ -18,19 +18,24 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from promptmill import config, tokens
+from promptmill import config, registry, tokens
+from promptmill import report as plots
 from promptmill.config import Table, Use
 from promptmill.derive import exports, slice_files
 from promptmill.derive.slices import SliceOptions
-from promptmill.io.jsonl import iter_jsonl
+from promptmill.errors import DataError, RunError
+from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target, publish
-from promptmill.records import Prompt
+from promptmill.records import Prompt, split_of
 from promptmill.run import Run, open_run
 from promptmill.select.processed import write_processed
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
+from promptmill.train.lengths import LengthRow
+from promptmill.train.predictor import Predictor, load_predictor
 from promptmill.workflows import stages
-from promptmill.workflows.stages import Asking, GenerateOptions, Positive, Reporter
+from promptmill.workflows.options import GenerateOptions, Positive
+from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
 SHORT_FLAGS = {
@@ -122,7 +127,7 @@ def run(
         if "train" in only and recipe.train is not None:
             counts["train"] = _train(folder, recipe, recipe.train, reporter)
         if "simulate" in only and recipe.simulate is not None:
-            counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
+            counts["simulate"] = _simulate(folder, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
 
@@ -177,6 +182,11 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
         f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
     )
+    if counts["ids_not_matching"]:
+        reporter.line(
+            f"slices: WARNING: the ids of {counts['ids_not_matching']} answers do not spell their text with tokenizer "
+            f"{tokenizer}; their tokens were counted anew. Is it the model's own tokenizer?"
+        )
     return {**counts, **totals}
 
 
@@ -205,17 +215,21 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
     """
     asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
     steps = stages.steps_of(recipe.source, recipe.select)
-    with tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary:
-        with open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder:
-            folder.identify("prompts", stages.source_identity(recipe.source, steps))
-            made = stages.make_prompts(
-                folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent()
-            )
-            parts = [part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)]
-            total, left = stages.count_open(asking, parts)
-            first = islice((request for _, _, request, _ in stages.iter_outcomes(asking, parts)), 3)
-            shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
-    lines = [f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]]
+    with (
+        tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary,
+        open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder,
+    ):
+        folder.identify("prompts", stages.source_identity(recipe.source, steps))
+        made = stages.make_prompts(folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent())
+        parts = [
+            part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)
+        ]
+        total, left = stages.count_open(asking, parts)
+        first = islice((request for _, _, request, _ in stages.iter_outcomes(asking, parts)), 3)
+        shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
+    lines = [
+        f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]
+    ]
     lines += [f"prompts: {made['kept']} rows", f"generate: {total} requests, {left} still to send"]
     if isinstance(recipe.generate.sampling.max_tokens, int):
         most = total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
@@ -254,3 +268,107 @@ def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
     if recipe.generate.sampling.seed is not None:
         seeds["sampling"] = recipe.generate.sampling.seed
     return {**seeds, "split": recipe.slices.split_seed}
+
+
+def _length_rows(folder: Run) -> list[LengthRow]:
+    """The rows of every split."""
+    made = folder.path / "slices"
+    if not (made / "splits").is_dir():
+        raise RunError(f"{made}: no slices are here yet. Run the stage 'slices' first.")
+    return [
+        msgspec.structs.replace(row, split=split)
+        for split in slice_files.SPLITS
+        for row in predictor.iter_length_rows(made / "splits" / f"{split}.jsonl")
+    ]
+
+
+def _censored_rows(folder: Run, options: SliceOptions) -> list[LengthRow]:
+    """The rows of truncated answers, split by prompt as the others were."""
+    return [
+        msgspec.structs.replace(row, split=split_of(row.prompt_id, shares=options.shares, seed=options.split_seed))
+        for path in (folder.path / "slices").glob("*_censored.jsonl")
+        for row in predictor.iter_length_rows(path)
+    ]
+
+
+def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, reporter: Reporter) -> dict[str, Any]:
+    """Train the predictor of remaining tokens into `train/`, with its report and a plot."""
+    from promptmill.encode import Stored
+
+    folder.identify("train", msgspec.to_builtins(options))
+    if folder.is_current("train"):
+        reporter.line("train: the predictor stands in the run folder.")
+        return folder.counts("train")
+    rows = _length_rows(folder) + _censored_rows(folder, recipe.slices)
+    folder.begin("train")
+    folder.heartbeat(stage="train", rows=len(rows))
+    reporter.line(f"train: {len(rows)} rows; vectors are computed once and kept.")
+    made = folder.folder("train")
+    encoder = Stored(registry.build("encoders", options.encoder), made / "vectors")
+    report = msgspec.to_builtins(predictor.train(rows, encoder, options, made))
+    plots.plot_lengths(report, folder.exports / "length_predictor.png")
+    test = report["test"]
+    counts = {"mae": test["predictor"]["mae"], "baselines": {n: b["mae"] for n, b in test["baselines"].items()}}
+    folder.finish("train", {**counts, "computed_vectors": encoder.computed})
+    reporter.line(f"train: mean absolute error {_interval(counts['mae'])} tokens on prompts never trained on;")
+    for name, mae in counts["baselines"].items():
+        reporter.line(f"train:   baseline {name}: {_interval(mae)}")
+    return counts
+
+
+def _simulate(folder: Run, options: queue.SimulateOptions, reporter: Reporter) -> dict[str, Any]:
+    """Simulate a serving queue on the answers to test prompts, into `simulate/`, with a plot."""
+    from promptmill.encode import Stored
+
+    folder.identify("simulate", msgspec.to_builtins(options))
+    if folder.is_current("simulate"):
+        reporter.line("simulate: the result stands in the run folder.")
+        return folder.counts("simulate")
+    trained = folder.path / "train"
+    if not (trained / "report.json").exists():
+        raise RunError(f"{trained}: no predictor is here yet. Run the stage 'train' first.")
+    folder.begin("simulate")
+    folder.heartbeat(stage="simulate")
+    model = load_predictor(trained)
+    model.encoder = Stored(model.encoder, trained / "vectors")
+    rows = [row for row in _length_rows(folder) if row.split == "test"]
+    lengths, predictions = _jobs(rows, model, window=options.window)
+    result = queue.compare(lengths, predictions, options)
+    with atomic(folder.folder("simulate") / "report.json") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(result), indent=2))
+    facts = msgspec.to_builtins(result)
+    plots.plot_simulation(facts, folder.exports / "simulation.png")
+    counts = {name: times["mean_s"] for name, times in facts["policies"].items()}
+    folder.finish("simulate", counts)
+    for name, times in facts["policies"].items():
+        reporter.line(f"simulate: {name}: mean {_interval(times['mean_s'])} s, p99 {_interval(times['p99_s'])} s")
+    return counts
+
+
+def _jobs(rows: list[LengthRow], model: Predictor, *, window: int) -> tuple[list[int], list[list[float]]]:
+    """Lengths of the whole answers, and for each the prediction after 0, 1, 2 ... windows of tokens."""
+    answers: dict[tuple[str, int], list[LengthRow]] = {}
+    for row in rows:
+        answers.setdefault((row.prompt_id, row.sample), []).append(row)
+    lengths, asked, shape = [], [], []
+    for slices in answers.values():
+        total = slices[-1].n_tokens
+        inside = {
+            row.n_tokens: row.output_prompt for row in slices if row.n_tokens % window == 0 and row.n_tokens < total
+        }
+        points = {0: "", **inside}
+        if total == 0 or len(points) < -(-total // window):
+            continue  # the slices are coarser than the window: nothing was kept at these points
+        lengths.append(total)
+        shape.append(len(points))
+        asked += [(slices[0].input_prompt, prefix, count) for count, prefix in sorted(points.items())]
+    if not lengths:
+        raise DataError(
+            f"simulate.window: no answer has a slice every {window} tokens. Make it a multiple of slices.step."
+        )
+    predicted = iter(model.predict(*(list(column) for column in zip(*asked, strict=True))).tolist())
+    return lengths, [list(islice(predicted, count)) for count in shape]
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['value']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from promptmill import prompts, registry
-from promptmill.config import Table, Use
+from promptmill.config import Use
 from promptmill.endpoints import serve
 from promptmill.errors import ConfigError, DataError, RunError
 from promptmill.generate.journal import is_lasting
@@ -26,16 +26,14 @@ from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.generate.window import Part, Window, read_part
 from promptmill.io.jsonl import iter_jsonl, write_jsonl
-from promptmill.records import Completion, Outcome, Prompt, Request, Sampling
+from promptmill.records import Completion, Outcome, Prompt, Request
 from promptmill.run import Run
 from promptmill.select import pipeline
 from promptmill.sources.rows import data_files
+from promptmill.workflows.options import GenerateOptions
 
 log = logging.getLogger(__name__)
 HASH_WHOLE_BYTES = 256 << 20
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 CONVERSATION_STEPS: tuple[Use, ...] = tuple(
     {"kind": kind} for kind in ("language", "sample", "turns", "dedup", "outliers")
 )
@@ -51,76 +49,6 @@ class Reporter(Protocol):
     def progress(self, facts: dict[str, Any]) -> None:
         """Show how far the generation is; called every second."""
         ...
-
-
-class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes the text that comes back.
-
-    Attributes:
-        temperature: softmax temperature; null leaves it to the server.
-        top_p: nucleus mass; null leaves it to the server.
-        max_tokens: limit on new tokens, or `context`, what the prompt leaves of the model's context.
-        stop: strings that end the answer.
-        seed: seed of sample 0, sample j uses seed + j; null for none.
-        extra: further body fields, passed to the server as they are.
-    """
-
-    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = 0.7
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = 0.9
-    max_tokens: Positive | Literal["context"] = "context"
-    stop: list[str] = []
-    seed: int | None = 42
-    extra: dict[str, Any] = {}
-
-    def record(self) -> Sampling:
-        """The same as part of a request."""
-        return Sampling(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            max_tokens=self.max_tokens,
-            stop=tuple(self.stop),
-            seed=self.seed,
-            extra=self.extra,
-        )
-
-
-class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model is asked, what, and how hard.
-
-    Attributes:
-        model: the name the server knows; with `serve`, the served model when left out.
-        endpoints: the servers that have the model, `{kind: openai, base_url: ...}` each; with `serve`, that server.
-        protocol: `chat` lets the server apply the model's template, `completion` sends raw text.
-        template: text around each prompt, with `{prompt}` where it goes.
-        system: a system message, for protocol chat.
-        k: samples per prompt.
-        sampling: what changes the text that comes back.
-        concurrency: requests in flight.
-        delay_s: least seconds between the starts of two requests.
-        attempts: how often a request is tried when the server is busy, broken or silent.
-        deadline_s: seconds for all attempts of one request together.
-        max_failure_share: more failures than this share of the requests make the exit code 1.
-    """
-
-    model: str | None = None
-    endpoints: list[Annotated[Use, Table("endpoints", default="openai")]] = []
-    protocol: Literal["chat", "completion"] = "chat"
-    template: str | None = None
-    system: str | None = None
-    k: Positive = 1
-    sampling: SamplingOptions = SamplingOptions()
-    concurrency: Positive = 16
-    delay_s: Seconds = 0.0
-    attempts: Positive = 5
-    deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 1800.0
-    max_failure_share: Share = 0.01
-
-    def __post_init__(self) -> None:
-        """Check what one field says about another."""
-        if self.template is not None and "{prompt}" not in self.template:
-            raise ValueError("generate.template: has no '{prompt}' in it. Put it where the prompt goes.")
-        if self.system is not None and self.protocol == "completion":
-            raise ValueError("generate.system: goes with protocol 'chat' only. Write it into generate.template.")
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +115,9 @@ def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None
 
 def source_identity(source: Use, steps: list[Use]) -> dict[str, Any]:
     """What the selected prompts depend on: the options, and the content of the files (not where they lie)."""
-    files = [[file.path.name, _fingerprint(file.path)] for file in data_files(source["path"])] if "path" in source else []
+    files = (
+        [[file.path.name, _fingerprint(file.path)] for file in data_files(source["path"])] if "path" in source else []
+    )
     return {"source": {k: v for k, v in source.items() if k != "path"}, "files": files, "select": steps}
 
 
@@ -221,9 +151,7 @@ def _filled(step: Use) -> Use:
     return {**{option.name: option.default for option in options}, **step}
 
 
-def make_prompts(
-    run: Run, source: Use, steps: list[Use], *, rows_per_part: int, reporter: Reporter
-) -> dict[str, Any]:
+def make_prompts(run: Run, source: Use, steps: list[Use], *, rows_per_part: int, reporter: Reporter) -> dict[str, Any]:
     """Stage `prompts`: read the source, select, write `prompts/part-*.jsonl`; return the counts of every step.
 
     Raises:
@@ -337,9 +265,7 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
     return counts
 
 
-def _ask(
-    run: Run, asking: Asking, parts: list[Part], *, endpoints: list[Use], total: int, reporter: Reporter
-) -> None:
+def _ask(run: Run, asking: Asking, parts: list[Part], *, endpoints: list[Use], total: int, reporter: Reporter) -> None:
     options = asking.options
     progress = Progress(total)
     lanes = Lanes(

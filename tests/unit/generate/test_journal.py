@@ -9,7 +9,9 @@ from promptmill.records import Completion, Failure, Usage
 
 
 def completion(key: str, text: str = "a") -> Completion:
-    return Completion(key=key, prompt_id="p", model="m", text=text, finish="stop", usage=Usage(prompt_tokens=1, completion_tokens=2))
+    return Completion(
+        key=key, prompt_id="p", model="m", text=text, finish="stop", usage=Usage(prompt_tokens=1, completion_tokens=2)
+    )
 
 
 def failure(key: str, kind: str = "timeout") -> Failure:
@@ -103,7 +105,9 @@ except RunError as error:
     print(written, error)
 """
     path = tmp_path / "part-00000.jsonl"
-    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=True
+    )
     written, _, message = done.stdout.partition(" ")
     assert "cannot be written: File too large. Make room" in message
     assert 0 < int(written) < 100

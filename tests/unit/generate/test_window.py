@@ -53,7 +53,10 @@ def make_parts(folder, texts, per_part=10, limit=None):
     parts = []
     for number, start in enumerate(range(0, len(texts), per_part)):
         path = folder / f"prompts-{number:05d}.jsonl"
-        write_jsonl(path, [Prompt(id=f"p{start + i}", source="t", text=t) for i, t in enumerate(texts[start : start + per_part])])
+        write_jsonl(
+            path,
+            [Prompt(id=f"p{start + i}", source="t", text=t) for i, t in enumerate(texts[start : start + per_part])],
+        )
         parts.append(Part(path, folder / f"part-{number:05d}.jsonl", limit))
     return parts
 

@@ -1,0 +1,84 @@
+"""The options every workflow shares: who is asked, and what changes the text that comes back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from promptmill.config import Table, Use
+from promptmill.records import Sampling
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes the text that comes back.
+
+    Attributes:
+        temperature: softmax temperature; null leaves it to the server.
+        top_p: nucleus mass; null leaves it to the server.
+        max_tokens: limit on new tokens, or `context`, what the prompt leaves of the model's context.
+        stop: strings that end the answer.
+        seed: seed of sample 0, sample j uses seed + j; null for none.
+        extra: further body fields, passed to the server as they are.
+    """
+
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = 0.7
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = 0.9
+    max_tokens: Positive | Literal["context"] = "context"
+    stop: list[str] = []
+    seed: int | None = 42
+    extra: dict[str, Any] = {}
+
+    def record(self) -> Sampling:
+        """The same as part of a request."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            stop=tuple(self.stop),
+            seed=self.seed,
+            extra=self.extra,
+        )
+
+
+class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model is asked, what, and how hard.
+
+    Attributes:
+        model: the name the server knows; with `serve`, the served model when left out.
+        endpoints: the servers that have the model, `{kind: openai, base_url: ...}` each; with `serve`, that server.
+        protocol: `chat` lets the server apply the model's template, `completion` sends raw text.
+        template: text around each prompt, with `{prompt}` where it goes.
+        system: a system message, for protocol chat.
+        k: samples per prompt.
+        sampling: what changes the text that comes back.
+        concurrency: requests in flight.
+        delay_s: least seconds between the starts of two requests.
+        attempts: how often a request is tried when the server is busy, broken or silent.
+        deadline_s: seconds for all attempts of one request together.
+        max_failure_share: more failures than this share of the requests make the exit code 1.
+    """
+
+    model: str | None = None
+    endpoints: list[Annotated[Use, Table("endpoints", default="openai")]] = []
+    protocol: Literal["chat", "completion"] = "chat"
+    template: str | None = None
+    system: str | None = None
+    k: Positive = 1
+    sampling: SamplingOptions = SamplingOptions()
+    concurrency: Positive = 16
+    delay_s: Seconds = 0.0
+    attempts: Positive = 5
+    deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 1800.0
+    max_failure_share: Share = 0.01
+
+    def __post_init__(self) -> None:
+        """Check what one field says about another."""
+        if self.template is not None and "{prompt}" not in self.template:
+            raise ValueError("generate.template: has no '{prompt}' in it. Put it where the prompt goes.")
+        if self.system is not None and self.protocol == "completion":
+            raise ValueError("generate.system: goes with protocol 'chat' only. Write it into generate.template.")

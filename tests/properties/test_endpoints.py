@@ -1,0 +1,38 @@
+"""What holds for any text in a header, any body and any request to the fake server."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptmill.endpoints.fake_answers import END_ID, Writer, parse_mixture
+from promptmill.endpoints.link import Link, retry_after_s
+
+WRITER = Writer(parse_mixture("0.5:0-30,0.5:100", name="words"))
+
+
+@given(st.text(max_size=40))
+def test_no_text_in_retry_after_breaks_the_reading(text):
+    wait_s = retry_after_s({"retry-after": text})
+    assert wait_s is None or wait_s >= 0
+
+
+@given(st.binary(max_size=400))
+def test_an_excerpt_of_any_body_is_one_short_printable_line(body):
+    text = Link("http://x", api_key_env=None, timeout_s=1, transport=None).excerpt(body)
+    assert 0 < len(text) <= 200
+    assert text.isprintable()
+
+
+@given(st.text(max_size=20), st.integers(1, 900), st.lists(st.sampled_from(["the", "日", "x ", ""]), max_size=2))
+def test_text_and_ids_of_an_answer_say_the_same(content, max_tokens, stop):
+    got = WRITER.write(content, max_tokens=max_tokens, stop=tuple(stop))
+    said = bytes(i for i in got.ids if i != END_ID)
+    assert 0 < len(got.ids) <= max_tokens
+    assert said.startswith(got.text.encode())
+    assert got == WRITER.write(content, max_tokens=max_tokens, stop=tuple(stop))
+    if got.finish == "length":
+        assert len(got.ids) == max_tokens
+        assert END_ID not in got.ids
+    elif got.ids[-1] == END_ID:
+        assert got.text.encode() == said
+    else:
+        assert any(word and said.endswith(word.encode()) for word in stop)

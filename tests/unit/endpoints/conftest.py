@@ -1,0 +1,119 @@
+"""Servers for the tests of endpoints: all of them real HTTP on loopback."""
+
+import asyncio
+import contextlib
+import json
+import threading
+
+import pytest
+
+from promptmill.endpoints.fake_http import Connection, Plan, reply
+from promptmill.records import Message, Request, Sampling
+
+
+class Canned:
+    """A server that gives one prepared answer to every POST and remembers what it was sent."""
+
+    def __init__(self, payload, models):
+        self.payload = payload
+        self.models = models
+        self.bodies = []
+        self.headers = []
+
+    def respond(self, asked):
+        self.headers.append(asked.headers)
+        if asked.path == "/v1/models":
+            return Plan(reply(*self.models))
+        self.bodies.append((asked.path, json.loads(asked.body)))
+        return Plan(self.payload)
+
+
+@contextlib.contextmanager
+def canned_server(status, body, headers=None, models=(404, b"{}")):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    canned = Canned(reply(status, content, headers), models)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    connections = set()
+
+    async def begin():
+        return await loop.create_server(lambda: Connection(canned.respond, connections), "127.0.0.1", 0)
+
+    server = asyncio.run_coroutine_threadsafe(begin(), loop).result(10)
+    canned.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield canned
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(lambda: [connection.abort() for connection in list(connections)])
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture
+def canned():
+    return canned_server
+
+
+@pytest.fixture
+def chat():
+    def make(content="Say hi.", *, model="fake", sample=0, **sampling):
+        return Request(
+            prompt_id="p1",
+            model=model,
+            sample=sample,
+            protocol="chat",
+            messages=(Message(role="user", content=content),),
+            sampling=Sampling(**{"max_tokens": 2000, **sampling}),
+        )
+
+    return make
+
+
+@pytest.fixture
+def raw():
+    def make(text="Once upon", *, model="fake", sample=0, **sampling):
+        return Request(
+            prompt_id="p1",
+            model=model,
+            sample=sample,
+            protocol="completion",
+            text=text,
+            sampling=Sampling(**{"max_tokens": 2000, **sampling}),
+        )
+
+    return make
+
+
+@pytest.fixture
+def ask():
+    """Ask an endpoint once and close it."""
+
+    def run(endpoint, request):
+        async def go():
+            try:
+                return await endpoint.complete(request)
+            finally:
+                await endpoint.close()
+
+        return asyncio.run(go())
+
+    return run
+
+
+@pytest.fixture
+def check():
+    """Check an endpoint and close it."""
+
+    def run(endpoint, model):
+        async def go():
+            try:
+                await endpoint.check(model)
+            finally:
+                await endpoint.close()
+
+        asyncio.run(go())
+
+    return run
