@@ -82,8 +82,8 @@ def run(model: str, data: Path, folder: Path, given: argparse.Namespace) -> dict
     if given.quick:
         kept = set(sorted({row.prompt_id for row in rows})[:80])
         rows = [row for row in rows if row.prompt_id in kept]
-    encoder = Stored(transformers(model="minilm", max_tokens=128, threads=2), folder / "vectors")
-    options = TrainOptions(shares=SHARES, encoder={"kind": "transformers", "model": "minilm", "max_tokens": 128})
+    encoder = Stored(transformers(threads=2), folder / "vectors")
+    options = TrainOptions(shares=SHARES)
     if given.quick:
         options = msgspec.structs.replace(options, epochs=3, width=256)
     out = folder / model
@@ -92,7 +92,7 @@ def run(model: str, data: Path, folder: Path, given: argparse.Namespace) -> dict
     test = report.test
     mae = {"predictor": triple(test.predictor.mae), **{k: triple(v.mae) for k, v in test.baselines.items()}}
     if given.published:
-        form = msgspec.structs.replace(PUBLISHED, shares=SHARES, encoder=options.encoder, epochs=options.epochs)
+        form = msgspec.structs.replace(PUBLISHED, shares=SHARES, epochs=options.epochs)
         mae["published_form"] = triple(train(rows, encoder, form, folder / f"{model}-published").test.predictor.mae)
     simulation = compare(*jobs(rows, out, encoder), SimulateOptions(repeats=5 if given.quick else 20))
     (out / "simulation.json").write_bytes(msgspec.json.encode(simulation))
