@@ -42,6 +42,7 @@ def test_a_simulation_is_drawn_with_its_figures(tmp_path):
     plot_simulation(msgspec.to_builtins(simulation), tmp_path / "simulation.svg")
     drawn = (tmp_path / "simulation.svg").read_text()
     assert "load 50%, 3 repeats" in drawn
+    assert f"({-simulation.policies['oracle'].mean_gain.value:+.0%})" in drawn
     assert f"{simulation.policies['fcfs'].mean_s.value:.1f} s" in drawn
 
 
