@@ -255,6 +255,44 @@ def train(rows: Sequence[LengthRow], encoder: Encoder, options: TrainOptions, ou
     return report
 
 
+def jobs_of(rows: Sequence[LengthRow], predictor: Predictor, *, window: int) -> tuple[list[int], list[list[float]]]:
+    """Ask the predictor at every window of every answer: what `simulate.compare` takes.
+
+    Args:
+        rows: slices every `window` tokens, of the test split only; censored and empty answers are left out. The row
+            at 0 tokens is made where it is missing.
+        predictor: the trained predictor.
+        window: tokens between two predictions.
+
+    Returns:
+        Tokens of each answer, and its predictions at 0, 1, 2 ... windows.
+
+    Raises:
+        DataError: no answer is left, or one lacks a row.
+    """
+    answers: dict[tuple[str, int], dict[int, LengthRow]] = defaultdict(dict)
+    for row in rows:
+        if not row.censored and row.n_tokens + row.remaining:
+            answers[row.prompt_id, row.sample][row.n_tokens] = row
+    asked: list[LengthRow] = []
+    lengths: list[int] = []
+    for (prompt_id, sample), found in answers.items():
+        one = next(iter(found.values()))
+        found.setdefault(0, msgspec.structs.replace(one, output_prompt="", n_tokens=0))
+        lengths.append(one.n_tokens + one.remaining)
+        windows = range(0, lengths[-1], window)
+        if missing := [at for at in windows if at not in found]:
+            raise DataError(
+                f"simulate: prompt {prompt_id}, sample {sample}: has no row at {missing[0]} tokens. "
+                f"Cut the answers every {window} tokens, or set simulate.window to the step they were cut at."
+            )
+        asked += [found[at] for at in windows]
+    if not lengths:
+        raise DataError("simulate: no answer with a known end. Give the slices of the test split.")
+    predicted = iter(predictor.predict(*columns(asked)).tolist())
+    return lengths, [[next(predicted) for _ in range(0, length, window)] for length in lengths]
+
+
 def _fit(
     learned: Sequence[LengthRow], validation: Sequence[LengthRow], encoder: Encoder, options: TrainOptions
 ) -> tuple[Predictor, list[Epoch]]:

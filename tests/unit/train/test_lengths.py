@@ -7,7 +7,7 @@ import pytest
 from promptmill.encode import Stored, transformers
 from promptmill.errors import ConfigError, DataError
 from promptmill.records import split_of
-from promptmill.train.lengths import PUBLISHED, LengthRow, TrainOptions, by_split, iter_length_rows, train
+from promptmill.train.lengths import PUBLISHED, LengthRow, TrainOptions, by_split, iter_length_rows, jobs_of, train
 from promptmill.train.network import FitOptions, fit, layers, row_losses
 from promptmill.train.predictor import load_predictor
 
@@ -311,3 +311,19 @@ def test_a_row_that_tells_no_length_is_refused(tmp_path):
     path.write_text('{"input_prompt":"p","output_prompt":"a","number_of_output_tokens":1}\n')
     with pytest.raises(DataError, match="row 1: must have either remaining_tokens or remaining_tokens_at_least"):
         list(iter_length_rows(path))
+
+
+def test_jobs_hold_a_prediction_for_every_window_of_every_answer_with_a_known_end(tmp_path):
+    train(rows(), Digits(), SMALL, tmp_path)
+    predictor = load_predictor(tmp_path, encoder=Digits())
+    answers = [row for row in [*answer_rows(4, "test"), *answer_rows(14, "test")] if row.n_tokens != 0]  # 0 is made
+    cut = [msgspec.structs.replace(row, censored=True) for row in answer_rows(9, "test")]
+    lengths, predictions = jobs_of([*answers, *cut], predictor, window=50)
+    assert lengths == [40, 140]
+    asked = predictor.predict(["say 4", *["say 14"] * 3], ["", "", "w" * 50, "w" * 100], [0, 0, 50, 100])
+    np.testing.assert_allclose([*predictions[0], *predictions[1]], asked, rtol=1e-5)
+    assert (len(predictions[0]), len(predictions[1])) == (1, 3)
+    with pytest.raises(DataError, match=r"prompt test-14, sample 0: has no row at 70 tokens"):
+        jobs_of(answers, predictor, window=70)
+    with pytest.raises(DataError, match="no answer with a known end"):
+        jobs_of(cut, predictor, window=50)
