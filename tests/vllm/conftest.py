@@ -1,4 +1,4 @@
-"""A real vLLM server on the CPU, started once by `endpoints.serve` and ended at the end; ready in one to two minutes."""
+"""A real vLLM server on the CPU, started once by `endpoints.serve`, ended at the end; ready in one to two minutes."""
 
 import json
 import os
