@@ -132,7 +132,7 @@ def test_the_files_hold_what_the_pure_functions_say(tmp_path_factory, answers, s
             )
         )
     out = tmp_path_factory.mktemp("out")
-    counts = write_slices(pairs, library, SliceOptions(step=step, zero_row=zero_row), out, stem="r")
+    counts = write_slices(pairs, library, SliceOptions(step=step, zero_row=zero_row, split_files=True), out, stem="r")
     expected = {"stop": [], "length": []}
     for prompt, completion in pairs:
         (cuts,) = cut_texts([completion.text], library, step=step)

@@ -41,7 +41,7 @@ COUNTS = (
     "censored_rows", "train_rows", "validation_rows", "test_rows", "prompts", "longest_row",
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
-ROW_FILES = ("training", "censored", "lengths", *SPLITS)
+ROW_FILES = ("training", "censored", "lengths", "index")
 
 _BATCH_CHARACTERS = 1_000_000  # the library's encodings take about 100 bytes a token
 _BATCH_COMPLETIONS = 4_000
@@ -55,9 +55,15 @@ def paths(out: Path, stem: str) -> dict[str, Path]:
         "training": out / f"{stem}_training.jsonl",
         "censored": out / f"{stem}_censored.jsonl",
         "lengths": out / f"{stem}_lengths.jsonl",
+        "index": out / f"{stem}_splits.jsonl",
         "meta": out / f"{stem}_training.meta.json",
         **{split: out / "splits" / f"{split}.jsonl" for split in SPLITS},
     }
+
+
+def row_files(options: SliceOptions) -> tuple[str, ...]:
+    """Names of the files of rows that are made."""
+    return (*ROW_FILES, *SPLITS) if options.split_files else ROW_FILES
 
 
 def write_slices(
@@ -73,10 +79,13 @@ def write_slices(
     counts = dict.fromkeys(COUNTS, 0)
     files = paths(out, stem)
     with _writing(out):
-        (out / "splits").mkdir(parents=True, exist_ok=True)
-        with _together([files[name] for name in ROW_FILES], before=files["meta"]) as handles, Observed(out) as observed:
-            training, censored, lengths, *splits = handles
-            rows = RowFiles(training=training, censored=censored, splits=dict(zip(SPLITS, splits, strict=True)))
+        _make_folders(out, options)
+        targets = [files[name] for name in row_files(options)]
+        with _together(targets, before=files["meta"]) as handles, Observed(out) as observed:
+            training, censored, lengths, index, *splits = handles
+            rows = RowFiles(
+                training=training, censored=censored, index=index, splits=dict(zip(SPLITS, splits, strict=False))
+            )
             for item in _cut(pairs, tokenizer, options, counts):
                 rows.add(*item, options)
                 observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
@@ -101,9 +110,10 @@ def merge_slices(
     counts["longest_row"] = max((one["longest_row"] for one in counted), default=0)
     files = paths(out, stem)
     with _writing(out):
-        (out / "splits").mkdir(parents=True, exist_ok=True)
-        with _together([files[name] for name in ROW_FILES], before=files["meta"]) as handles:
-            for name, handle in zip(ROW_FILES, handles, strict=True):
+        _make_folders(out, options)
+        names = row_files(options)
+        with _together([files[name] for name in names], before=files["meta"]) as handles:
+            for name, handle in zip(names, handles, strict=True):
                 for part in found:
                     with part[name].open("rb") as file:
                         shutil.copyfileobj(file, handle, 1 << 20)
@@ -197,10 +207,10 @@ def _count(completion: Completion, cuts: Cuts, counts: dict[str, int]) -> None:
 def _finish(files: dict[str, Path], options: SliceOptions, counts: dict[str, int], tokenizer: str) -> None:
     """Convert to Parquet where asked, and say last what the files hold."""
     if "parquet" in options.formats:
-        for name in ROW_FILES:
+        for name in row_files(options):
             write_parquet(files[name], COLUMNS[name if name in COLUMNS else "split"], longest_row=counts["longest_row"])
     if "jsonl" not in options.formats:
-        for name in ROW_FILES:
+        for name in row_files(options):
             files[name].unlink()
     meta = {
         "step": options.step,
@@ -220,6 +230,10 @@ def _counted_from(counts: dict[str, int]) -> str:
     if counts["server_ids"] and counts["encoded"]:
         return "mixed: see counts.server_ids and counts.encoded"
     return "encoded again" if counts["encoded"] else "server ids"
+
+
+def _make_folders(out: Path, options: SliceOptions) -> None:
+    (out / "splits" if options.split_files else out).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

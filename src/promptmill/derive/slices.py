@@ -33,6 +33,7 @@ class SliceOptions(msgspec.Struct, frozen=True, kw_only=True):
         zero_row: also write the row at 0 tokens, which a scheduler asks for first.
         tokenizer: the model's own tokenizer, as a folder, file, Hub id or packaged name.
         shares: fractions of the prompts that go to train, validation and test.
+        split_files: also write the rows of each split to a file of its own; without, an index says which is where.
         split_seed: seed of the split by prompt.
         formats: file formats, jsonl and parquet.
         threads: encoding threads; none leaves it to the tokenizer library.
@@ -43,6 +44,7 @@ class SliceOptions(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str | None = None
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 42
+    split_files: bool = False
     formats: tuple[Literal["jsonl", "parquet"], ...] = ("jsonl",)
     threads: int | None = None
 

@@ -113,7 +113,7 @@ def test_the_meta_file_says_where_the_token_counts_come_from(tmp_path):
 
 def test_each_prompt_is_in_one_split_with_all_its_samples(tmp_path):
     pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * 9, sample=s)) for n in range(60) for s in range(2)]
-    counts = write(pairs, tmp_path, shares=(0.5, 0.25, 0.25), split_seed=7)
+    counts = write(pairs, tmp_path, shares=(0.5, 0.25, 0.25), split_seed=7, split_files=True)
     found = {}
     for split in ("train", "validation", "test"):
         here = rows(tmp_path / "splits" / f"{split}.jsonl")
@@ -122,6 +122,21 @@ def test_each_prompt_is_in_one_split_with_all_its_samples(tmp_path):
         found |= {row["prompt_id"]: split for row in here}
     assert found == {f"p{n}": split_of(f"p{n}", shares=(0.5, 0.25, 0.25), seed=7) for n in range(60)}
     assert sum(counts[f"{split}_rows"] for split in ("train", "validation", "test")) == counts["training_rows"] == 360
+
+
+def test_the_index_says_which_training_rows_belong_to_which_answer_and_split(tmp_path):
+    pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * (3 + n))) for n in range(12)]
+    write(pairs, tmp_path, step=4, shares=(0.5, 0.25, 0.25), split_seed=7)
+    training, index = rows(tmp_path / "r_training.jsonl"), rows(tmp_path / "r_splits.jsonl")
+    assert not (tmp_path / "splits").exists()
+    assert [entry["split"] for entry in index] == [
+        split_of(f"p{n}", shares=(0.5, 0.25, 0.25), seed=7) for n in range(12)
+    ]
+    for n, entry in enumerate(index):
+        mine = training[entry["first_row"] : entry["first_row"] + entry["rows"]]
+        assert {row["input_prompt"] for row in mine} == {prompt(f"p{n}").plain}
+        assert mine[-1]["remaining_tokens"] == 0
+    assert sum(entry["rows"] for entry in index) == len(training)
 
 
 def test_a_prompt_gets_one_row_of_targets_over_its_samples(tmp_path):
@@ -146,8 +161,8 @@ def test_parquet_holds_the_same_rows(tmp_path):
     pairs = [
         (prompt(f"p{n}"), answer(f"p{n}", "wört\n" * n, finish="length" if n % 3 == 0 else "stop")) for n in range(9)
     ]
-    write(pairs, tmp_path, formats=("jsonl", "parquet"))
-    for name in ("r_training", "r_censored", "r_lengths", "splits/train"):
+    write(pairs, tmp_path, formats=("jsonl", "parquet"), split_files=True)
+    for name in ("r_training", "r_censored", "r_lengths", "r_splits", "splits/train"):
         table = duckdb.sql(f"FROM '{tmp_path}/{name}.parquet'")
         found = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
         assert found == rows(tmp_path / f"{name}.jsonl")
