@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [NAME ...]     all scripts beside this one, or those named (without .py)
 
-Each script is a claim; its last line is one JSON object (name, unit, ours, peers, ratio, goal, reached). That line goes to
+Each script is a claim; its last line is one JSON object (name, unit, ours, peers, ratio, goal, reached). It goes to
 `benchmarks/results/NAME.json`; the documentation reads its figures from there. A goal that is missed is recorded as
 missed and does not end the others; a script that fails does.
 """
