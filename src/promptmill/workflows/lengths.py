@@ -9,6 +9,7 @@ its options or the answers have changed.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from promptmill.errors import DataError, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target, publish
 from promptmill.records import Prompt, split_of
-from promptmill.run import Run, open_run
+from promptmill.run import MANIFEST, Run, open_run, read_manifest
 from promptmill.select.processed import write_processed
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
@@ -105,17 +106,22 @@ def run(
     began = time.monotonic()
     asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
     steps = stages.steps_of(recipe.source, recipe.select)
-    if "generate" in only:  # whatever can be found wrong is found before a token is paid for
+    # whatever can be found wrong is found before a folder is made and before a token is paid for
+    known = None if "prompts" in only else stages.remembered_prompts(out)
+    identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
+    if "generate" in only:
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
         check_target(_results(recipe, out))
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
-        folder.identify("prompts", stages.source_identity(recipe.source, steps))
+        folder.identify("prompts", identity)
         folder.identify("generate", asking.identity())
-        stages.refuse_foreign(folder)
+        stages.refuse_foreign(folder, folder.path / "generate")
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
         if "prompts" in only:
+            if not stages.prompts_stand(folder):
+                _processed(folder).unlink(missing_ok=True)
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
@@ -132,8 +138,12 @@ def run(
     return counts
 
 
+def _processed(folder: Run) -> Path:
+    return folder.exports / "processed_dataset.json"
+
+
 def _export_prompts(folder: Run) -> None:
-    target = folder.exports / "processed_dataset.json"
+    target = _processed(folder)
     if not target.exists():
         parts = stages.parts_of(folder)
         write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
@@ -155,14 +165,19 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         },
     )
     results = _results(recipe, folder.path)
-    if folder.is_current("slices") and results.exists():
+    made = folder.path / "slices"
+    published = {file: results.parent / file.relative_to(made) for file in _files_in(made)}
+    if folder.is_current("slices") and all(path.exists() for path in (results, *published.values())):
         counts = folder.counts("slices")
-        reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
-        return counts
-    folder.clear("slices")
+        if counts["files"] == len(published):
+            reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
+            return counts
     folder.begin("slices")
     folder.heartbeat(stage="slices")
-    made = folder.folder("slices")
+    for path in (results, *published.values()):
+        path.unlink(missing_ok=True)  # what was made by other settings must not stand beside what is made now
+    shutil.rmtree(made, ignore_errors=True)
+    folder.folder("slices")
     pairs = ((prompt, outcome) for _, prompt, _, outcome in stages.iter_outcomes(asking, parts) if outcome is not None)
     counts = slice_files.write_slices(
         pairs,
@@ -175,14 +190,19 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
     totals = exports.write_results(
         results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
     )
-    for path in sorted(path for path in made.rglob("*") if path.is_file()):
+    whole = _files_in(made)
+    for path in whole:
         publish(path, results.parent / path.relative_to(made))
-    folder.finish("slices", {**counts, **totals})
+    folder.finish("slices", {**counts, **totals, "files": len(whole)})
     reporter.line(
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
         f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
     )
-    return {**counts, **totals}
+    return folder.counts("slices")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
@@ -214,7 +234,12 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary,
         open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder,
     ):
-        folder.identify("prompts", stages.source_identity(recipe.source, steps))
+        folder.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
+        folder.identify("generate", asking.identity())
+        if (out / MANIFEST).exists():
+            folder.manifest["stages"] = dict(read_manifest(out)["stages"])
+            stages.refuse_foreign(folder, out / "generate")
+            folder.manifest["stages"].clear()
         made = stages.make_prompts(folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent())
         parts = [
             part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)
