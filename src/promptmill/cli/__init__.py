@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -76,6 +75,8 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error))
     except OSError as error:
         return _broken(error)
+    except SystemExit:
+        code = 0  # click's word for a reader of our output that has seen enough (`| head`)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: the same command goes on from here.", err=True)
         return 130
@@ -105,10 +106,7 @@ def _misused(error: click.ClickException) -> int:
 
 
 def _broken(error: OSError) -> int:
-    """A reader of our output that has seen enough (`| head`), or a disk that is full, gone or read-only."""
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
-        return 0
+    """A disk that is full, gone or read-only."""
     where = f"{error.filename}: " if error.filename else ""
     return _fail(f"{where}{error.strerror or error}. Mend the disk or its rights and run again: the rest is kept.")
 

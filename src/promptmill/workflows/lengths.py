@@ -26,7 +26,7 @@ from promptmill.derive import exports, slice_files
 from promptmill.derive.slices import SliceOptions
 from promptmill.errors import DataError, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
-from promptmill.io.targets import check_target, publish
+from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
 from promptmill.run import MANIFEST, Run, open_run, read_manifest
 from promptmill.select.processed import write_processed
@@ -36,6 +36,7 @@ from promptmill.train.lengths import LengthRow
 from promptmill.train.predictor import Predictor, load_predictor
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions, Positive
+from promptmill.workflows.published import hand_out, published, stands, withdraw
 from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
@@ -166,16 +167,13 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
     )
     results = _results(recipe, folder.path)
     made = folder.path / "slices"
-    published = {file: results.parent / file.relative_to(made) for file in _files_in(made)}
-    if folder.is_current("slices") and all(path.exists() for path in (results, *published.values())):
-        counts = folder.counts("slices")
-        if counts["files"] == len(published):
-            reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
-            return counts
+    counts = folder.counts("slices")
+    if folder.is_current("slices") and stands(made, results, files=counts["files"]):
+        reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
+        return counts
     folder.begin("slices")
     folder.heartbeat(stage="slices")
-    for path in (results, *published.values()):
-        path.unlink(missing_ok=True)  # what was made by other settings must not stand beside what is made now
+    withdraw(made, results)
     shutil.rmtree(made, ignore_errors=True)
     folder.folder("slices")
     pairs = ((prompt, outcome) for _, prompt, _, outcome in stages.iter_outcomes(asking, parts) if outcome is not None)
@@ -190,19 +188,12 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
     totals = exports.write_results(
         results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
     )
-    whole = _files_in(made)
-    for path in whole:
-        publish(path, results.parent / path.relative_to(made))
-    folder.finish("slices", {**counts, **totals, "files": len(whole)})
+    folder.finish("slices", {**counts, **totals, "files": hand_out(made, results)})
     reporter.line(
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
         f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
     )
     return folder.counts("slices")
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
@@ -217,7 +208,7 @@ def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
 def files(recipe: Lengths, out: Path) -> list[Path]:
     """The files people came for, those that are there."""
     results = _results(recipe, out)
-    named = [out / "exports" / "processed_dataset.json", results, *results.parent.glob(f"{results.stem}_*")]
+    named = [out / "exports" / "processed_dataset.json", results, *published(out / "slices", results).values()]
     named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
     return sorted({path for path in named if path.exists()})
 
