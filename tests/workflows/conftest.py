@@ -135,7 +135,7 @@ def recipe(tmp_path, byte_tokenizer):
             "slices": {"step": 20, "tokenizer": byte_tokenizer, **(slices or {})},
         }
         path = tmp_path / name
-        path.write_text(yaml.safe_dump(tree, allow_unicode=True))
+        path.write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False))
         return path
 
     return write

@@ -21,7 +21,7 @@ def answer(question, *, seed=42, max_tokens=4000):
 
 def expected_rows(question, *, step=20, seed=42):
     """The training rows of one whole answer: a prefix every `step` bytes, moved to the start of a character."""
-    text, ids, finish = answer(question, seed=seed)
+    _, ids, finish = answer(question, seed=seed)
     assert finish == "stop"
     total = len(ids)
     counts = [*range(step, total, step), total]
@@ -75,7 +75,8 @@ def test_these_are_the_golden_rows(mill, fake, recipe, rows, tmp_path):
     }
     assert last == {
         "input_prompt": "Name three rivers.",
-        "output_prompt": "third, in time when 数学 different मन naïve information his another at at which as in or in answer the they first,",
+        "output_prompt": "third, in time when 数学 different मन naïve information his another at at which as in or in "
+        "answer the they first,",
         "number_of_output_tokens": 122,
         "remaining_tokens": 0,
     }

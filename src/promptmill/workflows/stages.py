@@ -159,6 +159,8 @@ def _fingerprint(path: Path) -> str:
             file.seek(-(1 << 20), 2)
             ends.update(file.read())
             return ends.hexdigest()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. Check the path (working folder: {Path.cwd()}).") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Check source.path.") from error
 
