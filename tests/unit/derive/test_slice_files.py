@@ -215,9 +215,7 @@ def test_an_error_in_the_middle_leaves_the_old_files(tmp_path):
 
 def test_a_folder_that_is_a_file_is_one_clear_error(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(
-        DataError, match=r"out: cannot be made: (Not a directory|File exists)\. Name another folder"
-    ):
+    with pytest.raises(DataError, match=r"out: cannot be made: (Not a directory|File exists)\. Name another folder"):
         write([], tmp_path / "out")
 
 
