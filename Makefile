@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = true
-BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint bench docs test-vllm clean
@@ -25,7 +24,7 @@ lint: $(VENV)/test.done  ## format, ruff, mypy, import direction
 	$(BIN)/lint-imports
 
 bench: $(VENV)/test.done  ## every claim measured beside its peers; the last line of each is one JSON object
-	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/docs.done  ## the documentation, in site/
 	$(BIN)/python docs/generate.py

@@ -84,9 +84,10 @@ def read_recipe(path: Path) -> Document:
         raise ConfigError(f"{path}: no such recipe. Check the path (working folder: {Path.cwd()}).") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
-    loader = _Loader(text)
-    loader.name = str(path)  # so that every mark names the file
+    loader = None
     try:
+        loader = _Loader(text)
+        loader.name = str(path)  # so that every mark names the file
         node = loader.get_single_node()
         places: dict[At, str] = {(): str(path)}
         tree = _construct(loader, node, (), places) if node else {}
@@ -97,7 +98,8 @@ def read_recipe(path: Path) -> Document:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}.") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1: a recipe is a mapping of keys, this is a {type(tree).__name__}.")
     return Document(tree, places, str(path))
@@ -163,6 +165,7 @@ def override(document: Document, path: str, value: Any, *, origin: str) -> None:
             following = keys[number + 1]
             if isinstance(here, dict) and here.get(key) is None:
                 here[key] = [] if following.isdecimal() else {}
+                document.places[at] = origin
             here = here[step]
 
 
@@ -190,7 +193,14 @@ def _check(doc: Document, value: Any, wanted: Any, at: At) -> Any:
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        raise doc.error(at, f"{value!r}: {error}.") from error
+        raise doc.error(at, f"{value!r}: {error}.{_among(value, bare)}") from error
+
+
+def _among(value: Any, wanted: Any) -> str:
+    """The words that would do, where the type names them."""
+    arms = [wanted, *(get_args(wanted) if get_origin(wanted) in (typing.Union, types.UnionType) else ())]
+    words = [str(word) for arm in arms if get_origin(arm) is typing.Literal for word in get_args(arm)]
+    return f"{did_you_mean(str(value), words)} There are: {', '.join(words)}." if words else ""
 
 
 def _check_struct(doc: Document, value: Any, struct: type[msgspec.Struct], at: At) -> Any:
@@ -209,7 +219,7 @@ def _check_struct(doc: Document, value: Any, struct: type[msgspec.Struct], at: A
             checked[option.name] = _check(doc, msgspec.to_builtins(option.default), option.type, inside)
     try:
         return struct(**checked)
-    except ValueError as error:  # a struct's own __post_init__
+    except (ValueError, ConfigError) as error:  # a struct's own __post_init__
         raise doc.error(at, f"{error}") from error
 
 

@@ -61,7 +61,10 @@ class Run:
     def folder(self, stage: str) -> Path:
         """The folder of a stage, made if it is not there."""
         path = self.path / stage
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         return path
 
     def identify(self, stage: str, identity: Any) -> None:
@@ -73,6 +76,15 @@ class Run:
         """Whether the stage is finished and was made by exactly today's recipe."""
         known = self.manifest["stages"].get(stage)
         return bool(known and known["finished"] and known["fingerprint"] == content_id(self._identities[stage]))
+
+    def is_finished(self, stage: str) -> bool:
+        """Whether the stage is finished, by whatever recipe."""
+        return bool(self.manifest["stages"].get(stage, {}).get("finished"))
+
+    def remembered(self, stage: str) -> Any:
+        """The identity of a stage as it was remembered; None if it never began."""
+        known = self.manifest["stages"].get(stage)
+        return None if known is None else known["options"]
 
     def changed(self, stage: str) -> list[str]:
         """What differs between the remembered identity of a stage and today's, a line each; empty if nothing does."""
@@ -109,8 +121,11 @@ class Run:
         """Write `status.json`: who runs what, since when, how far."""
         status = {"pid": os.getpid(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts}
         temporary = self.path / ".status.tmp"
-        temporary.write_bytes(msgspec.json.encode(status))
-        temporary.replace(self.path / "status.json")
+        try:
+            temporary.write_bytes(msgspec.json.encode(status))
+            temporary.replace(self.path / "status.json")
+        except OSError as error:
+            raise _unwritable(self.path / "status.json", error) from error
 
     def _remember(self, stage: str, *, finished: bool, counts: dict[str, Any]) -> None:
         identity = self._identities[stage]
@@ -142,7 +157,7 @@ def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Ru
         manifest.setdefault("workflow", workflow)
         manifest["seeds"] = seeds
         manifest["versions"] = {"promptmill": promptmill.__version__, "python": platform.python_version()}
-        handler = logging.FileHandler(path / "run.log", encoding="utf-8")
+        handler = _log_file(path / "run.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("promptmill")
         logger.addHandler(handler)
@@ -179,14 +194,40 @@ def read_status(path: Path) -> dict[str, Any] | None:
     return status
 
 
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path}: cannot be written: {error.strerror}. Make room or mend the folder and run again: what was done is "
+        "kept."
+    )
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk may cut short: the disk's own error is told where rows are written, once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's signature
+        """Say nothing."""
+
+
+def _log_file(path: Path) -> logging.FileHandler:
+    try:
+        return _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _take(lock: int, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
         raise RunError(f"{path}: process {holder} works in this folder. Wait for it, or use another --out.") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be locked: {error.strerror}. Use an --out on a local disk.") from error
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise _unwritable(path / ".lock", error) from error
 
 
 def _read_manifest(path: Path, workflow: str) -> dict[str, Any]:

@@ -70,13 +70,13 @@ def run(arguments: list[str]) -> int:
     try:
         code: Any = app.main(arguments, prog_name="promptmill", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _misused(error)
     except PromptmillError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        return 2
-    except BrokenPipeError:
-        return 0  # the reader of our output has seen enough (`| head`)
+        return _fail(str(error))
+    except OSError as error:
+        return _broken(error)
+    except SystemExit:
+        code = 0  # click's word for a reader of our output that has seen enough (`| head`)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: the same command goes on from here.", err=True)
         return 130
@@ -85,6 +85,30 @@ def run(arguments: list[str]) -> int:
         click.echo(f"error: this is a bug in promptmill ({type(error).__name__}). Nothing written is lost.", err=True)
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _fail(text: str) -> int:
+    """Say what is wrong in one line."""
+    from promptmill.cli.screen import clean  # not at the top: it takes rich along, which --help does not need
+
+    click.echo(f"error: {clean(' '.join(text.split()))}", err=True)
+    return 2
+
+
+def _misused(error: click.ClickException) -> int:
+    """A wrong command or flag: one line; no command at all: the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # by name: click 8.1 has no such class
+        error.show()
+        return 2
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f" See {context.command_path} --help." if context is not None else ""
+    return _fail(error.format_message() + hint)
+
+
+def _broken(error: OSError) -> int:
+    """A disk that is full, gone or read-only."""
+    where = f"{error.filename}: " if error.filename else ""
+    return _fail(f"{where}{error.strerror or error}. Mend the disk or its rights and run again: the rest is kept.")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -43,7 +43,7 @@ def _command(name: str, only: tuple[str, ...], text: str) -> None:
 
 _command("run", workflow.STAGES, "Run every stage that the recipe has.")
 _command("prompts", ("prompts",), "Read the source and select prompts.")
-_command("generate", ("prompts", "generate"), "Ask the model; writes the results file.")
+_command("generate", ("prompts", "generate", "slices"), "Ask the model; writes the results file and the training rows.")
 _command("slices", ("slices",), "Cut the stored answers into training rows; asks nobody.")
 _command("train", ("train",), "Train the length predictor on the slices.")
 _command("simulate", ("simulate",), "Simulate a serving queue with the predictor.")

@@ -46,7 +46,7 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
         def wrapped(recipe_file: str | None, assignments: tuple[str, ...], **values: Any) -> Any:
             given = {paths[name]: values.pop(name) for name in list(values) if name in paths}
             chosen = {path: value for path, value in given.items() if value is not None}
-            document = _document(recipe_file, values.get("out"))
+            document = _document(recipe_file, values.get("out"), given=bool(chosen or assignments))
             for path, text in chosen.items():
                 config.override(document, path, config.parse_value(text), origin=(flags[path] or (f"--{path}",))[0])
             for assignment in assignments:
@@ -81,9 +81,11 @@ def plain(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def _document(recipe_file: str | None, out: str | None) -> Document:
+def _document(recipe_file: str | None, out: str | None, *, given: bool) -> Document:
     if recipe_file is not None:
         return config.read_recipe(Path(recipe_file))
     if out is not None and (Path(out) / "recipe.yaml").is_file():
         return config.read_recipe(Path(out) / "recipe.yaml")
+    if not given:
+        raise ConfigError("no recipe is named. Give a recipe file, or flags (see --help), or the --out of a run.")
     return Document({}, {}, "flags")

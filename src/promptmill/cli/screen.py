@@ -62,7 +62,7 @@ class Screen:
     def summary(self, folder: Path, files: Sequence[Path]) -> None:
         """Print a few rows of the training file, then where the files are."""
         for path in files:
-            if path.name.endswith("_training.jsonl"):
+            if path.name.endswith("_training.jsonl") and path.stat().st_size:
                 click.echo(f"\nFirst rows of {path}:")
                 click.echo("\n".join(first_rows(path, 3)))
         click.echo(f"\nFiles of the run {folder}:")

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.derive.lengths import Observed
 from promptmill.derive.parquet import COLUMNS, write_parquet
-from promptmill.derive.row_files import RowFiles, refuse_surrogates
+from promptmill.derive.row_files import Located, RowFiles, refuse_surrogates
 from promptmill.derive.slices import (
     Cuts,
     SliceOptions,
@@ -32,7 +33,7 @@ from promptmill.derive.slices import (
     usage_differs,
 )
 from promptmill.errors import DataError
-from promptmill.io.jsonl import atomic
+from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.records import Completion, Outcome, Prompt
 
 COUNTS = (
@@ -78,23 +79,21 @@ def write_slices(
     """
     counts = dict.fromkeys(COUNTS, 0)
     files = paths(out, stem)
-    with _writing(out):
-        _make_folders(out, options)
-        targets = [files[name] for name in row_files(options)]
-        with _together(targets, before=files["meta"]) as handles, Observed(out) as observed:
-            training, censored, lengths, index, *splits = handles
-            rows = RowFiles(
-                training=training, censored=censored, index=index, splits=dict(zip(SPLITS, splits, strict=False))
-            )
-            for item in _cut(pairs, tokenizer, options, counts):
-                rows.add(*item, options)
-                observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
-            rows.close()
-            for target in observed.targets():
-                lengths.write(_json(target) + b"\n")
-                counts["prompts"] += 1
-        counts |= rows.counts
-        _finish(files, options, counts, tokenizer.name)
+    _make_folders(out, options)
+    targets = [files[name] for name in row_files(options)]
+    with _together(targets, before=files["meta"]) as handles, Observed(out) as observed:
+        training, censored, lengths, index, *splits = handles
+        by_split = dict(zip(SPLITS, splits, strict=False))
+        rows = RowFiles(training=training, censored=censored, index=index, splits=by_split)
+        for item in _cut(pairs, tokenizer, options, counts):
+            rows.add(*item, options)
+            observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
+        rows.close()
+        for target in observed.targets():
+            lengths.write(_json(target) + b"\n")
+            counts["prompts"] += 1
+    counts |= rows.counts
+    _finish(files, options, counts, tokenizer.name)
     return counts
 
 
@@ -109,16 +108,27 @@ def merge_slices(
     counts = {name: sum(one[name] for one in counted) for name in COUNTS}
     counts["longest_row"] = max((one["longest_row"] for one in counted), default=0)
     files = paths(out, stem)
-    with _writing(out):
-        _make_folders(out, options)
-        names = row_files(options)
-        with _together([files[name] for name in names], before=files["meta"]) as handles:
-            for name, handle in zip(names, handles, strict=True):
-                for part in found:
-                    with part[name].open("rb") as file:
-                        shutil.copyfileobj(file, handle, 1 << 20)
-        _finish(files, options, counts, tokenizer)
+    _make_folders(out, options)
+    names = row_files(options)
+    with _together([files[name] for name in names], before=files["meta"]) as handles:
+        for name, handle in zip(names, handles, strict=True):
+            if name == "index":
+                _merge_index(found, [one["training_rows"] for one in counted], handle)
+                continue
+            for part in found:
+                with part[name].open("rb") as file:
+                    shutil.copyfileobj(file, handle, 1 << 20)
+    _finish(files, options, counts, tokenizer)
     return counts
+
+
+def _merge_index(parts: Sequence[dict[str, Path]], sizes: Sequence[int], handle: IO[bytes]) -> None:
+    """Join the indexes; the rows of a part begin behind those of the parts before it."""
+    before = 0
+    for part, size in zip(parts, sizes, strict=True):
+        for entry in iter_jsonl(part["index"], Located):
+            handle.write(_json(replace(entry, first_row=entry.first_row + before)) + b"\n")
+        before += size
 
 
 def _read_counts(meta: Path) -> dict[str, int]:
@@ -233,19 +243,10 @@ def _counted_from(counts: dict[str, int]) -> str:
 
 
 def _make_folders(out: Path, options: SliceOptions) -> None:
-    (out / "splits" if options.split_files else out).mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Say in one line what keeps a folder from being written."""
     try:
-        yield
+        (out / "splits" if options.split_files else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"{error.filename or out}: cannot be written: {reason}. Free space or name another folder."
-        ) from error
+        raise DataError(f"{out}: cannot be made: {error.strerror}. Name another folder.") from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -51,22 +52,25 @@ class Journal:
             self._open()
         line = memoryview(_encode(outcome) + b"\n")
         written = 0
-        try:
-            while written < len(line):
-                written += os.write(self._fd, line[written:])  # type: ignore[arg-type]
-        except OSError as error:
-            os.ftruncate(self._fd, self._size)  # type: ignore[arg-type]
-            raise RunError(
-                f"{self.journal}: cannot be written: {error.strerror}. Make room or mend the disk and run again: "
-                "every outcome before this one is kept."
-            ) from error
+        with self._naming_the_file():
+            try:
+                while written < len(line):
+                    written += os.write(self._fd, line[written:])  # type: ignore[arg-type]
+            except OSError:
+                os.ftruncate(self._fd, self._size)  # type: ignore[arg-type]
+                raise
         self._size += len(line)
         self._unsynced = True
 
     def sync(self) -> None:
-        """Bring what was appended to the disk."""
+        """Bring what was appended to the disk.
+
+        Raises:
+            RunError: the disk does not take it.
+        """
         if self._fd is not None and self._unsynced:
-            os.fsync(self._fd)
+            with self._naming_the_file():
+                os.fsync(self._fd)
             self._unsynced = False
 
     async def sync_in_thread(self) -> None:
@@ -75,7 +79,8 @@ class Journal:
             self._unsynced = False
             own = os.dup(self._fd)
             try:
-                await asyncio.to_thread(os.fsync, own)
+                with self._naming_the_file():
+                    await asyncio.to_thread(os.fsync, own)
             finally:
                 os.close(own)
 
@@ -110,6 +115,16 @@ class Journal:
             for outcome in outcomes.values():
                 file.write(_encode(outcome) + b"\n")
         self.journal.unlink(missing_ok=True)
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self.journal}: cannot be written: {error.strerror}. Make room or mend the disk and run again: "
+                "every outcome before this one is kept."
+            ) from error
 
     def _open(self) -> None:
         try:

@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -113,10 +113,16 @@ class Window:
     async def _run(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         task = asyncio.current_task()
         assert task is not None
-        with _cancelled_by_signals(task) as came:
-            await self._ask_all(parts, to_requests, model, came)
+        with _cancelling_on_signals(task) as stopped:
+            try:
+                await self._ask_all(parts, to_requests, model)
+            except asyncio.CancelledError:
+                if not stopped:
+                    raise
+            if stopped:
+                raise KeyboardInterrupt
 
-    async def _ask_all(self, parts: Sequence[Part], to_requests: ToRequests, model: str, came: list[int]) -> None:
+    async def _ask_all(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         try:
             await self._lanes.check(model)
             items = self._draw(parts, to_requests)
@@ -127,20 +133,25 @@ class Window:
                         workers.create_task(self._work(items))
                 for each in background:
                     each.cancel()
-        except asyncio.CancelledError:
-            if came:
-                raise KeyboardInterrupt from None
-            raise
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from None
         finally:
-            for lease in self._open.values():
-                lease.journal.close()
-            self._beat()
-            await self._lanes.close()
+            try:
+                self._close()
+            finally:
+                await self._lanes.close()
 
-    def _draw(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[tuple[_Lease, Request]]:
+    def _close(self) -> None:
+        """Close every journal, the rest also when one cannot be closed, and beat a last time."""
+        with ExitStack() as stack:
+            stack.callback(self._beat)
+            for lease in self._open.values():
+                stack.callback(lease.journal.close)
+
+    def _draw(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[tuple[_Lease, Request] | None]:
+        """Draw what is to be asked; None now and then where all is answered, so that the loop can hear signals."""
         for part in parts:
+            yield None
             lease = _Lease(part)
             self._open[part.outcomes] = lease
             for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
@@ -156,8 +167,12 @@ class Window:
             lease.drawn = True
             self._finish(part.outcomes, lease)
 
-    async def _work(self, items: Iterator[tuple[_Lease, Request]]) -> None:
-        for lease, request in items:  # shared by all workers: whoever is free takes the next
+    async def _work(self, items: Iterator[tuple[_Lease, Request] | None]) -> None:
+        for item in items:  # shared by all workers: whoever is free takes the next
+            if item is None:
+                await asyncio.sleep(0)
+                continue
+            lease, request = item
             await self._wait_for_turn()
             self._progress.in_flight += 1
             try:
@@ -202,19 +217,24 @@ def read_part(part: Part) -> Iterator[Outcome]:
 
 
 @contextmanager
-def _cancelled_by_signals(task: asyncio.Task[None]) -> Iterator[list[int]]:
-    """Turn SIGINT and SIGTERM into a cancellation for the length of a block; yields the list of those that came."""
+def _cancelling_on_signals(task: asyncio.Task[None]) -> Iterator[list[int]]:
+    """Turn the first SIGINT or SIGTERM into a cancellation; the list says which came.
+
+    Later ones must not interrupt the closing. Afterwards the handlers that were there before are there again: asyncio
+    alone would leave the default behind, and a later SIGTERM would end the process without a word.
+    """
     came: list[int] = []
 
     def stop(number: int) -> None:
+        if not came:
+            task.cancel()
         came.append(number)
-        task.cancel()
 
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    loop = asyncio.get_running_loop()
     for number in before:
         loop.add_signal_handler(number, stop, number)
     try:
@@ -222,7 +242,7 @@ def _cancelled_by_signals(task: asyncio.Task[None]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -213,5 +213,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
         # Reading errors inside the block carry their own file name; a failed write carries ours or none.
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}. Choose another path.") from error
+            raise DataError(
+                f"{path}: cannot be written: {error.strerror or error}. Free space or choose another path."
+            ) from error
         raise

@@ -9,6 +9,7 @@ its options or the answers have changed.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,9 +27,9 @@ from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
 from promptmill.errors import RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
-from promptmill.io.targets import check_target, publish
+from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
-from promptmill.run import Run, open_run
+from promptmill.run import MANIFEST, Run, open_run, read_manifest
 from promptmill.select.processed import write_processed
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
@@ -36,6 +37,7 @@ from promptmill.train.lengths import LengthRow
 from promptmill.train.predictor import load_predictor
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions, Positive
+from promptmill.workflows.published import hand_out, published, stands, withdraw
 from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
@@ -106,25 +108,26 @@ def run(
     began = time.monotonic()
     asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
     steps = stages.steps_of(recipe.source, recipe.select)
-    if "generate" in only:  # whatever can be found wrong is found before a token is paid for
+    # whatever can be found wrong is found before a folder is made and before a token is paid for
+    known = None if "prompts" in only else stages.remembered_prompts(out)
+    identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
+    if "generate" in only:
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
         check_target(_results(recipe, out))
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
-        folder.identify("prompts", stages.source_identity(recipe.source, steps))
+        folder.identify("prompts", identity)
         folder.identify("generate", asking.identity())
-        stages.refuse_foreign(folder)
+        stages.refuse_foreign(folder, folder.path / "generate")
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
         if "prompts" in only:
-            target = folder.exports / "processed_dataset.json"
-            stands = folder.is_current("prompts") and target.exists()
+            if not stages.prompts_stand(folder):
+                _processed(folder).unlink(missing_ok=True)
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
-            if not stands:
-                parts = stages.parts_of(folder)
-                write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
+            _export_prompts(folder)
         if "generate" in only:
             counts["generate"] = stages.ask(folder, asking, reporter=reporter)
         if "slices" in only:
@@ -135,6 +138,17 @@ def run(
             counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
+
+
+def _processed(folder: Run) -> Path:
+    return folder.exports / "processed_dataset.json"
+
+
+def _export_prompts(folder: Run) -> None:
+    target = _processed(folder)
+    if not target.exists():
+        parts = stages.parts_of(folder)
+        write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
 
 
 def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> dict[str, Any]:
@@ -153,14 +167,16 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         },
     )
     results = _results(recipe, folder.path)
-    if folder.is_current("slices") and results.exists():
-        counts = folder.counts("slices")
+    made = folder.path / "slices"
+    counts = folder.counts("slices")
+    if folder.is_current("slices") and stands(made, results, files=counts["files"]):
         reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
         return counts
-    folder.clear("slices")
     folder.begin("slices")
     folder.heartbeat(stage="slices")
-    made = folder.folder("slices")
+    withdraw(made, results)
+    shutil.rmtree(made, ignore_errors=True)
+    folder.folder("slices")
     pairs = ((prompt, outcome) for _, prompt, _, outcome in stages.iter_outcomes(asking, parts) if outcome is not None)
     counts = slice_files.write_slices(
         pairs,
@@ -174,9 +190,7 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
     totals = exports.write_results(
         results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
     )
-    for path in sorted(path for path in made.rglob("*") if path.is_file()):
-        publish(path, results.parent / path.relative_to(made))
-    folder.finish("slices", {**counts, **totals})
+    folder.finish("slices", {**counts, **totals, "files": hand_out(made, results)})
     reporter.line(
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
         f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
@@ -186,7 +200,7 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
             f"slices: WARNING: the ids of {counts['ids_not_matching']} answers do not spell their text with tokenizer "
             f"{tokenizer}; their tokens were counted anew. Is it the model's own tokenizer?"
         )
-    return {**counts, **totals}
+    return folder.counts("slices")
 
 
 def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
@@ -201,7 +215,7 @@ def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
 def files(recipe: Lengths, out: Path) -> list[Path]:
     """The files people came for, those that are there."""
     results = _results(recipe, out)
-    named = [out / "exports" / "processed_dataset.json", results, *results.parent.glob(f"{results.stem}_*")]
+    named = [out / "exports" / "processed_dataset.json", results, *published(out / "slices", results).values()]
     named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
     return sorted({path for path in named if path.exists()})
 
@@ -218,7 +232,12 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary,
         open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder,
     ):
-        folder.identify("prompts", stages.source_identity(recipe.source, steps))
+        folder.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
+        folder.identify("generate", asking.identity())
+        if (out / MANIFEST).exists():
+            folder.manifest["stages"] = dict(read_manifest(out)["stages"])
+            stages.refuse_foreign(folder, out / "generate")
+            folder.manifest["stages"].clear()
         made = stages.make_prompts(folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent())
         parts = [
             part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)

@@ -79,6 +79,6 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Check what one field says about another."""
         if self.template is not None and "{prompt}" not in self.template:
-            raise ValueError("generate.template: has no '{prompt}' in it. Put it where the prompt goes.")
+            raise ValueError("template: has no '{prompt}' in it. Put it where the prompt goes.")
         if self.system is not None and self.protocol == "completion":
-            raise ValueError("generate.system: goes with protocol 'chat' only. Write it into generate.template.")
+            raise ValueError("system: goes with protocol 'chat' only. Write it into template.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +21,14 @@ import msgspec
 from promptmill import prompts, registry
 from promptmill.config import Use
 from promptmill.endpoints import serve
-from promptmill.errors import ConfigError, DataError, RunError
+from promptmill.errors import ConfigError, DataError, PromptmillError, RunError
 from promptmill.generate.journal import is_lasting
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.generate.window import Part, Window, read_part
 from promptmill.io.jsonl import iter_jsonl, write_jsonl
 from promptmill.records import Completion, Outcome, Prompt, Request
-from promptmill.run import Run
+from promptmill.run import Run, read_manifest
 from promptmill.select import pipeline
 from promptmill.sources.rows import data_files
 from promptmill.workflows.options import GenerateOptions
@@ -113,12 +114,37 @@ def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None
     return Asking(options=options, serve=serve_use, model=model, limit=limit)
 
 
-def source_identity(source: Use, steps: list[Use]) -> dict[str, Any]:
-    """What the selected prompts depend on: the options, and the content of the files (not where they lie)."""
-    files = (
-        [[file.path.name, _fingerprint(file.path)] for file in data_files(source["path"])] if "path" in source else []
-    )
-    return {"source": {k: v for k, v in source.items() if k != "path"}, "files": files, "select": steps}
+def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known: Any = None) -> dict[str, Any]:
+    """What the selected prompts depend on: the options, and the content of the files (not where they lie).
+
+    Args:
+        source: the `source:` section.
+        steps: the selection steps.
+        rows_per_part: prompts in one part, whose answers stand in the part of the same number.
+        known: the identity that a run remembers; a stage that does not read the source takes its files as they were.
+
+    Raises:
+        DataError: a file of the source cannot be read.
+    """
+    if known is not None:
+        files = known["files"]
+    else:
+        found = data_files(source["path"]) if "path" in source else []
+        files = [[file.path.name, _fingerprint(file.path)] for file in found]
+    own = {k: v for k, v in source.items() if k != "path"}
+    return {"source": own, "files": files, "select": steps, "rows_per_part": rows_per_part}
+
+
+def remembered_prompts(out: Path) -> Any:
+    """What the prompts of a run were made of, for stages that read them and not their source.
+
+    Raises:
+        RunError: no run is there, or it has no prompts yet.
+    """
+    known = read_manifest(out)["stages"].get("prompts")
+    if known is None or not known["finished"]:
+        raise RunError(f"{out / 'prompts'}: no prompts are here yet. Run the stage 'prompts' first.")
+    return known["options"]
 
 
 def _fingerprint(path: Path) -> str:
@@ -133,6 +159,8 @@ def _fingerprint(path: Path) -> str:
             file.seek(-(1 << 20), 2)
             ends.update(file.read())
             return ends.hexdigest()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. Check the path (working folder: {Path.cwd()}).") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Check source.path.") from error
 
@@ -157,33 +185,59 @@ def make_prompts(run: Run, source: Use, steps: list[Use], *, rows_per_part: int,
     Raises:
         RunError: the folder holds answers to other prompts.
     """
-    if run.is_current("prompts"):
+    if prompts_stand(run):
         counts = run.counts("prompts")
         reporter.line(f"prompts: {counts['kept']} stand in the run folder.")
         return counts
     run.clear("prompts")
     run.begin("prompts")
     run.heartbeat(stage="prompts")
+    try:
+        counts = _select(run, source, steps, rows_per_part)
+    except PromptmillError:
+        run.clear("prompts")  # no half of a selection stays
+        raise
+    run.finish("prompts", counts)
+    for step in counts["steps"]:
+        reporter.line(f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}".rstrip())
+    return counts
+
+
+def prompts_stand(run: Run) -> bool:
+    """Whether the prompts of today's recipe are in the folder, every part of them."""
+    return run.is_current("prompts") and run.counts("prompts").get("parts") == len(_prompt_files(run))
+
+
+def _prompt_files(run: Run) -> list[Path]:
+    return sorted((run.path / "prompts").glob("part-*.jsonl"))
+
+
+def _select(run: Run, source: Use, steps: list[Use], rows_per_part: int) -> dict[str, Any]:
     folder = run.folder("prompts")
     with (
-        tempfile.TemporaryDirectory(dir=run.path, prefix=".select-") as work,
+        _work_folder(run.path) as work,
         pipeline.dropped_rows(folder / "dropped.jsonl") as dropped,
     ):
         selection = pipeline.select(
             registry.build("sources", source),
             [(step["kind"], registry.build("filters", step)) for step in steps],
-            work=Path(work),
+            work=work,
             dropped=dropped,
         )
         total = _write_parts(folder, selection.kept, rows_per_part)
     if total == 0:
         reasons = "; ".join(f"{s['step']}: {s['dropped']}" for s in selection.report if s["dropped"])
         raise DataError(f"select: no prompt is left ({reasons or 'the source is empty'}). Loosen the steps.")
-    counts = {"kept": total, "steps": selection.report}
-    run.finish("prompts", counts)
-    for step in selection.report:
-        reporter.line(f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}".rstrip())
-    return counts
+    return {"kept": total, "parts": len(_prompt_files(run)), "steps": selection.report}
+
+
+@contextmanager
+def _work_folder(path: Path) -> Iterator[Path]:
+    """A folder for temporary files; those that killed runs left behind go first."""
+    for left in path.glob(".select-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path, prefix=".select-") as work:
+        yield Path(work)
 
 
 def _write_parts(folder: Path, kept: Iterator[Prompt], rows_per_part: int) -> int:
@@ -201,8 +255,8 @@ def parts_of(run: Run, limit: int | None = None) -> list[Part]:
     Raises:
         RunError: there are no prompts yet.
     """
-    found = sorted((run.path / "prompts").glob("part-*.jsonl"))
-    if not found:
+    found = _prompt_files(run)
+    if not run.is_finished("prompts") or not found:
         raise RunError(f"{run.path / 'prompts'}: no prompts are here yet. Run the stage 'prompts' first.")
     outcomes = run.folder("generate")
     parts = []
@@ -215,18 +269,18 @@ def parts_of(run: Run, limit: int | None = None) -> list[Part]:
     return parts
 
 
-def refuse_foreign(run: Run) -> None:
+def refuse_foreign(run: Run, answers: Path) -> None:
     """Raise unless the answers in this folder were made by today's recipe.
 
     Raises:
         RunError: they were not; names what differs.
     """
-    if not any((run.path / "generate").glob("part-*")):
+    if not any(answers.glob("part-*")):
         return
     changes = [*run.changed("prompts"), *run.changed("generate")]
     if changes:
         raise RunError(
-            f"{run.path}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
+            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
             "Use another --out, or set the recipe back."
         )
 

@@ -173,18 +173,16 @@ def test_parquet_alone_leaves_no_json_lines_and_works_without_a_row(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "r_censored.parquet",
         "r_lengths.parquet",
+        "r_splits.parquet",
         "r_training.meta.json",
         "r_training.parquet",
-        "test.parquet",
-        "train.parquet",
-        "validation.parquet",
     ]
     assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/r_training.parquet'").fetchall() == [(0,)]
 
 
 def test_shards_merge_to_the_files_of_one_run(tmp_path):
     pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * n, sample=s)) for n in range(20) for s in range(2)]
-    options = SliceOptions(step=4)
+    options = SliceOptions(step=4, split_files=True)
     whole = write_slices(pairs, Letters(), options, tmp_path / "whole", stem="r")
     for number in range(2):
         write_slices(pairs[number * 20 :][:20], Letters(), options, tmp_path / f"{number}", stem="r")
@@ -217,9 +215,7 @@ def test_an_error_in_the_middle_leaves_the_old_files(tmp_path):
 
 def test_a_folder_that_is_a_file_is_one_clear_error(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(
-        DataError, match=r"out.*: cannot be written: (Not a directory|File exists)\. Free space or name"
-    ):
+    with pytest.raises(DataError, match=r"out: cannot be made: (Not a directory|File exists)\. Name another folder"):
         write([], tmp_path / "out")
 
 
@@ -249,7 +245,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_left_half_written(tmp_pat
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "cannot be written: File too large. Free space or name another folder." in done.stdout
+    assert "cannot be written: File too large. Free space or choose another path." in done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 3_000_000
 
