@@ -25,7 +25,10 @@ def serve(
 ) -> None:
     """Start MODEL (smollm2, qwen2.5-coder-1.5b, a .gguf file, a folder or Hub id) in the background, or stop it."""
     if show:
-        for server in processes.started():
+        found = processes.started()
+        if not found:
+            click.echo("no server that promptmill started is running")
+        for server in found:
             click.echo(f"{server.kind}  {server.model}  {server.url}  PID {server.pid}  log {server.log}")
         return
     if which is not None:
@@ -49,9 +52,11 @@ def serve(
 
 def _fake(**given: str | None) -> None:
     document = config.Document({}, {}, "fake-server")
+    texts = {option.name for option in config.struct_options(FakeOptions) if option.type is str}
     for name, text in given.items():
-        if text is not None:
-            config.override(document, name, config.parse_value(text), origin=f"--{name.replace('_', '-')}")
+        if text is not None:  # `--words 50` and `--latency-s 0.1` are numbers to YAML, and texts to these options
+            value = text if name in texts else config.parse_value(text)
+            config.override(document, name, value, origin=f"--{name.replace('_', '-')}")
     options = config.check(document, FakeOptions)
     run_fake(options, lambda url: click.echo(f"fake server at {url} (model {options.model}; counts at {url}/stats)"))
 
