@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = true
-BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint bench docs test-vllm clean
@@ -25,14 +24,14 @@ lint: $(VENV)/test.done  ## format, ruff, mypy, import direction
 	$(BIN)/lint-imports
 
 bench: $(VENV)/test.done  ## every claim measured beside its peers; the last line of each is one JSON object
-	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/docs.done  ## the documentation, in site/
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict --quiet
 
 test-vllm: $(VENV)/test.done  ## `lengths` against real vLLM on the CPU (an environment of its own, 3.5 GB)
-	tests/vllm/run.sh
+	benchmarks/vllm/run.sh
 
 clean:  ## remove environments and built files, keep runs/
 	rm -rf .venv .venv-vllm site dist

@@ -26,9 +26,9 @@ import numpy as np
 
 from promptmill.encode import PACKAGED, Stored, transformers
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import content_id, split_of
+from promptmill.records import content_id
 from promptmill.report import plot_lengths, plot_simulation
-from promptmill.train.lengths import PUBLISHED, LengthRow, TrainOptions, train
+from promptmill.train.lengths import PUBLISHED, LengthRow, TrainOptions, by_split, jobs_of, train
 from promptmill.train.predictor import load_predictor
 from promptmill.train.simulate import SimulateOptions, compare
 
@@ -82,8 +82,8 @@ def run(model: str, data: Path, folder: Path, given: argparse.Namespace) -> dict
     if given.quick:
         kept = set(sorted({row.prompt_id for row in rows})[:80])
         rows = [row for row in rows if row.prompt_id in kept]
-    encoder = Stored(transformers(model="minilm", max_tokens=128, threads=2), folder / "vectors")
-    options = TrainOptions(shares=SHARES, encoder={"kind": "transformers", "model": "minilm", "max_tokens": 128})
+    encoder = Stored(transformers(threads=2), folder / "vectors")
+    options = TrainOptions(shares=SHARES)
     if given.quick:
         options = msgspec.structs.replace(options, epochs=3, width=256)
     out = folder / model
@@ -92,9 +92,12 @@ def run(model: str, data: Path, folder: Path, given: argparse.Namespace) -> dict
     test = report.test
     mae = {"predictor": triple(test.predictor.mae), **{k: triple(v.mae) for k, v in test.baselines.items()}}
     if given.published:
-        form = msgspec.structs.replace(PUBLISHED, shares=SHARES, encoder=options.encoder, epochs=options.epochs)
+        form = msgspec.structs.replace(PUBLISHED, shares=SHARES, epochs=options.epochs)
         mae["published_form"] = triple(train(rows, encoder, form, folder / f"{model}-published").test.predictor.mae)
-    simulation = compare(*jobs(rows, out, encoder), SimulateOptions(repeats=5 if given.quick else 20))
+    simulation = compare(
+        *jobs_of(by_split(rows, options)["test"], load_predictor(out, encoder=encoder), window=STEP),
+        SimulateOptions(window=STEP, repeats=5 if given.quick else 20),
+    )
     (out / "simulation.json").write_bytes(msgspec.json.encode(simulation))
     plot_lengths(msgspec.to_builtins(report), out / "report.png")
     plot_simulation(msgspec.to_builtins(simulation), out / "simulation.png")
@@ -153,20 +156,6 @@ def slices(model: str, data: Path) -> list[LengthRow]:
 def text_of(row: dict) -> str:
     turn = row["turns"][0]
     return turn["content"] if isinstance(turn, dict) else turn
-
-
-def jobs(rows: list[LengthRow], out: Path, encoder: Stored) -> tuple[list[int], list[list[float]]]:
-    """Lengths and predictions of the answers to test prompts, from the saved predictor."""
-    test = [r for r in rows if split_of(r.prompt_id, shares=SHARES, seed=42) == "test" and r.remaining > 0]
-    predictor = load_predictor(out, encoder=encoder)
-    predicted = predictor.predict(
-        [r.input_prompt for r in test], [r.output_prompt for r in test], [r.n_tokens for r in test]
-    )
-    answers: dict[tuple[str, int], list[tuple[int, int, float]]] = {}
-    for row, value in zip(test, predicted, strict=True):
-        answers.setdefault((row.prompt_id, row.sample), []).append((row.n_tokens, row.remaining, float(value)))
-    ordered = [sorted(points) for points in answers.values()]
-    return [points[0][0] + points[0][1] for points in ordered], [[p[2] for p in points] for points in ordered]
 
 
 def triple(value, digits: int = 1) -> list[float]:

@@ -192,7 +192,7 @@ def check(document: Document, recipe: type[T]) -> T:
 
 
 def _check(doc: Document, value: Any, wanted: Any, at: At) -> Any:
-    bare, table = _unwrap(wanted)
+    bare, table = unwrap(wanted)
     if value is None and _optional(wanted):
         return None
     if table is not None:
@@ -294,15 +294,15 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 def iter_leaves(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Option]]:
     """Yield `(dotted path, option)` of every option that is not itself a struct."""
     for option in struct_options(struct):
-        bare, _ = _unwrap(option.type)
+        bare, _ = unwrap(option.type)
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
             yield from iter_leaves(bare, f"{prefix}{option.name}.")
         else:
             yield f"{prefix}{option.name}", option
 
 
-def _unwrap(wanted: Any) -> tuple[Any, Table | None]:
-    """The type without Annotated and Optional, and the table it names, if any."""
+def unwrap(wanted: Any) -> tuple[Any, Table | None]:
+    """Return the type without Annotated and Optional, and the table it names, if any."""
     table = None
     if get_origin(wanted) is Annotated:
         wanted, *marks = get_args(wanted)
@@ -310,7 +310,7 @@ def _unwrap(wanted: Any) -> tuple[Any, Table | None]:
     if get_origin(wanted) in (typing.Union, types.UnionType):
         inner = [arm for arm in get_args(wanted) if arm is not type(None)]
         if len(inner) == 1:
-            bare, found = _unwrap(inner[0])
+            bare, found = unwrap(inner[0])
             return bare, table or found
     return wanted, table
 

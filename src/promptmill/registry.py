@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_type_hints, runtime_checkab
 import msgspec
 
 from promptmill.errors import ConfigError
-from promptmill.records import Completion, Prompt, Request
+from promptmill.records import Completion, Message, Prompt, Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,44 @@ Source = Callable[..., Iterator[Prompt]]
 Filter = Callable[[Prompt], str | None]
 Format = Callable[[Path, Iterable[msgspec.Struct]], int]
 Counts = dict[str, int]
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A prompt of which only id, source and meta are decoded; the rest is, when it is asked for.
+
+    Of a million conversations a sample keeps one in a hundred: what is dropped by its language or its hash need not be
+    made into messages. A step that is content with heads has the attribute `by_head = True`; every other step is given
+    whole prompts, and so is whoever reads the selection.
+    """
+
+    id: str
+    source: str
+    meta: dict[str, Any]
+    line: bytes
+    decode: Callable[[bytes, str], Prompt]
+
+    def whole(self) -> Prompt:
+        """The prompt itself."""
+        return self.decode(self.line, self.source)
+
+    @property
+    def messages(self) -> tuple[Message, ...] | None:
+        """As in `Prompt`."""
+        return self.whole().messages
+
+    @property
+    def text(self) -> str | None:
+        """As in `Prompt`."""
+        return self.whole().text
+
+
+@runtime_checkable
+class HasHeads(Protocol):
+    """A source that can give heads instead of whole prompts."""
+
+    def heads(self) -> Iterator[Head | Prompt]:
+        """The same prompts from the beginning; whole ones where a head is no less work."""
+        ...
 
 
 @runtime_checkable

@@ -68,13 +68,15 @@ def plot_simulation(simulation: Mapping[str, Any], path: Path) -> None:
         MissingExtra: matplotlib is not installed.
     """
     figure, axes = _figure(widths=(1, 1))
-    for axis, field, title in zip(axes, ("mean", "p99"), ("Mean", "99th percentile"), strict=True):
+    for axis, field, title in zip(axes, ("mean", "p99"), ("mean", "99th percentile"), strict=True):
         entries = []
         for name, (label, colour) in _POLICIES.items():
             times = simulation["policies"][name]
-            entries.append((label, times[f"{field}_s"], colour))
+            change = -times[f"{field}_gain"]["value"]
+            shown = label if name == "fcfs" else f"{label} ({change:+.0%})"
+            entries.append((shown, times[f"{field}_s"], colour))
         _bars(axis, entries, unit=" s")
-        axis.set_title(f"{title} of the completion time, seconds", loc="left")
+        axis.set_title(f"Completion time, {title}", loc="left")
     options = simulation["options"]
     title = (
         f"{options['jobs']:,} jobs, {simulation['arrival_rate']:.2g} a second, {options['slots']} slots of "

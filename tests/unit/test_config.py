@@ -94,7 +94,7 @@ def test_an_override_reaches_through_missing_sections_and_into_lists_by_number_o
 def test_a_wrong_override_names_the_flag(tmp_path):
     document = read(tmp_path, "name: x\n")
     config.override(document, "inner.depth", "deep", origin="--inner.depth")
-    with pytest.raises(ConfigError, match="^--inner.depth: inner.depth: 'deep': Expected `int`"):
+    with pytest.raises(ConfigError, match=r"^--inner.depth: inner.depth: 'deep': Expected `int`"):
         config.check(document, Outer)
 
 

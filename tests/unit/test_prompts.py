@@ -41,5 +41,5 @@ def test_k_samples_have_k_keys():
 
 
 def test_a_chat_of_several_turns_does_not_fit_a_completion_template():
-    with pytest.raises(DataError, match="prompt 7 .*several turns"):
+    with pytest.raises(DataError, match=r"prompt 7 .*several turns"):
         ask(Prompt(id="7", source="s", messages=CHAT), protocol="completion", template="{prompt}")

@@ -27,7 +27,8 @@ def test_the_key_depends_on_what_is_asked_and_not_on_the_prompt_id():
     assert request(prompt_id="other").key == request().key
     changed = [
         request(model="n"), request(text="u"), request(sample=1), request(sampling=Sampling(max_tokens=6)),
-        request(sampling=Sampling(max_tokens=5, extra={"a": 1})), request(protocol="chat", text=None, messages=(Message(role="user", content="t"),)),
+        request(sampling=Sampling(max_tokens=5, extra={"a": 1})),
+        request(protocol="chat", text=None, messages=(Message(role="user", content="t"),)),
     ]  # fmt: skip
     assert len({request().key, *(r.key for r in changed)}) == 7
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.status import Status
 from rich.text import Text
 
 QUIET_S = 30.0
+log = logging.getLogger(__name__)
 
 
 class Screen:
@@ -45,6 +47,7 @@ class Screen:
 
     def line(self, text: str) -> None:
         """Say one line."""
+        log.info("%s", text)
         self._console.print(Text(clean(text)), soft_wrap=True)
 
     def progress(self, facts: dict[str, Any]) -> None:
@@ -102,7 +105,7 @@ def size(path: Path) -> str:
     return f"{number:.1f} TB"
 
 
-def first_rows(path: Path, count: int, *, width: int = 60) -> list[str]:
+def first_rows(path: Path, count: int, *, width: int = 32) -> list[str]:
     """The first rows of a JSONL file, long strings cut, one line each."""
     with path.open("rb") as file:
         lines = list(itertools.islice(file, count))

@@ -15,7 +15,9 @@ import os
 from collections.abc import Iterable
 from typing import IO
 
-_BLOCK = 1 << 20  # direct writes need aligned memory, offsets and lengths; an anonymous map is page-aligned
+# Direct writes need aligned memory, offsets and lengths; an anonymous map is page-aligned. A quarter of a megabyte for
+# each of two files stays in the processor's own cache.
+_BLOCK = 1 << 18
 
 
 class BlockFile:

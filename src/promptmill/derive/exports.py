@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from promptmill.errors import DataError
 from promptmill.io.jsonl import atomic
 from promptmill.records import Completion, Failure, Outcome, Prompt
 
@@ -59,22 +58,18 @@ def write_results(
         DataError: the disk is full or the path cannot be written; nothing is left half-written.
     """
     counts = {"total": 0, "success": 0, "failed": 0}
-    try:
-        with atomic(path) as file:
-            file.write(_head(counts, training_samples))
-            separator = b"\n"
-            for index, prompt, outcome in rows:
-                result = _result(index, prompt, outcome, protocol)
-                counts["total"] += 1
-                counts[result.status] += 1
-                file.write(separator + _json(result))
-                separator = b",\n"
-            file.write(b"\n]}\n")
-            file.seek(0)
-            file.write(_head(counts, training_samples))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path}: cannot be written: {reason}. Free space or name another file.") from error
+    with atomic(path) as file:
+        file.write(_head(counts, training_samples))
+        separator = b"\n"
+        for index, prompt, outcome in rows:
+            result = _result(index, prompt, outcome, protocol)
+            counts["total"] += 1
+            counts[result.status] += 1
+            file.write(separator + _json(result))
+            separator = b",\n"
+        file.write(b"\n]}\n")
+        file.seek(0)
+        file.write(_head(counts, training_samples))
     return counts
 
 

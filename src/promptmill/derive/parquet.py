@@ -16,6 +16,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "training": {**_SLICE, "remaining_tokens": "BIGINT"},
     "censored": {**_SLICE, "remaining_tokens_at_least": "BIGINT", **_WHO},
     "split": {**_SLICE, "remaining_tokens": "BIGINT", **_WHO},
+    "index": {**_WHO, "split": "VARCHAR", "first_row": "BIGINT", "rows": "BIGINT"},
     "lengths": {
         "prompt_id": "VARCHAR",
         "input_prompt": "VARCHAR",

@@ -8,7 +8,7 @@ Censored and split rows carry `prompt_id` and `sample` behind the four keys.
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 
@@ -20,6 +20,24 @@ from promptmill.records import Completion, Prompt, split_of
 _json = msgspec.json.encode
 
 
+class Located(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the training rows of one answer are, and which split they belong to; a row of `<stem>_splits.jsonl`.
+
+    Attributes:
+        prompt_id: the prompt.
+        sample: sample number.
+        split: `train`, `validation` or `test`, the same for all samples of a prompt.
+        first_row: number of its first row in the training file, from 0.
+        rows: how many rows it has there, one after the other.
+    """
+
+    prompt_id: str
+    sample: int
+    split: Literal["train", "validation", "test"]
+    first_row: int
+    rows: int
+
+
 class RowFiles:
     """The row files of one stage.
 
@@ -27,9 +45,12 @@ class RowFiles:
         counts: rows written to each file, and the bytes of the longest row.
     """
 
-    def __init__(self, *, training: IO[bytes], censored: IO[bytes], splits: dict[str, IO[bytes]]) -> None:
-        self.counts = dict.fromkeys(("training_rows", "censored_rows", *(f"{split}_rows" for split in splits)), 0)
-        self.counts["longest_row"] = 0
+    def __init__(
+        self, *, training: IO[bytes], censored: IO[bytes], index: IO[bytes], splits: dict[str, IO[bytes]]
+    ) -> None:
+        names = ("training", "censored", "train", "validation", "test")
+        self.counts = {**{f"{name}_rows": 0 for name in names}, "longest_row": 0}
+        self._index = index
         self._training = BlockFile(training)
         self._censored = BlockFile(censored)
         self._splits = {split: BlockFile(file) for split, file in splits.items()}
@@ -39,7 +60,7 @@ class RowFiles:
         counts = points(cuts.total, step=options.step, zero_row=options.zero_row)
         if not counts:
             return
-        ends, buffer = _escaped(cuts, prompt, completion)
+        ends, buffer = _escaped(cuts)
         view = memoryview(buffer)
         ends = ends if options.zero_row else ends[1:]
         head = b'{"input_prompt":' + _json(prompt.plain) + b',"output_prompt":"'
@@ -47,18 +68,25 @@ class RowFiles:
         whole = ends_by_itself(completion)
         form = b'","number_of_output_tokens":%d,"remaining_tokens' + (b'":%d' if whole else b'_at_least":%d')
         tails = [form % (count, cuts.total - count) for count in counts]
-        named = [piece for end, tail in zip(ends, tails, strict=True) for piece in (head, view[:end], tail + who)]
+        rows = [(view[:end], tail) for end, tail in zip(ends, tails, strict=True)]
         longest = len(head) + len(buffer) + len(tails[-1]) + len(who)
         self.counts["longest_row"] = max(self.counts["longest_row"], longest)
         if not whole:
-            self._censored.add(named)
+            self._censored.add(piece for prefix, tail in rows for piece in (head, prefix, tail, who))
             self.counts["censored_rows"] += len(counts)
             return
-        self._training.add(
-            [piece for end, tail in zip(ends, tails, strict=True) for piece in (head, view[:end], tail + b"}\n")]
-        )
+        self._training.add(piece for prefix, tail in rows for piece in (head, prefix, tail, b"}\n"))
         split = split_of(prompt.id, shares=options.shares, seed=options.split_seed)
-        self._splits[split].add(named)
+        if split in self._splits:
+            self._splits[split].add(piece for prefix, tail in rows for piece in (head, prefix, tail, who))
+        entry = Located(
+            prompt_id=prompt.id,
+            sample=completion.sample,
+            split=split,
+            first_row=self.counts["training_rows"],
+            rows=len(counts),
+        )
+        self._index.write(_json(entry) + b"\n")
         self.counts["training_rows"] += len(counts)
         self.counts[f"{split}_rows"] += len(counts)
 
@@ -68,29 +96,22 @@ class RowFiles:
             file.close()
 
 
-def _escaped(cuts: Cuts, prompt: Prompt, completion: Completion) -> tuple[list[int], bytes]:
+def _escaped(cuts: Cuts) -> tuple[list[int], bytes]:
     """The text as the inside of a JSON string, and where in it each cut is, from the cut at 0 on.
 
     JSON escapes character by character, so the escaped pieces between the cuts join to the escaped whole.
     """
-    text = cuts.text
-    try:
-        chunks = [_json(text[start:end])[1:-1] for start, end in pairwise([0, *cuts.offsets])]
-    except UnicodeEncodeError as error:
-        raise _surrogate(prompt, completion) from error
+    chunks = [_json(cuts.text[start:end])[1:-1] for start, end in pairwise([0, *cuts.offsets])]
     return [0, *accumulate(map(len, chunks))], b"".join(chunks)
 
 
-def refuse_surrogates(text: str, prompt: Prompt, completion: Completion) -> None:
-    """Raise `DataError` for a text that is not Unicode, which neither a tokenizer nor a file takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _surrogate(prompt, completion) from error
-
-
-def _surrogate(prompt: Prompt, completion: Completion) -> DataError:
-    return DataError(
-        f"prompt {prompt.id}, sample {completion.sample}: the answer holds half of a surrogate pair, which no file can "
-        "hold. Remove this outcome or ask again."
-    )
+def refuse_surrogates(prompt: Prompt, completion: Completion) -> None:
+    """Raise `DataError` for texts that are not Unicode, which neither a tokenizer nor a file takes."""
+    for what, text in (("prompt", prompt.plain), ("answer", completion.text)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"prompt {prompt.id}, sample {completion.sample}: the {what} holds half of a surrogate pair, which no "
+                "file can hold. Remove this outcome or ask again."
+            ) from error

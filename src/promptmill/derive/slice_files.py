@@ -1,11 +1,11 @@
 """Write the slices of many completions: training, censored and split files, targets per prompt, and what was counted.
 
 The rows of one answer are its prefixes, so the files grow with the square of its length. Each answer is therefore
-JSON-escaped once and its rows are slices of that one buffer (see `row_files`). Memory is bounded by the batch, whatever the number of rows. Files appear together,
-when all are whole and on the disk; `<stem>_training.meta.json` comes last.
+JSON-escaped once and its rows are slices of that one buffer (see `row_files`). Memory is bounded by the batch, whatever
+the number of rows. Files appear together, when all are whole and on the disk; `<stem>_training.meta.json` comes last.
 
-Shards: call `write_slices` once for each shard with its own folder, then `merge_slices`. All samples of a prompt must be
-in one shard, or it gets more than one row of targets.
+Shards: call `write_slices` once for each shard with its own folder, then `merge_slices`. All samples of a prompt must
+be in one shard, or it gets more than one row of targets.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.derive.lengths import Observed
 from promptmill.derive.parquet import COLUMNS, write_parquet
-from promptmill.derive.row_files import RowFiles, refuse_surrogates
+from promptmill.derive.row_files import Located, RowFiles, refuse_surrogates
 from promptmill.derive.slices import (
     Cuts,
     SliceOptions,
@@ -32,7 +33,7 @@ from promptmill.derive.slices import (
     usage_differs,
 )
 from promptmill.errors import DataError
-from promptmill.io.jsonl import atomic
+from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.records import Completion, Outcome, Prompt
 
 COUNTS = (
@@ -41,9 +42,9 @@ COUNTS = (
     "censored_rows", "train_rows", "validation_rows", "test_rows", "prompts", "longest_row",
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
-ROW_FILES = ("training", "censored", "lengths", *SPLITS)
+ROW_FILES = ("training", "censored", "lengths", "index")
 
-_BATCH_CHARACTERS = 4_000_000
+_BATCH_CHARACTERS = 1_000_000  # the library's encodings take about 100 bytes a token
 _BATCH_COMPLETIONS = 4_000
 
 _json = msgspec.json.encode
@@ -55,9 +56,15 @@ def paths(out: Path, stem: str) -> dict[str, Path]:
         "training": out / f"{stem}_training.jsonl",
         "censored": out / f"{stem}_censored.jsonl",
         "lengths": out / f"{stem}_lengths.jsonl",
+        "index": out / f"{stem}_splits.jsonl",
         "meta": out / f"{stem}_training.meta.json",
         **{split: out / "splits" / f"{split}.jsonl" for split in SPLITS},
     }
+
+
+def row_files(options: SliceOptions) -> tuple[str, ...]:
+    """Names of the files of rows that are made."""
+    return (*ROW_FILES, *SPLITS) if options.split_files else ROW_FILES
 
 
 def write_slices(
@@ -72,20 +79,21 @@ def write_slices(
     """
     counts = dict.fromkeys(COUNTS, 0)
     files = paths(out, stem)
-    with _writing(out):
-        (out / "splits").mkdir(parents=True, exist_ok=True)
-        with _together([files[name] for name in ROW_FILES], before=files["meta"]) as handles, Observed(out) as observed:
-            training, censored, lengths, *splits = handles
-            rows = RowFiles(training=training, censored=censored, splits=dict(zip(SPLITS, splits, strict=True)))
-            for item in _cut(pairs, tokenizer, options, counts):
-                rows.add(*item, options)
-                observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
-            rows.close()
-            for target in observed.targets():
-                lengths.write(_json(target) + b"\n")
-                counts["prompts"] += 1
-        counts |= rows.counts
-        _finish(files, options, counts, tokenizer.name)
+    _make_folders(out, options)
+    targets = [files[name] for name in row_files(options)]
+    with _together(targets, before=files["meta"]) as handles, Observed(out) as observed:
+        training, censored, lengths, index, *splits = handles
+        by_split = dict(zip(SPLITS, splits, strict=False))
+        rows = RowFiles(training=training, censored=censored, index=index, splits=by_split)
+        for item in _cut(pairs, tokenizer, options, counts):
+            rows.add(*item, options)
+            observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
+        rows.close()
+        for target in observed.targets():
+            lengths.write(_json(target) + b"\n")
+            counts["prompts"] += 1
+    counts |= rows.counts
+    _finish(files, options, counts, tokenizer.name)
     return counts
 
 
@@ -100,15 +108,27 @@ def merge_slices(
     counts = {name: sum(one[name] for one in counted) for name in COUNTS}
     counts["longest_row"] = max((one["longest_row"] for one in counted), default=0)
     files = paths(out, stem)
-    with _writing(out):
-        (out / "splits").mkdir(parents=True, exist_ok=True)
-        with _together([files[name] for name in ROW_FILES], before=files["meta"]) as handles:
-            for name, handle in zip(ROW_FILES, handles, strict=True):
-                for part in found:
-                    with part[name].open("rb") as file:
-                        shutil.copyfileobj(file, handle, 1 << 20)
-        _finish(files, options, counts, tokenizer)
+    _make_folders(out, options)
+    names = row_files(options)
+    with _together([files[name] for name in names], before=files["meta"]) as handles:
+        for name, handle in zip(names, handles, strict=True):
+            if name == "index":
+                _merge_index(found, [one["training_rows"] for one in counted], handle)
+                continue
+            for part in found:
+                with part[name].open("rb") as file:
+                    shutil.copyfileobj(file, handle, 1 << 20)
+    _finish(files, options, counts, tokenizer)
     return counts
+
+
+def _merge_index(parts: Sequence[dict[str, Path]], sizes: Sequence[int], handle: IO[bytes]) -> None:
+    """Join the indexes; the rows of a part begin behind those of the parts before it."""
+    before = 0
+    for part, size in zip(parts, sizes, strict=True):
+        for entry in iter_jsonl(part["index"], Located):
+            handle.write(_json(replace(entry, first_row=entry.first_row + before)) + b"\n")
+        before += size
 
 
 def _read_counts(meta: Path) -> dict[str, int]:
@@ -147,6 +167,7 @@ def _cut(
         if ends_by_itself(outcome) is None:
             counts["filtered" if outcome.finish == "filter" else "tool_calls"] += 1
             continue
+        refuse_surrogates(prompt, outcome)
         batch.append((prompt, outcome))
         characters += len(outcome.text)
         if characters >= _BATCH_CHARACTERS or len(batch) >= _BATCH_COMPLETIONS:
@@ -167,8 +188,6 @@ def _cut_batch(
             left.append(number)
             counts["ids_not_matching"] += completion.token_ids is not None
     texts = [batch[number][1].text for number in left]
-    for text, number in zip(texts, left, strict=True):
-        refuse_surrogates(text, *batch[number])
     for number, cuts in zip(left, cut_texts(texts, tokenizer, step=options.step), strict=True):
         found[number] = cuts
     for (prompt, completion), cuts in zip(batch, found, strict=True):
@@ -198,10 +217,10 @@ def _count(completion: Completion, cuts: Cuts, counts: dict[str, int]) -> None:
 def _finish(files: dict[str, Path], options: SliceOptions, counts: dict[str, int], tokenizer: str) -> None:
     """Convert to Parquet where asked, and say last what the files hold."""
     if "parquet" in options.formats:
-        for name in ROW_FILES:
+        for name in row_files(options):
             write_parquet(files[name], COLUMNS[name if name in COLUMNS else "split"], longest_row=counts["longest_row"])
     if "jsonl" not in options.formats:
-        for name in ROW_FILES:
+        for name in row_files(options):
             files[name].unlink()
     meta = {
         "step": options.step,
@@ -223,16 +242,11 @@ def _counted_from(counts: dict[str, int]) -> str:
     return "encoded again" if counts["encoded"] else "server ids"
 
 
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Say in one line what keeps a folder from being written."""
+def _make_folders(out: Path, options: SliceOptions) -> None:
     try:
-        yield
+        (out / "splits" if options.split_files else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"{error.filename or out}: cannot be written: {reason}. Free space or name another folder."
-        ) from error
+        raise DataError(f"{out}: cannot be made: {error.strerror}. Name another folder.") from error
 
 
 @contextmanager

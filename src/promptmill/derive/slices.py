@@ -1,4 +1,4 @@
-"""Cut completions into progressive token slices: what was written after every 50 tokens, and how much was still to come.
+"""Cut completions into token slices: what was written after every 50 tokens, and how many tokens were still to come.
 
 Pure functions over a stored text. Where the server gave the ids it generated, each id's bytes say how far the text had
 come; otherwise the text is encoded with the model's own tokenizer and its ids are used the same way. A cut inside a
@@ -33,6 +33,7 @@ class SliceOptions(msgspec.Struct, frozen=True, kw_only=True):
         zero_row: also write the row at 0 tokens, which a scheduler asks for first.
         tokenizer: the model's own tokenizer, as a folder, file, Hub id or packaged name.
         shares: fractions of the prompts that go to train, validation and test.
+        split_files: also write the rows of each split to a file of its own; without, an index says which is where.
         split_seed: seed of the split by prompt.
         formats: file formats, jsonl and parquet.
         threads: encoding threads; none leaves it to the tokenizer library.
@@ -43,6 +44,7 @@ class SliceOptions(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str | None = None
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 42
+    split_files: bool = False
     formats: tuple[Literal["jsonl", "parquet"], ...] = ("jsonl",)
     threads: int | None = None
 
@@ -97,7 +99,7 @@ class Cuts(NamedTuple):
     Attributes:
         text: what was generated; the completion's text, with its reasoning before it where there was one.
         total: tokens of the whole text.
-        offsets: characters written after each `step`-th token, and at last after the last token: the whole text. None for no token.
+        offsets: characters written after each `step`-th token, and last the whole text's; none for no token.
         counted: `ids` the server gave, or `encoded` again.
         missing: characters that the ids spell at the end and the text lacks (a stop string, half a character).
     """

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, IO, TYPE_CHECKING, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
@@ -146,7 +146,7 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 @overload
 def iter_jsonl(path: Path) -> Iterator[Any]: ...
 @overload
-def iter_jsonl(path: Path, type: type[T]) -> Iterator[T]: ...  # noqa: A002
+def iter_jsonl(path: Path, type: type[T]) -> Iterator[T]: ...
 def iter_jsonl(path: Path, type: Any = Any) -> Iterator[Any]:  # noqa: A002 - msgspec's word
     """Yield one decoded row a line.
 
@@ -213,5 +213,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
         # Reading errors inside the block carry their own file name; a failed write carries ours or none.
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}. Choose another path.") from error
+            raise DataError(
+                f"{path}: cannot be written: {error.strerror or error}. Free space or choose another path."
+            ) from error
         raise

@@ -45,16 +45,16 @@ def language(
         raise ConfigError(f"language: min_score is {min_score}. Set a number from 0 to 1.")
     if not wanted:
         return lambda _: None
-    verdicts: dict[str, str | None] = dict.fromkeys(wanted)
+    verdicts: dict[str | None, str | None] = dict.fromkeys(wanted)
     identify: Identify | None = None
 
     def judge(prompt: Prompt) -> str | None:
         nonlocal identify
         value = prompt.meta.get(column)
-        if value in verdicts:  # the one line that a million rows go through
-            return verdicts[value]
         if value is not None and not isinstance(value, str):
             raise DataError(f"{prompt.source}: {column} is {value!r}, not the name of a language. Set column.")
+        if value in verdicts:  # nearly every row of a data set with a column ends here
+            return verdicts[value]
         if value and not value.isspace():
             return _remember(verdicts, value, _verdict(code_of(value), wanted))
         if not detect:
@@ -66,6 +66,7 @@ def language(
         code, score = identify(text)
         return UNSURE if score < min_score else _verdict(code, wanted)
 
+    judge.by_head = True  # type: ignore[attr-defined]
     return judge
 
 
@@ -85,7 +86,7 @@ def _verdict(code: str | None, wanted: set[str]) -> str | None:
     return UNKNOWN if code is None else f"language {code}"
 
 
-def _remember(verdicts: dict[str, str | None], value: str, verdict: str | None) -> str | None:
+def _remember(verdicts: dict[str | None, str | None], value: str, verdict: str | None) -> str | None:
     if len(verdicts) < 10_000:  # a column of the wrong kind must not fill the memory
         verdicts[value] = verdict
     return verdict

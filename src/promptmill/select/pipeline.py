@@ -22,14 +22,14 @@ import msgspec
 from promptmill.errors import DataError
 from promptmill.io.jsonl import atomic
 from promptmill.records import Prompt
-from promptmill.registry import Expand, Filter, Look
+from promptmill.registry import Expand, Filter, HasHeads, Head, Look
 
 Step = Filter | Expand | Look
 Dropped = Callable[[Prompt, str, str], None]
 
 
 class StepCount(msgspec.Struct, kw_only=True, rename={"n_in": "in", "n_out": "out"}):
-    """What one step did so far.
+    """What one step did.
 
     Attributes:
         step: its name.
@@ -49,7 +49,7 @@ class Selection:
 
     Attributes:
         kept: the prompts, to be read once.
-        counts: what each step did; whole when `kept` has been read to its end.
+        counts: what each step did; right when `kept` has been read to its end.
     """
 
     def __init__(self, kept: Iterator[Prompt], counts: list[StepCount]) -> None:
@@ -62,7 +62,7 @@ class Selection:
 
     @property
     def report(self) -> list[dict[str, Any]]:
-        """The counts so far: `{"step", "in", "out", "dropped": {reason: count}}` a step."""
+        """The counts, once `kept` was read: `{"step", "in", "out", "dropped": {reason: count}}` a step."""
         report: list[dict[str, Any]] = msgspec.to_builtins(self.counts)
         return report
 
@@ -76,10 +76,16 @@ def select(
         prompts: what to select from; read once, when `kept` is read.
         steps: `(name, step)` pairs, as `registry.build("filters", ...)` makes them.
         work: a folder for temporary files, which are gone when the selection is; made if it is not there.
-        dropped: called with each dropped prompt, the step's name and the reason.
+        dropped: called with each dropped prompt (perhaps only its `Head`), the step's name and the reason.
     """
-    rows, counts = iter(prompts), []
-    for name, step in steps:
+    leading = 0
+    while leading < len(steps) and getattr(steps[leading][1], "by_head", False):
+        leading += 1
+    rows: Iterator[Any] = prompts.heads() if leading and isinstance(prompts, HasHeads) else iter(prompts)
+    counts = []
+    for place, (name, step) in enumerate(steps):
+        if place == leading:
+            rows = map(_whole, rows)
         count = StepCount(step=name)
         counts.append(count)
         if isinstance(step, Look):
@@ -88,7 +94,7 @@ def select(
             rows = _expanded(rows, step, count, dropped)
         else:
             rows = _filtered(rows, step, count, dropped)
-    return Selection(rows, counts)
+    return Selection(map(_whole, rows) if leading == len(steps) else rows, counts)
 
 
 @contextmanager
@@ -104,25 +110,36 @@ def dropped_rows(path: Path) -> Iterator[Dropped]:
         yield note
 
 
+def _whole(prompt: Head | Prompt) -> Prompt:
+    return prompt.whole() if isinstance(prompt, Head) else prompt
+
+
 def _filtered(rows: Iterator[Prompt], step: Filter, count: StepCount, dropped: Dropped | None) -> Iterator[Prompt]:
-    drop = _dropper(count, dropped)
-    for prompt in rows:
-        reason = step(prompt)
-        if reason is None:
-            count.n_out += 1
-            yield prompt
-        else:
-            drop(prompt, reason)
-    count.n_in = count.n_out + sum(count.dropped.values())
+    reasons, kept = count.dropped, 0  # a million rows come through here: local names, and the total at the end
+    try:
+        for prompt in rows:
+            reason = step(prompt)
+            if reason is None:
+                kept += 1
+                yield prompt
+            else:
+                reasons[reason] = reasons.get(reason, 0) + 1
+                if dropped:
+                    dropped(prompt, count.step, reason)
+    finally:
+        count.n_out = kept
+        count.n_in = kept + sum(reasons.values())
 
 
 def _expanded(rows: Iterator[Prompt], step: Expand, count: StepCount, dropped: Dropped | None) -> Iterator[Prompt]:
-    drop = _dropper(count, dropped)
+    reasons = count.dropped
     for prompt in rows:
         count.n_in += 1
         result = step.expand(prompt)
         if isinstance(result, str):
-            drop(prompt, result)
+            reasons[result] = reasons.get(result, 0) + 1
+            if dropped:
+                dropped(prompt, count.step, result)
         else:
             count.n_out += len(result)
             yield from result
@@ -133,28 +150,12 @@ def _looked(
 ) -> Iterator[Prompt]:
     encode = msgspec.json.Encoder().encode
     decode = msgspec.json.Decoder(Prompt).decode
-    drop = _dropper(count, dropped)
     with _temporary(work) as file:
         step.begin(work)
-        for prompt in rows:
-            reason = step.observe(prompt)
-            if reason is None:
-                file.write(encode(prompt) + b"\n")
-            else:
-                drop(prompt, reason)
+        for prompt in _filtered(rows, step.observe, count, dropped):
+            file.write(encode(_whole(prompt)) + b"\n")
         file.seek(0)
         yield from _filtered(map(decode, file), step.filter(), count, dropped)
-
-
-def _dropper(count: StepCount, dropped: Dropped | None) -> Callable[[Prompt, str], None]:
-    reasons = count.dropped
-
-    def drop(prompt: Prompt, reason: str) -> None:
-        reasons[reason] = reasons.get(reason, 0) + 1
-        if dropped:
-            dropped(prompt, count.step, reason)
-
-    return drop
 
 
 @contextmanager

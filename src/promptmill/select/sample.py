@@ -34,13 +34,15 @@ def sample(*, n: int = 11000, seed: int = 42) -> Sample:
 class Sample:
     """The Look behind `sample`: most prompts are dropped while looking, as soon as n smaller hashes are known."""
 
+    by_head = True
+
     def __init__(self, n: int, seed: int) -> None:
         if n < 1:
             raise ConfigError(f"sample: n is {n}. Set 1 or more, or leave the step out.")
         self._n = n
         # One keyed state copied per prompt: the value of `records.stable_hash`, at half the time.
         self._hasher = hashlib.blake2b(digest_size=8, key=str(seed).encode())
-        self._batch = max(n, 1024)
+        self._batch = max(n // 8, 1024)  # how many survivors make it worth while to find a lower limit
         self.begin(Path())
 
     def begin(self, work: Path) -> None:  # noqa: ARG002 - a few bytes for each survivor fit in memory

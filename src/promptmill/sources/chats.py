@@ -9,22 +9,26 @@
 
 The schema is told row by row from the columns, so nothing depends on how the rows are spread over files. A row with
 plain role/content turns (a million of them in LMSYS) is decoded in one go into a struct that holds only the needed
-columns; any other row, and any broken one, takes the slower way, which knows every form and every complaint.
+columns; any other row, and any broken one, takes the slower way, which knows every form and every complaint. Where the
+selection begins with steps that look at id and language alone, only those are decoded (`heads`): a row that such a step
+drops is checked to be JSON, but its turns are not.
 
 Not covered: choosing turns or languages (see `select`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from promptmill.errors import DataError
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Message, Prompt, content_id
+from promptmill.registry import Head
 from promptmill.sources.messages import SAME, to_messages
-from promptmill.sources.rows import BadRow, Format, decode_row, id_of, kind, read_rows, value_of
+from promptmill.sources.rows import BadRow, Format, Rows, decode_row, id_of, kind, value_of
 
 TURNS = ("conversation", "conversations", "messages")
 IDS = ("conversation_id", "conversation_hash", "id")
@@ -58,11 +62,17 @@ def chats(
         DataError: a file is missing, empty or broken, or a row holds no conversation.
     """
     rows = ChatRows(messages=messages, id=id, language=language, model=model, meta=meta)
-    return read_rows(path, format, rows.columns, rows.read)
+    return Rows(path, format, columns=rows.columns, read=rows.read, head=rows.head)
 
 
 class ChatRows:
-    """Reads one row: JSON bytes -> `Prompt`."""
+    """Reads rows, one at a time.
+
+    Attributes:
+        columns: the columns that are looked at.
+        read: (JSON bytes of a row, where it is from) -> `Prompt`; raises `BadRow` when it holds no conversation.
+        head: the same with the turns left undecoded, where the row has an id of its own.
+    """
 
     def __init__(
         self,
@@ -79,16 +89,16 @@ class ChatRows:
         self._ids = (id,) if id else IDS
         self._notes = {name: self._named.get(name, name) for name in ("language", "model")}
         self.columns = (*self._turns, *self._ids, *self._notes.values(), *self._meta)
-        self._decode = (
-            msgspec.json.Decoder(self._row_type()).decode if len(set(self.columns)) == len(self.columns) else None
-        )
+        plain = not self._meta and len(set(self.columns)) == len(self.columns)
+        self.read: Callable[[bytes, str], Prompt] = self._fast() if plain else self._read_any
+        self.head: Callable[[bytes, str], Head | Prompt] = self._fast_head() if plain else self._read_any
 
-    def _row_type(self) -> Any:
+    def _row_type(self, turns: Any) -> Any:
         """A struct of the needed columns alone; what the recipe names must be there, the rest may be missing."""
         fields: list[Any] = []
         renamed = dict(self._notes)
         for kind_of, type_, names, named in (
-            ("turns", tuple[Message, ...] | None, self._turns, self._messages),
+            ("turns", turns, self._turns, self._messages),
             ("id", str | int | None, self._ids, self._id),
         ):
             for place in range(3):
@@ -98,35 +108,59 @@ class ChatRows:
         fields += [(name, str | None) if name in self._named else (name, str | None, None) for name in self._notes]
         return msgspec.defstruct("Row", fields, rename=renamed, kw_only=True, gc=False)
 
-    def read(self, line: bytes, source: str) -> Prompt:
-        """Make a prompt of one row.
+    def _fast(self) -> Callable[[bytes, str], Prompt]:
+        """`read` for rows with plain turns; whatever else it meets, it leaves to `_read_any`."""
+        decode = msgspec.json.Decoder(self._row_type(tuple[Message, ...] | None)).decode
+        read_any, same = self._read_any, SAME
 
-        Raises:
-            BadRow: the row is no JSON object or holds no conversation.
-        """
-        if self._decode is None or self._meta:
-            return self._read_any(line, source)
-        try:
-            row = self._decode(line)
-        except UNREADABLE:
-            return self._read_any(line, source)
-        messages = row.turns0
-        if messages is None:
-            messages = row.turns1 if row.turns1 is not None else row.turns2
+        def read(line: bytes, source: str) -> Prompt:
+            try:
+                row = decode(line)
+            except UNREADABLE:
+                return read_any(line, source)
+            messages, own, language, model = row.turns0, row.id0, row.language, row.model
             if messages is None:
-                return self._read_any(line, source)
-        for message in messages:
-            if message.role not in SAME:
-                return self._read_any(line, source)
-        own = row.id0
-        if own is None:
-            own = row.id1 if row.id1 is not None else row.id2
-        meta = {}
-        if row.language is not None:
-            meta["language"] = row.language
-        if row.model is not None:
-            meta["model"] = row.model
-        return Prompt(id=content_id(messages) if own is None else str(own), source=source, messages=messages, meta=meta)
+                messages = row.turns1 if row.turns1 is not None else row.turns2
+            if own is None:
+                own = row.id1 if row.id1 is not None else row.id2
+            if messages is None or own is None:
+                return read_any(line, source)
+            for message in messages:
+                if message.role not in same:
+                    return read_any(line, source)
+            meta = {"language": language, "model": model}
+            if language is None or model is None:
+                meta = {name: value for name, value in meta.items() if value is not None}
+            return Prompt(id=str(own), source=source, messages=messages, meta=meta)
+
+        return read
+
+    def _fast_head(self) -> Callable[[bytes, str], Head | Prompt]:
+        decode = msgspec.json.Decoder(self._row_type(msgspec.Raw)).decode
+        read = self.read
+
+        def whole(line: bytes, source: str) -> Prompt:
+            try:
+                return read(line, source)
+            except BadRow as error:
+                raise DataError(f"{source}: {error}") from error
+
+        def head(line: bytes, source: str) -> Head | Prompt:
+            try:
+                row = decode(line)
+            except UNREADABLE:
+                return read(line, source)
+            own, language, model = row.id0, row.language, row.model
+            if own is None:
+                own = row.id1 if row.id1 is not None else row.id2
+            if own is None:  # its id is a hash of its turns
+                return read(line, source)
+            meta = {"language": language, "model": model}
+            if language is None or model is None:
+                meta = {name: value for name, value in meta.items() if value is not None}
+            return Head(id=str(own), source=source, meta=meta, line=line, decode=whole)
+
+        return head
 
     def _read_any(self, line: bytes, source: str) -> Prompt:
         """The same for every known form of a row, with the complaints."""

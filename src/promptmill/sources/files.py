@@ -17,7 +17,7 @@ from typing import Any
 
 from promptmill.records import Prompt, content_id
 from promptmill.sources.messages import to_messages
-from promptmill.sources.rows import BadRow, Format, decode_row, id_of, kind, read_rows, value_of
+from promptmill.sources.rows import BadRow, Format, Rows, decode_row, id_of, kind, value_of
 
 TEXTS = ("prompt", "text", "question", "instruction", "input", "turns")
 IDS = ("id", "prompt_id", "question_id", "conversation_id", "conversation_hash")
@@ -49,7 +49,7 @@ def prompts(
         DataError: a file is missing, empty or broken, or a row holds no text.
     """
     rows = TextRows(text=text, id=id, language=language, meta=meta)
-    return read_rows(path, format, rows.columns, rows.read)
+    return Rows(path, format, columns=rows.columns, read=rows.read)
 
 
 class TextRows:

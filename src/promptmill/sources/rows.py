@@ -13,16 +13,16 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
-from promptmill.errors import DataError
+from promptmill.errors import ConfigError, DataError
 from promptmill.io.items import iter_items
 from promptmill.io.jsonl import UNREADABLE, check_start, fault_of, iter_lines, open_bytes
 from promptmill.io.tables import iter_csv, iter_parquet
 from promptmill.records import Prompt
-from promptmill.registry import did_you_mean
+from promptmill.registry import Head, did_you_mean
 
 Format = Literal["auto", "json", "jsonl", "csv", "parquet", "text"]
 
@@ -40,10 +40,12 @@ _PACKED = {".gz", ".zst"}
 _PLACES = {"json": ": item ", "parquet": ": row "}
 _PROMPTS_OBJECT = re.compile(rb'\s*\{\s*"prompts"\s*:\s*\[')
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 
-class BadRow(Exception):  # noqa: N818 - it never leaves this room: `read_rows` turns it into a DataError with a place
+class BadRow(Exception):  # noqa: N818 - it never leaves this room: `Rows` turns it into a DataError with a place
     """A row does not hold what it should; the text says what and what to do."""
 
 
@@ -58,33 +60,61 @@ class DataFile(NamedTuple):
         return f"{self.path}{_PLACES.get(self.format, ':')}{number}"
 
 
-def read_rows(
-    path: str | Sequence[str], form: Format, columns: Sequence[str], read: Callable[[bytes, str], Prompt]
-) -> Iterator[Prompt]:
-    """Yield `read(bytes of a row, "file name:number")` for every row of every file, in order.
+class Rows(Iterator[Prompt]):
+    """The prompts of some files: an iterator, and a source of heads.
 
     Args:
         path: a file, folder or pattern, or several.
         form: the format, or `auto`.
         columns: the columns that `read` can use; of a Parquet file nothing else is read.
-        read: makes a prompt of a row, or raises `BadRow`.
-
-    Raises:
-        DataError: no such file, no row at all, or a row that cannot be read.
+        read: makes a prompt of `(bytes of a row, "file name:number")`, or raises `BadRow`.
+        head: makes a head of the same, or a whole prompt.
     """
-    rows = 0
-    for file in data_files(path, form):
-        before, name = rows, file.path.name
-        for number, line in _iter_raw(file, columns):
-            try:
-                yield read(line, f"{name}:{number}")
-            except BadRow as error:
-                raise DataError(f"{file.place(number)}: {error}") from error
-            rows += 1
-        if rows == before:
-            log.warning("%s: no rows", file.path)
-    if rows == 0:
-        raise DataError(f"{path}: no rows. Check that this is the right file and that it was written whole.")
+
+    def __init__(
+        self,
+        path: str | Sequence[str],
+        form: Format,
+        *,
+        columns: Sequence[str],
+        read: Callable[[bytes, str], Prompt],
+        head: Callable[[bytes, str], Head | Prompt] | None = None,
+    ) -> None:
+        self._path, self._form, self._columns = path, form, columns
+        self._read = read
+        self._head = head or read
+        self._rows: Iterator[Prompt] = self._each(read)
+
+    def __iter__(self) -> Iterator[Prompt]:  # noqa: PYI034 - the generator itself saves a call for each row
+        """The prompts, in order.
+
+        Raises:
+            DataError: no such file, no row at all, or a row that cannot be read.
+        """
+        return self._rows
+
+    def __next__(self) -> Prompt:
+        """The next prompt."""
+        return next(self._rows)
+
+    def heads(self) -> Iterator[Head | Prompt]:
+        """The same from the beginning, of which only id, source and meta are decoded."""
+        return self._each(self._head)
+
+    def _each(self, read: Callable[[bytes, str], T]) -> Iterator[T]:
+        rows = 0
+        for file in data_files(self._path, self._form):
+            before, name = rows, file.path.name
+            for number, line in _iter_raw(file, self._columns):
+                try:
+                    yield read(line, f"{name}:{number}")
+                except BadRow as error:
+                    raise DataError(f"{file.place(number)}: {error}") from error
+                rows += 1
+            if rows == before:
+                log.warning("%s: no rows", file.path)
+        if rows == 0:
+            raise DataError(f"{self._path}: no rows. Check that this is the right file and that it was written whole.")
 
 
 def decode_row(line: bytes) -> Any:
@@ -143,8 +173,13 @@ def data_files(path: str | Sequence[str], form: Format = "auto") -> list[DataFil
     """The files that a path, folder, pattern or list of them means: patterns and folders sorted, a list as given.
 
     Raises:
+        ConfigError: no such format.
         DataError: nothing there, an unknown ending, or a folder with several formats.
     """
+    if form not in get_args(Format):
+        raise ConfigError(
+            f"format: no '{form}'.{did_you_mean(form, get_args(Format))} There are: {', '.join(get_args(Format))}"
+        )
     files: list[DataFile] = []
     for one in [path] if isinstance(path, str) else path:
         where = Path(one)

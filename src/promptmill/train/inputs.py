@@ -104,7 +104,7 @@ class Scales(msgspec.Struct, frozen=True, kw_only=True):
     def fitted(cls, raw: Floats, targets: npt.NDArray[np.float64], *, n_numbers: int, log: bool, on: bool) -> Scales:
         """Learn from training rows; `on=False` leaves everything as it is (but for `log`).
 
-        A vector as a whole weighs as much as one number: hundreds of noisy coordinates would drown the few numbers.
+        The vectors together weigh as much as one number: hundreds of noisy coordinates would drown the few numbers.
         """
         wanted = np.log1p(targets) if log else targets
         if not on:

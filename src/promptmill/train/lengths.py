@@ -74,7 +74,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         use_marks: give cheap marks of the text as numbers (lines, list items, open code block, how the text ends).
         standardise: scale inputs and targets to mean 0 and spread 1 on the training split.
         log_targets: learn log(1 + remaining) instead of the number itself.
-        loss: mse (published) or mae.
+        loss: mae (mean absolute error, what is reported) or mse (published).
         censored: bound uses a censored row as a lower bound, drop leaves it out.
         freeze: leave the encoder as it is; false trains it too (slow without a GPU).
         width: width of the hidden layers.
@@ -100,7 +100,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     use_marks: bool = True
     standardise: bool = True
     log_targets: bool = False
-    loss: Literal["mse", "mae"] = "mse"
+    loss: Literal["mse", "mae"] = "mae"
     censored: Literal["bound", "drop"] = "bound"
     freeze: bool = True
     width: int = 1024
@@ -128,7 +128,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(f"train.shares: {self.shares} are not three fractions above 0 that sum to 1.")
 
 
-PUBLISHED = TrainOptions(layout="joined", use_position=False, use_marks=False, standardise=False)
+PUBLISHED = TrainOptions(layout="joined", use_position=False, use_marks=False, standardise=False, loss="mse")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,6 +256,44 @@ def train(rows: Sequence[LengthRow], encoder: Encoder, options: TrainOptions, ou
     )
     save(predictor, out, encoder=options.encoder, report=msgspec.json.format(msgspec.json.encode(report), indent=2))
     return report
+
+
+def jobs_of(rows: Sequence[LengthRow], predictor: Predictor, *, window: int) -> tuple[list[int], list[list[float]]]:
+    """Ask the predictor at every window of every answer: what `simulate.compare` takes.
+
+    Args:
+        rows: slices every `window` tokens, of the test split only; censored and empty answers are left out. The row
+            at 0 tokens is made where it is missing.
+        predictor: the trained predictor.
+        window: tokens between two predictions.
+
+    Returns:
+        Tokens of each answer, and its predictions at 0, 1, 2 ... windows.
+
+    Raises:
+        DataError: no answer is left, or one lacks a row.
+    """
+    answers: dict[tuple[str, int], dict[int, LengthRow]] = defaultdict(dict)
+    for row in rows:
+        if not row.censored and row.n_tokens + row.remaining:
+            answers[row.prompt_id, row.sample][row.n_tokens] = row
+    asked: list[LengthRow] = []
+    lengths: list[int] = []
+    for (prompt_id, sample), found in answers.items():
+        one = next(iter(found.values()))
+        found.setdefault(0, msgspec.structs.replace(one, output_prompt="", n_tokens=0))
+        lengths.append(one.n_tokens + one.remaining)
+        windows = range(0, lengths[-1], window)
+        if missing := [at for at in windows if at not in found]:
+            raise DataError(
+                f"simulate: prompt {prompt_id}, sample {sample}: has no row at {missing[0]} tokens. "
+                f"Cut the answers every {window} tokens, or set simulate.window to the step they were cut at."
+            )
+        asked += [found[at] for at in windows]
+    if not lengths:
+        raise DataError("simulate: no answer with a known end. Give the slices of the test split.")
+    predicted = iter(predictor.predict(*columns(asked)).tolist())
+    return lengths, [[next(predicted) for _ in range(0, length, window)] for length in lengths]
 
 
 def _fit(

@@ -150,35 +150,29 @@ def simulate(
     done = [0] * len(lengths)
     finished = [0.0] * len(lengths)
     waiting: list[tuple[float, int]] = []
-    running: list[tuple[float, int, int]] = []  # (end of the window, slot, job)
-    free = list(range(options.slots))
-    last_in_slot = [-1] * options.slots
-    busy, switches, arrived, now = 0.0, 0, 0, 0.0
-
+    running: list[tuple[float, int]] = []  # (end of the window, job)
+    paused_at = [-1.0] * len(lengths)
+    busy, switches, arrived = 0.0, 0, 0
     while arrived < len(lengths) or running:
         now = min(running[0][0] if running else np.inf, arrivals_s[arrived] if arrived < len(lengths) else np.inf)
         while arrived < len(lengths) and arrivals_s[arrived] <= now:
             heapq.heappush(waiting, (key(arrived, 0), arrived))
             arrived += 1
         while running and running[0][0] <= now:
-            _, slot, job = heapq.heappop(running)
+            _, job = heapq.heappop(running)
             done[job] = min(done[job] + options.window, lengths[job])
-            heapq.heappush(free, slot)
             if done[job] == lengths[job]:
                 finished[job] = now
             else:
+                paused_at[job] = now
                 heapq.heappush(waiting, (key(job, done[job]), job))
-        while waiting and free:
+        while waiting and len(running) < options.slots:
             _, job = heapq.heappop(waiting)
-            slot = next((s for s in free if last_in_slot[s] == job), free[0])  # a job that goes on stays in its slot
-            free.remove(slot)
-            heapq.heapify(free)
-            resumed = done[job] > 0 and last_in_slot[slot] != job
+            resumed = done[job] > 0 and paused_at[job] < now  # not simply going on
             spent = min(options.window, lengths[job] - done[job]) / options.tokens_per_s + options.resume_s * resumed
-            last_in_slot[slot] = job
             busy += spent
             switches += resumed
-            heapq.heappush(running, (now + spent, slot, job))
+            heapq.heappush(running, (now + spent, job))
     return Served(finished_s=finished, busy_s=busy, switches=switches)
 
 

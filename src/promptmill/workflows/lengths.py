@@ -23,8 +23,9 @@ from promptmill import config, registry, tokens
 from promptmill import report as plots
 from promptmill.config import Table, Use
 from promptmill.derive import exports, slice_files
+from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
-from promptmill.errors import DataError, RunError
+from promptmill.errors import RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
@@ -33,7 +34,7 @@ from promptmill.select.processed import write_processed
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
 from promptmill.train.lengths import LengthRow
-from promptmill.train.predictor import Predictor, load_predictor
+from promptmill.train.predictor import load_predictor
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions, Positive
 from promptmill.workflows.published import hand_out, published, stands, withdraw
@@ -134,7 +135,7 @@ def run(
         if "train" in only and recipe.train is not None:
             counts["train"] = _train(folder, recipe, recipe.train, reporter)
         if "simulate" in only and recipe.simulate is not None:
-            counts["simulate"] = _simulate(folder, recipe.simulate, reporter)
+            counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
 
@@ -184,6 +185,7 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         made,
         stem=results.stem,
     )
+    results.parent.mkdir(parents=True, exist_ok=True)
     rows = ((index, prompt, outcome) for index, prompt, _, outcome in stages.iter_outcomes(asking, parts))
     totals = exports.write_results(
         results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
@@ -193,6 +195,11 @@ def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> 
         f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
         f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
     )
+    if counts["ids_not_matching"]:
+        reporter.line(
+            f"slices: WARNING: the ids of {counts['ids_not_matching']} answers do not spell their text with tokenizer "
+            f"{tokenizer}; their tokens were counted anew. Is it the model's own tokenizer?"
+        )
     return folder.counts("slices")
 
 
@@ -281,15 +288,16 @@ def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
     return {**seeds, "split": recipe.slices.split_seed}
 
 
-def _length_rows(folder: Run) -> list[LengthRow]:
-    """The rows of every split."""
-    made = folder.path / "slices"
-    if not (made / "splits").is_dir():
-        raise RunError(f"{made}: no slices are here yet. Run the stage 'slices' first.")
+def _length_rows(folder: Run, stem: str) -> list[LengthRow]:
+    """The training rows, each with its prompt and split as the index has them."""
+    files = slice_files.paths(folder.path / "slices", stem)
+    if not files["training"].exists():
+        raise RunError(f"{files['training']}: no slices are here yet. Run the stage 'slices' first.")
+    stored = predictor.iter_length_rows(files["training"])
     return [
-        msgspec.structs.replace(row, split=split)
-        for split in slice_files.SPLITS
-        for row in predictor.iter_length_rows(made / "splits" / f"{split}.jsonl")
+        msgspec.structs.replace(row, prompt_id=entry.prompt_id, sample=entry.sample, split=entry.split)
+        for entry in iter_jsonl(files["index"], Located)
+        for row in islice(stored, entry.rows)
     ]
 
 
@@ -310,24 +318,26 @@ def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, report
     if folder.is_current("train"):
         reporter.line("train: the predictor stands in the run folder.")
         return folder.counts("train")
-    rows = _length_rows(folder) + _censored_rows(folder, recipe.slices)
+    rows = _length_rows(folder, _results(recipe, folder.path).stem) + _censored_rows(folder, recipe.slices)
     folder.begin("train")
     folder.heartbeat(stage="train", rows=len(rows))
     reporter.line(f"train: {len(rows)} rows; vectors are computed once and kept.")
     made = folder.folder("train")
-    encoder = Stored(registry.build("encoders", options.encoder), made / "vectors")
+    encoder = registry.build("encoders", options.encoder)
+    if options.freeze:  # an encoder that learns gives other vectors after every step
+        encoder = Stored(encoder, made / "vectors")
     report = msgspec.to_builtins(predictor.train(rows, encoder, options, made))
     plots.plot_lengths(report, folder.exports / "length_predictor.png")
     test = report["test"]
     counts = {"mae": test["predictor"]["mae"], "baselines": {n: b["mae"] for n, b in test["baselines"].items()}}
-    folder.finish("train", {**counts, "computed_vectors": encoder.computed})
+    folder.finish("train", counts)
     reporter.line(f"train: mean absolute error {_interval(counts['mae'])} tokens on prompts never trained on;")
     for name, mae in counts["baselines"].items():
         reporter.line(f"train:   baseline {name}: {_interval(mae)}")
     return counts
 
 
-def _simulate(folder: Run, options: queue.SimulateOptions, reporter: Reporter) -> dict[str, Any]:
+def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, reporter: Reporter) -> dict[str, Any]:
     """Simulate a serving queue on the answers to test prompts, into `simulate/`, with a plot."""
     from promptmill.encode import Stored
 
@@ -342,8 +352,8 @@ def _simulate(folder: Run, options: queue.SimulateOptions, reporter: Reporter) -
     folder.heartbeat(stage="simulate")
     model = load_predictor(trained)
     model.encoder = Stored(model.encoder, trained / "vectors")
-    rows = [row for row in _length_rows(folder) if row.split == "test"]
-    lengths, predictions = _jobs(rows, model, window=options.window)
+    rows = [row for row in _length_rows(folder, _results(recipe, folder.path).stem) if row.split == "test"]
+    lengths, predictions = predictor.jobs_of(rows, model, window=options.window)
     result = queue.compare(lengths, predictions, options)
     with atomic(folder.folder("simulate") / "report.json") as file:
         file.write(msgspec.json.format(msgspec.json.encode(result), indent=2))
@@ -354,31 +364,6 @@ def _simulate(folder: Run, options: queue.SimulateOptions, reporter: Reporter) -
     for name, times in facts["policies"].items():
         reporter.line(f"simulate: {name}: mean {_interval(times['mean_s'])} s, p99 {_interval(times['p99_s'])} s")
     return counts
-
-
-def _jobs(rows: list[LengthRow], model: Predictor, *, window: int) -> tuple[list[int], list[list[float]]]:
-    """Lengths of the whole answers, and for each the prediction after 0, 1, 2 ... windows of tokens."""
-    answers: dict[tuple[str, int], list[LengthRow]] = {}
-    for row in rows:
-        answers.setdefault((row.prompt_id, row.sample), []).append(row)
-    lengths, asked, shape = [], [], []
-    for slices in answers.values():
-        total = slices[-1].n_tokens
-        inside = {
-            row.n_tokens: row.output_prompt for row in slices if row.n_tokens % window == 0 and row.n_tokens < total
-        }
-        points = {0: "", **inside}
-        if total == 0 or len(points) < -(-total // window):
-            continue  # the slices are coarser than the window: nothing was kept at these points
-        lengths.append(total)
-        shape.append(len(points))
-        asked += [(slices[0].input_prompt, prefix, count) for count, prefix in sorted(points.items())]
-    if not lengths:
-        raise DataError(
-            f"simulate.window: no answer has a slice every {window} tokens. Make it a multiple of slices.step."
-        )
-    predicted = iter(model.predict(*(list(column) for column in zip(*asked, strict=True))).tolist())
-    return lengths, [list(islice(predicted, count)) for count in shape]
 
 
 def _interval(value: dict[str, float]) -> str:

@@ -89,7 +89,7 @@ def test_no_row_is_still_a_whole_object(tmp_path):
 
 def test_an_output_path_that_is_a_folder_is_one_clear_error(tmp_path):
     (tmp_path / "r.json").mkdir()
-    with pytest.raises(DataError, match=r"r\.json: cannot be written: .* Free space or name another file\."):
+    with pytest.raises(DataError, match=r"r\.json: is a folder, cannot be written as a file\. Name a file in it\."):
         write_results(tmp_path / "r.json", [(0, PROMPT, COMPLETION)], training_samples=0)
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 

@@ -17,7 +17,7 @@ class Letters:
     """A tokenizer with one token per byte, as a plain object: the seam takes anything with these."""
 
     name = "letters"
-    pieces = [bytes([n]) for n in range(256)]
+    pieces = tuple(bytes([n]) for n in range(256))
 
     def encode(self, texts):
         return [list(text.encode()) for text in texts]
@@ -47,7 +47,8 @@ def test_the_training_file_has_exactly_the_four_keys_in_their_order(tmp_path):
     assert (tmp_path / "r_training.jsonl").read_bytes() == (
         b'{"input_prompt":"Say it.","output_prompt":"say ","number_of_output_tokens":4,"remaining_tokens":5}\n'
         b'{"input_prompt":"Say it.","output_prompt":"say \\"hi\\"","number_of_output_tokens":8,"remaining_tokens":1}\n'
-        b'{"input_prompt":"Say it.","output_prompt":"say \\"hi\\"\\n","number_of_output_tokens":9,"remaining_tokens":0}\n'
+        b'{"input_prompt":"Say it.","output_prompt":"say \\"hi\\"\\n","number_of_output_tokens":9,'
+        b'"remaining_tokens":0}\n'
     )
 
 
@@ -112,7 +113,7 @@ def test_the_meta_file_says_where_the_token_counts_come_from(tmp_path):
 
 def test_each_prompt_is_in_one_split_with_all_its_samples(tmp_path):
     pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * 9, sample=s)) for n in range(60) for s in range(2)]
-    counts = write(pairs, tmp_path, shares=(0.5, 0.25, 0.25), split_seed=7)
+    counts = write(pairs, tmp_path, shares=(0.5, 0.25, 0.25), split_seed=7, split_files=True)
     found = {}
     for split in ("train", "validation", "test"):
         here = rows(tmp_path / "splits" / f"{split}.jsonl")
@@ -121,6 +122,21 @@ def test_each_prompt_is_in_one_split_with_all_its_samples(tmp_path):
         found |= {row["prompt_id"]: split for row in here}
     assert found == {f"p{n}": split_of(f"p{n}", shares=(0.5, 0.25, 0.25), seed=7) for n in range(60)}
     assert sum(counts[f"{split}_rows"] for split in ("train", "validation", "test")) == counts["training_rows"] == 360
+
+
+def test_the_index_says_which_training_rows_belong_to_which_answer_and_split(tmp_path):
+    pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * (3 + n))) for n in range(12)]
+    write(pairs, tmp_path, step=4, shares=(0.5, 0.25, 0.25), split_seed=7)
+    training, index = rows(tmp_path / "r_training.jsonl"), rows(tmp_path / "r_splits.jsonl")
+    assert not (tmp_path / "splits").exists()
+    assert [entry["split"] for entry in index] == [
+        split_of(f"p{n}", shares=(0.5, 0.25, 0.25), seed=7) for n in range(12)
+    ]
+    for n, entry in enumerate(index):
+        mine = training[entry["first_row"] : entry["first_row"] + entry["rows"]]
+        assert {row["input_prompt"] for row in mine} == {prompt(f"p{n}").plain}
+        assert mine[-1]["remaining_tokens"] == 0
+    assert sum(entry["rows"] for entry in index) == len(training)
 
 
 def test_a_prompt_gets_one_row_of_targets_over_its_samples(tmp_path):
@@ -145,8 +161,8 @@ def test_parquet_holds_the_same_rows(tmp_path):
     pairs = [
         (prompt(f"p{n}"), answer(f"p{n}", "wört\n" * n, finish="length" if n % 3 == 0 else "stop")) for n in range(9)
     ]
-    write(pairs, tmp_path, formats=("jsonl", "parquet"))
-    for name in ("r_training", "r_censored", "r_lengths", "splits/train"):
+    write(pairs, tmp_path, formats=("jsonl", "parquet"), split_files=True)
+    for name in ("r_training", "r_censored", "r_lengths", "r_splits", "splits/train"):
         table = duckdb.sql(f"FROM '{tmp_path}/{name}.parquet'")
         found = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
         assert found == rows(tmp_path / f"{name}.jsonl")
@@ -157,18 +173,16 @@ def test_parquet_alone_leaves_no_json_lines_and_works_without_a_row(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "r_censored.parquet",
         "r_lengths.parquet",
+        "r_splits.parquet",
         "r_training.meta.json",
         "r_training.parquet",
-        "test.parquet",
-        "train.parquet",
-        "validation.parquet",
     ]
     assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/r_training.parquet'").fetchall() == [(0,)]
 
 
 def test_shards_merge_to_the_files_of_one_run(tmp_path):
     pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * n, sample=s)) for n in range(20) for s in range(2)]
-    options = SliceOptions(step=4)
+    options = SliceOptions(step=4, split_files=True)
     whole = write_slices(pairs, Letters(), options, tmp_path / "whole", stem="r")
     for number in range(2):
         write_slices(pairs[number * 20 :][:20], Letters(), options, tmp_path / f"{number}", stem="r")
@@ -181,6 +195,8 @@ def test_shards_merge_to_the_files_of_one_run(tmp_path):
 def test_half_a_surrogate_pair_is_one_clear_error_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="prompt a, sample 0: the answer holds half of a surrogate pair"):
         write([(prompt("a"), answer("a", "x\ud83d"))], tmp_path)
+    with pytest.raises(DataError, match="prompt b, sample 0: the prompt holds half of a surrogate pair"):
+        write([(prompt("b", "\ud83d"), answer("b", ""))], tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -199,9 +215,7 @@ def test_an_error_in_the_middle_leaves_the_old_files(tmp_path):
 
 def test_a_folder_that_is_a_file_is_one_clear_error(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(
-        DataError, match=r"out.*: cannot be written: (Not a directory|File exists)\. Free space or name"
-    ):
+    with pytest.raises(DataError, match=r"out: cannot be made: (Not a directory|File exists)\. Name another folder"):
         write([], tmp_path / "out")
 
 
@@ -217,7 +231,8 @@ class Letters:
     name, pieces = "letters", [bytes([n]) for n in range(256)]
     def encode(self, texts): return [list(t.encode()) for t in texts]
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
-pairs = [(Prompt(id="a", source="s", text="p"), Completion(key="k", prompt_id="a", model="m", text="x" * 40_000, finish="stop"))]
+completion = Completion(key="k", prompt_id="a", model="m", text="x" * 40_000, finish="stop")
+pairs = [(Prompt(id="a", source="s", text="p"), completion)]
 try:
     write_slices(pairs, Letters(), SliceOptions(), Path(sys.argv[1]), stem="r")
 except DataError as error:
@@ -230,7 +245,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_left_half_written(tmp_pat
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "cannot be written: File too large. Free space or name another folder." in done.stdout
+    assert "cannot be written: File too large. Free space or choose another path." in done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 3_000_000
 

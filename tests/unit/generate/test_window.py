@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -17,7 +18,7 @@ from promptmill.records import Completion, Failure, Prompt, Sampling
 class Scripted:
     """An endpoint that answers from a function and counts what it is asked."""
 
-    def __init__(self, answer=lambda request, attempt: "ok", pause_s=0.0):
+    def __init__(self, answer=lambda _request, _attempt: "ok", pause_s=0.0):
         self.answer = answer
         self.pause_s = pause_s
         self.asked = Counter()
@@ -192,7 +193,7 @@ def test_a_delay_spaces_the_starts(tmp_path):
 
     window = Window(Lanes([Scripted(note)], attempts=1, deadline_s=9), Progress(0), width=4, delay_s=0.02)
     window.run(make_parts(tmp_path, list("abcd")), requests, model="m")
-    assert all(later - earlier > 0.01 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier > 0.01 for earlier, later in pairwise(starts))
 
 
 def test_an_unwritable_journal_stops_the_run(tmp_path):

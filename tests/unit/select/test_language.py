@@ -90,6 +90,8 @@ def test_wrong_options_and_values_are_told():
         language(min_score=2)
     with pytest.raises(DataError, match=r"s:1: language is 5, not the name of a language"):
         language()(_prompt("x", 5))
+    with pytest.raises(DataError, match=r"s:1: language is \['en'\], not the name of a language"):
+        language()(_prompt("x", ["en"]))
 
 
 def test_the_missing_library_is_named_with_its_extra(monkeypatch):

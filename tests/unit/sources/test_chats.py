@@ -151,3 +151,22 @@ def test_names_inside_the_reader_are_no_columns(tmp_path):
         list(chats(path=_file(tmp_path, {"turns0": TURNS, "turns1": TURNS}), messages="dialog"))
     with pytest.raises(DataError, match="no column conversation"):
         list(chats(path=_file(tmp_path, {"turns1": TURNS, "id1": "x"})))
+
+
+def test_heads_leave_the_turns_until_they_are_asked_for(tmp_path):
+    bad = [{"role": "user", "content": 5}]
+    rows = [{"id": "a", "messages": TURNS, "language": "en"}, {"id": "b", "messages": bad}, {"messages": TURNS}]
+    first, second, third = chats(path=_file(tmp_path, *rows)).heads()
+    assert (first.id, first.source, first.meta) == ("a", "c.jsonl:1", {"language": "en"})
+    assert (first.text, first.messages) == (None, MESSAGES)
+    assert second.id == "b"
+    with pytest.raises(DataError, match=r"c\.jsonl:2: column 'messages', turn 1 holds the number 5"):
+        second.whole()
+    assert third == Prompt(id=content_id(MESSAGES), source="c.jsonl:3", messages=MESSAGES)
+
+
+def test_heads_of_broken_rows_are_told_with_their_line(tmp_path):
+    with pytest.raises(DataError, match=r"c\.jsonl:1: column 'id' holds a list, not an id"):
+        list(chats(path=_file(tmp_path, {"id": [], "messages": TURNS})).heads())
+    with pytest.raises(DataError, match=r"c\.jsonl:1: is not valid JSON"):
+        list(chats(path=_file(tmp_path, '{"id": "a", "messages": [')).heads())

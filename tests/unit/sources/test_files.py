@@ -6,7 +6,7 @@ import duckdb
 import pytest
 import zstandard
 
-from promptmill.errors import DataError
+from promptmill.errors import ConfigError, DataError
 from promptmill.records import Message, Prompt, content_id
 from promptmill.sources.files import prompts
 
@@ -157,6 +157,8 @@ def test_missing_files_empty_folders_and_mixed_folders_are_told(tmp_path):
     with pytest.raises(DataError, match=r": holds csv and json files\. Set format"):
         _texts(path=str(tmp_path))
     assert _texts(path=str(tmp_path), format="csv") == ["b"]
+    with pytest.raises(ConfigError, match=r"format: no 'jsnl'\. Did you mean 'jsonl'\?"):
+        _texts(path=str(tmp_path / "a.json"), format="jsnl")
     with pytest.raises(DataError, match="empty list"):
         _texts(path=[])
 

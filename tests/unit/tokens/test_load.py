@@ -86,9 +86,9 @@ def test_a_slow_tokenizer_is_told_how_to_be_converted(tmp_path):
 
 
 def test_an_empty_folder_a_missing_file_and_a_foreign_file_are_clear_errors(tmp_path):
-    with pytest.raises(ConfigError, match="no tokenizer.json in this folder"):
+    with pytest.raises(ConfigError, match=r"no tokenizer\.json in this folder"):
         load_tokenizer(str(tmp_path))
-    with pytest.raises(ConfigError, match="no such file or folder. Name a folder with tokenizer.json"):
+    with pytest.raises(ConfigError, match=r"no such file or folder\. Name a folder with tokenizer\.json"):
         load_tokenizer(str(tmp_path / "missing.gguf"))
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ConfigError, match=r"a\.txt: is neither \.json nor \.gguf"):
