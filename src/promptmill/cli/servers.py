@@ -49,9 +49,11 @@ def serve(
 
 def _fake(**given: str | None) -> None:
     document = config.Document({}, {}, "fake-server")
+    types = {option.name: option.type for option in config.struct_options(FakeOptions)}
     for name, text in given.items():
         if text is not None:
-            config.override(document, name, config.parse_value(text), origin=f"--{name.replace('_', '-')}")
+            value = config.parse_value(text, types[name])
+            config.override(document, name, value, origin=f"--{name.replace('_', '-')}")
     options = config.check(document, FakeOptions)
     run_fake(options, lambda url: click.echo(f"fake server at {url} (model {options.model}; counts at {url}/stats)"))
 
