@@ -1,7 +1,7 @@
 """Write the reference pages from the code, and the measured figures from benchmarks/results/*.json.
 
-Options come from structs and tables, rows from `records` and `derive`, flags from click. `python docs/generate.py` writes
-docs/reference/*.md and the tables between `<!-- figures -->` and `<!-- end of figures -->` in README.md and
+Options come from structs and tables, rows from `records` and `derive`, flags from click. `python docs/generate.py`
+writes docs/reference/*.md and the tables between `<!-- figures -->` and `<!-- end of figures -->` in README.md and
 docs/performance.md; with `--check` it writes nothing and exits with 1 if a page is not what it should be.
 """
 
@@ -30,7 +30,11 @@ FIGURES = ("<!-- figures -->", "<!-- end of figures -->")
 
 EXPORTS = [  # heading, struct, what the file is
     ("results", exports.Result, "One entry of `results` in `vllm_results.json` (or the file that `--output` names)."),
-    ("training", slices.Slice, "One row of `<stem>_training.jsonl`: an answer that ended by itself, cut at some token."),
+    (
+        "training",
+        slices.Slice,
+        "One row of `<stem>_training.jsonl`: an answer that ended by itself, cut at some token.",
+    ),
     ("splits", row_files.Located, "One row of `<stem>_splits.jsonl`, in the order of the training file."),
     ("lengths", lengths.LengthTarget, "One row of `<stem>_lengths.jsonl`: the lengths of all samples of a prompt."),
 ]
@@ -127,8 +131,8 @@ def rows() -> str:
     lines = [
         "# Rows",
         "",
-        "What stands in the files of a run. JSONL files hold one row a line; with `slices.formats: [jsonl, parquet]` the",
-        "exports also stand as Parquet, with the same columns. Pages that say how they are made: [lengths](../lengths.md).",
+        "What stands in the files of a run. JSONL files hold one row a line; with `slices.formats: [jsonl, parquet]`",
+        "the exports also stand as Parquet, with the same columns. How they are made: [lengths](../lengths.md).",
         "",
         "## Exports",
     ]
@@ -142,8 +146,8 @@ def rows() -> str:
         "",
         "## Records",
         "",
-        "The structs of `promptmill.records`, as they stand in `prompts/` and `generate/`. A field at its default is left",
-        "out. `generate/part-*.jsonl` holds `Completion` and `Failure` rows; `type` says which.",
+        "The structs of `promptmill.records`, as they stand in `prompts/` and `generate/`. A field at its default",
+        "is left out. `generate/part-*.jsonl` holds `Completion` and `Failure` rows; `type` says which.",
     ]
     structs = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, records.Record)]
     for struct in structs:
@@ -170,7 +174,7 @@ def censored() -> list[str]:
     lines = []
     for name, text in {
         "censored": "One row of `<stem>_censored.jsonl`: an answer that the limit cut, cut at some token.",
-        "split": "One row of `<stem>_splits/train.jsonl`, `validation.jsonl` or `test.jsonl` (with `split_files: true`).",
+        "split": "One row of `<stem>_splits/train.jsonl`, `validation.jsonl`, `test.jsonl` (with `split_files: true`).",
     }.items():
         lines += ["", f"### {name}", "", text, "", "| column | type | meaning |", "|---|---|---|"]
         lines += [f"| `{column}` | {words[kind]} | {known[column]} |" for column, kind in COLUMNS[name].items()]

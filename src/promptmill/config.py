@@ -62,14 +62,23 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader whose booleans are `true` and `false` alone."""
+    """SafeLoader with the plain values of YAML 1.2: `429:0.05` and `2026-01-02` are texts, `1e-4` is a number."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_PLAIN = {
+    "bool": ("true|True|false|False", "tTfF"),
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan",
+        "-+.0123456789",
+    ),
+    "null": ("~|null|Null|NULL|", "~nN\0"),
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _firsts) in _PLAIN.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _firsts]
+    )
 
 
 def read_recipe(path: Path) -> Document:
@@ -127,8 +136,11 @@ def _place(node: yaml.Node) -> str:
     return f"{node.start_mark.name}:{node.start_mark.line + 1}"
 
 
-def parse_value(text: str) -> Any:
-    """Read the value of a flag or of `--set key=value` as YAML would."""
+def parse_value(text: str, wanted: Any = Any) -> Any:
+    """Read the value of a flag or of `--set key=value` as YAML would; what can only be a text is left as it is."""
+    bare, table = unwrap(wanted)
+    if bare is str and table is None and not (text == "null" and _optional(wanted)):
+        return text
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError:

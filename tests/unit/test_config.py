@@ -130,3 +130,16 @@ def test_differences_are_lines_of_path_old_and_new():
 def test_a_missing_recipe_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="no such recipe"):
         config.read_recipe(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("429:0.05", "429:0.05"), ("1:30", "1:30"), ("2026-01-02", "2026-01-02"), ("1e-4", 1e-4), ("1.5E3", 1500.0),
+        ("no", "no"), ("true", True), ("0x10", 16), ("007", "007"), ("1_000", "1_000"), ("-3", -3), (".5", 0.5),
+        ("null", None), ("~", None), ("", None), ("5.", 5.0), ("-.inf", float("-inf")), ("<<", "<<"), ("=", "="),
+    ],
+)  # fmt: skip
+def test_plain_values_are_those_of_yaml_1_2(text, value):
+    assert config.parse_value(text) == value
+    assert type(config.parse_value(text)) is type(value)

@@ -136,8 +136,14 @@ def _doctor_servers(urls: tuple[str, ...]) -> None:
 
 
 def _extras() -> dict[str, list[str]]:
+    """The packages of each extra, as the installation tells; none for a source tree that was never installed."""
     found: dict[str, list[str]] = {}
-    for line in requires("promptmill") or []:
+    try:
+        lines = requires("promptmill") or []
+    except PackageNotFoundError:
+        click.echo("extras: unknown, this is a source tree that is not installed (pip install -e .)")
+        return found
+    for line in lines:
         requirement, _, marker = line.partition(";")
         if "extra" in marker:
             extra = marker.split("==")[-1].strip().strip("'\"")

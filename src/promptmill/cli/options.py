@@ -48,7 +48,8 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
             chosen = {path: value for path, value in given.items() if value is not None}
             document = _document(recipe_file, values.get("out"), given=bool(chosen or assignments))
             for path, text in chosen.items():
-                config.override(document, path, config.parse_value(text), origin=(flags[path] or (f"--{path}",))[0])
+                value = config.parse_value(text, leaves[path].type if path in leaves else Any)
+                config.override(document, path, value, origin=(flags[path] or (f"--{path}",))[0])
             for assignment in assignments:
                 path, equals, text = assignment.partition("=")
                 if not equals or not path:

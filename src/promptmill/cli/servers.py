@@ -25,10 +25,7 @@ def serve(
 ) -> None:
     """Start MODEL (smollm2, qwen2.5-coder-1.5b, a .gguf file, a folder or Hub id) in the background, or stop it."""
     if show:
-        found = processes.started()
-        if not found:
-            click.echo("no server that promptmill started is running")
-        for server in found:
+        for server in processes.started():
             click.echo(f"{server.kind}  {server.model}  {server.url}  PID {server.pid}  log {server.log}")
         return
     if which is not None:
@@ -52,10 +49,10 @@ def serve(
 
 def _fake(**given: str | None) -> None:
     document = config.Document({}, {}, "fake-server")
-    texts = {option.name for option in config.struct_options(FakeOptions) if option.type is str}
+    types = {option.name: option.type for option in config.struct_options(FakeOptions)}
     for name, text in given.items():
-        if text is not None:  # `--words 50` and `--latency-s 0.1` are numbers to YAML, and texts to these options
-            value = text if name in texts else config.parse_value(text)
+        if text is not None:
+            value = config.parse_value(text, types[name])
             config.override(document, name, value, origin=f"--{name.replace('_', '-')}")
     options = config.check(document, FakeOptions)
     run_fake(options, lambda url: click.echo(f"fake server at {url} (model {options.model}; counts at {url}/stats)"))

@@ -1,0 +1,250 @@
+"""Ends that nobody planned: kill -9, Ctrl-C, SIGTERM, a full disk, a folder that may not be written, two at a time."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from promptmill.generate.journal import read_outcomes
+from promptmill.run import read_status
+from promptmill.testing import fake_stats
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_resume.py"
+MANY = [f"Say {n} words." for n in range(120)]
+
+
+def wait_for(process, out, stage, **least):
+    """Wait until a run says that it is in a stage, with at least so much done."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status = read_status(out)
+        mine = status is not None and status["pid"] == process.pid and status["stage"] == stage
+        if mine and all(status.get(name, 0) >= value for name, value in least.items()):
+            return
+        if process.poll() is not None:
+            pytest.fail(f"the run ended too early: {process.communicate()}")
+        time.sleep(0.005)
+    pytest.fail(f"stage {stage} did not come; status: {read_status(out)}")
+
+
+def journalled(out):
+    """The outcomes of a run by key, wherever they stand; a torn last line is left out."""
+    found = {}
+    for path in sorted((out / "generate").glob("part-*")):
+        found |= {outcome.key: outcome for outcome in read_outcomes(path, torn=path.suffix == ".journal")}
+    return found
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_double_and_repeat_nothing(tmp_path):
+    if not BENCHMARK.exists():
+        pytest.skip("benchmarks/ is not here")
+    spec = importlib.util.spec_from_file_location("kill_resume", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    seed = random.SystemRandom().randrange(10**6)
+    print("seed", seed)
+    course = module.campaign(tmp_path, kills=12, n_prompts=100, seed=seed, longest_s=1.0)
+    assert (course.kills, course.lost, course.doubled, course.received_again) == (12, 0, 0, 0)
+    assert course.again <= 12 * module.CONCURRENCY
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_asking_ends_soon_and_the_folder_goes_on(start_mill, mill, fake, recipe, tmp_path, number):
+    out = tmp_path / "run"
+    with fake(latency_s="0.9:0.02,0.1:20") as url:  # some answers would come much later than we want to wait
+        path = recipe(url, prompts=MANY, concurrency=16)
+        process = start_mill("lengths", "run", path, "--out", out)
+        wait_for(process, out, "generate", done=1)
+        process.send_signal(number)
+        try:
+            stdout, stderr = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            pytest.fail("the run did not end")
+        assert process.returncode == 130
+        assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."
+        assert "Traceback" not in stderr
+        assert stdout == ""
+        known = journalled(out)
+        before = fake_stats(url)
+        assert 0 < len(known) < len(MANY)
+        assert before["received"] - len(known) <= 16
+    with fake() as url:
+        path = recipe(url, prompts=MANY, concurrency=16)
+        assert mill("lengths", "run", path, "--out", out).code == 0
+        assert fake_stats(url)["received"] == len(MANY) - len(known)
+    assert {key: journalled(out)[key] for key in known} == known
+    assert json.loads((out / "exports" / "vllm_results.json").read_text())["success"] == len(MANY)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_asking_is_heard_too(start_mill, mill, fake, recipe, tmp_path, number):
+    out = tmp_path / "run"
+    with fake(words="4000") as url:
+        path = recipe(url, prompts=MANY, slices={"step": 2000}, sampling={"max_tokens": 30000}, concurrency=8)
+        process = start_mill("lengths", "run", path, "--out", out, "--set", "slices.step=50")
+        wait_for(process, out, "slices")
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."
+        sent = fake_stats(url)["received"]
+        assert mill("lengths", "run", path, "--out", out).code == 0
+        assert fake_stats(url)["received"] == sent == len(MANY)
+    assert json.loads((out / "exports" / "vllm_results.json").read_text())["success"] == len(MANY)
+    assert [entry.name for entry in out.rglob(".*")] == [".lock"]
+
+
+def test_a_second_process_in_a_run_folder_is_told_the_pid_of_the_first(start_mill, mill, fake, recipe, asked, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="30") as url:
+        path = recipe(url)
+        process = start_mill("lengths", "run", path, "--out", out)
+        wait_for(process, out, "generate", in_flight=4)
+        said = mill("lengths", "run", path, "--out", out)
+        assert said.code == 2
+        assert said.error == (
+            f"error: {out}: process {process.pid} works in this folder. Wait for it, or use another --out."
+        )
+        assert mill("show", out).code == 0  # looking is allowed
+        assert asked(url) == 4
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+
+
+def test_the_same_command_beside_a_dead_process_goes_on(start_mill, mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="0.05") as url:
+        path = recipe(url)
+        process = start_mill("lengths", "run", path, "--out", out)
+        wait_for(process, out, "generate")
+        process.kill()
+        process.communicate(timeout=10)
+        assert mill("lengths", "run", path, "--out", out).code == 0
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from promptmill import cli
+sys.exit(cli.run(sys.argv[2:]))
+"""
+
+
+def test_a_file_that_may_not_grow_is_one_line_and_what_was_acknowledged_is_kept(mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url, prompts=MANY, concurrency=8)
+        command = [sys.executable, "-c", LIMITED, "20000", "lengths", "run", str(path), "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        journal = out / "generate" / "part-00000.journal"
+        assert done.stderr.splitlines()[-1] == (
+            f"error: {journal}: cannot be written: File too large. Make room or mend the disk and run again: "
+            "every outcome before this one is kept."
+        )
+        assert "Traceback" not in done.stderr
+        known = journalled(out)
+        assert 10 < len(known) < 100
+        before = {content: tally["received"] for content, tally in fake_stats(url)["contents"].items()}
+        assert sum(before.values()) - len(known) <= 8
+        assert mill("lengths", "run", path, "--out", out).code == 0
+        after = fake_stats(url)
+        assert after["received"] - sum(before.values()) == len(MANY) - len(known)
+    assert {key: journalled(out)[key] for key in known} == known
+
+
+@contextlib.contextmanager
+def small_disk(path, kilobytes):
+    """A disk of its own; skips where that is not allowed."""
+    path.mkdir()
+    try:
+        mount = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path)], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if mount.returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.mark.parametrize("kilobytes", [16, 32, 48, 64, 96, 128, 160, 224, 320])
+def test_a_full_disk_at_any_stage_is_one_line_and_the_run_goes_on_when_there_is_room(
+    mill, fake, recipe, tmp_path, kilobytes
+):
+    with fake() as url, small_disk(tmp_path / "disk", kilobytes) as disk:
+        path = recipe(url, prompts=MANY, slices={"step": 5}, concurrency=8)
+        out = disk / "run"
+        said = mill("lengths", "run", path, "--out", out)
+        assert said.code == 2
+        assert "No space left on device" in said.error or "not enough" in said.error.lower(), said.error
+        known = journalled(out) if (out / "generate").exists() else {}
+        before = fake_stats(url)["received"]
+        assert before - len(known) <= 8
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        assert mill("lengths", "run", path, "--out", out).code == 0
+        assert fake_stats(url)["received"] - before == len(MANY) - len(known)
+        assert {key: journalled(out)[key] for key in known} == known
+        results = json.loads((out / "exports" / "vllm_results.json").read_text())
+        assert (results["total"], results["success"]) == (len(MANY), len(MANY))
+
+
+@pytest.fixture
+def closed_folder(tmp_path):
+    """A folder that may not be written: by its rights, or, for root, whom rights do not bind, by its disk."""
+    if os.geteuid() == 0:
+        with small_disk(tmp_path / "closed", 64) as disk:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            yield disk
+        return
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+def test_folders_that_may_not_be_written_are_one_line_before_anything_is_asked(
+    mill, fake, recipe, asked, closed_folder, tmp_path
+):
+    with fake() as url:
+        path = recipe(url)
+        for where in (
+            ["--out", closed_folder],
+            ["--out", closed_folder / "run"],
+            ["--output", closed_folder / "a.json"],
+        ):
+            said = mill("lengths", "generate", path, *where)
+            assert said.code == 2
+            assert said.err.splitlines() == [said.error]
+            assert f"{closed_folder} may not be written. Name another path or change its rights." in said.error
+        assert mill("lengths", "run", path, "--out", closed_folder / "run", "--dry-run").code == 0
+        assert asked(url) == 0
+    assert list(closed_folder.iterdir()) == []
+
+
+def test_a_finished_run_on_a_disk_that_became_read_only_can_be_looked_at_and_says_so(mill, fake, recipe, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    with fake() as url, small_disk(tmp_path / "disk", 4000) as disk:
+        path = recipe(url)
+        assert mill("lengths", "run", path, "--out", disk / "run").code == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert mill("show", disk / "run").code == 0
+        assert "may not be written" in mill("lengths", "run", path, "--out", disk / "run").error
+        said = mill("lengths", "slices", "--out", disk / "run")
+        assert (said.code, said.err.splitlines()) == (2, [said.error])
+        assert "Read-only file system" in said.error
