@@ -99,7 +99,10 @@ def my_mill(tmp_path):
     groups = project["entry-points"].items()
     lines = [line for group, entries in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in entries.items()))]
     (info / "entry_points.txt").write_text("\n".join(lines))
-    more = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")]), "XDG_STATE_HOME": str(tmp_path / "state")}
+    more = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")]),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
     return tmp_path, more, project["entry-points"]
 
 
