@@ -138,7 +138,7 @@ def _place(node: yaml.Node) -> str:
 
 def parse_value(text: str, wanted: Any = Any) -> Any:
     """Read the value of a flag or of `--set key=value` as YAML would; what can only be a text is left as it is."""
-    bare, table = _unwrap(wanted)
+    bare, table = unwrap(wanted)
     if bare is str and table is None and not (text == "null" and _optional(wanted)):
         return text
     try:
