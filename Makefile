@@ -18,8 +18,8 @@ test: $(VENV)/test.done  ## the whole suite
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/test.done  ## format, ruff, mypy, import direction
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

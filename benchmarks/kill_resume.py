@@ -37,7 +37,7 @@ import msgspec
 import yaml
 
 from promptmill import config
-from promptmill.endpoints.fake_app import VOLATILE
+from promptmill.endpoints.fake.app import VOLATILE
 from promptmill.endpoints.openai import openai
 from promptmill.endpoints.transport import Reply
 from promptmill.errors import EndpointError

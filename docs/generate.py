@@ -1,14 +1,16 @@
-"""Write the reference pages from the code: options from structs and tables, rows from `records`, flags from click.
+"""Write the reference pages from the code, and the measured figures from benchmarks/results/*.json.
 
-`python docs/generate.py` writes docs/reference/*.md; with `--check` it exits with 1 if a page is not what the code
-says.
+Options come from structs and tables, rows from `records` and `derive`, flags from click. `python docs/generate.py`
+writes docs/reference/*.md and the tables between `<!-- figures -->` and `<!-- end of figures -->` in README.md and
+docs/performance.md; with `--check` it writes nothing and exits with 1 if a page is not what it should be.
 """
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 import msgspec
@@ -16,10 +18,54 @@ import msgspec
 from promptmill import config, records, registry
 from promptmill.cli import _COMMANDS, app
 from promptmill.cli.options import plain
+from promptmill.derive import exports, lengths, row_files, slice_files, slices
+from promptmill.derive.parquet import COLUMNS
+from promptmill.select import pipeline
 from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
 
-REFERENCE = Path(__file__).parent / "reference"
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+RESULTS = ROOT / "benchmarks" / "results"
+FIGURES = ("<!-- figures -->", "<!-- end of figures -->")
 
+EXPORTS = [  # heading, struct, what the file is
+    ("results", exports.Result, "One entry of `results` in `vllm_results.json` (or the file that `--output` names)."),
+    (
+        "training",
+        slices.Slice,
+        "One row of `<stem>_training.jsonl`: an answer that ended by itself, cut at some token.",
+    ),
+    ("splits", row_files.Located, "One row of `<stem>_splits.jsonl`, in the order of the training file."),
+    ("lengths", lengths.LengthTarget, "One row of `<stem>_lengths.jsonl`: the lengths of all samples of a prompt."),
+]
+CENSORED = {
+    "remaining_tokens_at_least": "tokens to the limit that cut the answer; how many were still to come is not known.",
+    "prompt_id": "the prompt.",
+    "sample": "sample number.",
+}
+COUNTS = {
+    "completions": "answers, whole, truncated or withheld.",
+    "whole": "answers that ended by themselves.",
+    "censored": "answers that the limit cut.",
+    "failures": "requests without an answer; they give no row.",
+    "filtered": "answers that the server withheld (`finish: filter`); they give no row.",
+    "tool_calls": "answers that call a tool (`finish: tool`); they give no row.",
+    "reasoning_without_ids": "answers with reasoning apart but without token ids; their length is unknown: no row.",
+    "empty": "answers of no token.",
+    "server_ids": "answers counted by the ids that the server reported.",
+    "encoded": "answers counted by encoding their text again.",
+    "ids_not_matching": "answers whose ids do not spell their text with this tokenizer; they were encoded again.",
+    "trimmed": "answers whose text lacks characters that their ids spell at the end (a stop string, half a character).",
+    "usage_differs": "answers for which the server's own count (`usage`) is another one.",
+    "tokens": "tokens of all answers that gave rows.",
+    "training_rows": "rows of the training file.",
+    "censored_rows": "rows of the censored file.",
+    "train_rows": "training rows of prompts in the split train.",
+    "validation_rows": "training rows of prompts in the split validation.",
+    "test_rows": "training rows of prompts in the split test.",
+    "prompts": "prompts with a row of targets.",
+    "longest_row": "bytes of the longest row.",
+}
 
 WORDS = {
     Mapping: "mapping",
@@ -29,6 +75,8 @@ WORDS = {
     bool: "true or false",
     dict: "mapping",
     type(None): "null",
+    object: "any value",
+    msgspec.Raw: "any value",
 }
 
 
@@ -46,7 +94,7 @@ def type_name(kind: object) -> str:
         return f"list of: {type_name(inside[0])}"
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return f"[{bare.__name__}](rows.md#{bare.__name__.lower()})"
-    return WORDS.get(origin or bare, str(bare).rpartition(".")[2])
+    return "any value" if bare is Any else WORDS[origin or bare]
 
 
 def option_rows(options: list[tuple[str, registry.Option]]) -> list[str]:
@@ -83,14 +131,103 @@ def rows() -> str:
     lines = [
         "# Rows",
         "",
-        "The structs of `promptmill.records`, as they stand in JSONL. A field at its default is left out.",
+        "What stands in the files of a run. JSONL files hold one row a line; with `slices.formats: [jsonl, parquet]`",
+        "the exports also stand as Parquet, with the same columns. How they are made: [lengths](../lengths.md).",
+        "",
+        "## Exports",
+    ]
+    for name, struct, text in EXPORTS:
+        lines += ["", f"### {name}", "", text, ""]
+        lines += field_rows(config.struct_options(struct))
+        if name == "training":
+            lines += censored()
+    lines += meta() + dropped()
+    lines += [
+        "",
+        "## Records",
+        "",
+        "The structs of `promptmill.records`, as they stand in `prompts/` and `generate/`. A field at its default",
+        "is left out. `generate/part-*.jsonl` holds `Completion` and `Failure` rows; `type` says which.",
     ]
     structs = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, records.Record)]
     for struct in structs:
         if struct is not records.Record:
-            lines += ["", f"## {struct.__name__}", "", (struct.__doc__ or "").strip().splitlines()[0], ""]
+            lines += ["", f"### {struct.__name__}", "", (struct.__doc__ or "").strip().splitlines()[0], ""]
             lines += option_rows([(option.name, option) for option in config.struct_options(struct)])
     return "\n".join(lines)
+
+
+def field_rows(fields: list[registry.Option]) -> list[str]:
+    """A table of columns that are always there."""
+    rows = ["| column | type | meaning |", "|---|---|---|"]
+    return rows + [f"| `{f.name}` | {type_name(f.type)}{nullable(f.type)} | {f.help} |" for f in fields]
+
+
+def nullable(kind: object) -> str:
+    return " or null" if type(None) in get_args(kind) else ""
+
+
+def censored() -> list[str]:
+    """The rows whose columns are those of training rows and a few more."""
+    words = {"VARCHAR": "text", "BIGINT": "whole number"}
+    known = {option.name: option.help for option in config.struct_options(slices.Slice)} | CENSORED
+    lines = []
+    for name, text in {
+        "censored": "One row of `<stem>_censored.jsonl`: an answer that the limit cut, cut at some token.",
+        "split": "One row of `<stem>_splits/train.jsonl`, `validation.jsonl`, `test.jsonl` (with `split_files: true`).",
+    }.items():
+        lines += ["", f"### {name}", "", text, "", "| column | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{column}` | {words[kind]} | {known[column]} |" for column, kind in COLUMNS[name].items()]
+    return lines
+
+
+def meta() -> list[str]:
+    """The counts of `<stem>_training.meta.json`."""
+    lines = ["", "### meta", "", "`counts` in `<stem>_training.meta.json`.", "", "| count | meaning |", "|---|---|"]
+    return lines + [f"| `{name}` | {COUNTS[name]} |" for name in slice_files.COUNTS]
+
+
+def dropped() -> list[str]:
+    """What selection leaves."""
+    return [
+        "",
+        "### dropped",
+        "",
+        "One row of `prompts/dropped.jsonl`: a prompt that a selection step dropped.",
+        "",
+        "| column | type | meaning |",
+        "|---|---|---|",
+        "| `id` | text | `Prompt.id`. |",
+        "| `source` | text | where it came from. |",
+        "| `step` | text | the step that dropped it. |",
+        "| `reason` | text | why. |",
+        "",
+        "The counts of each step stand in `manifest.json`:",
+        "",
+        *field_rows(config.struct_options(pipeline.StepCount)),
+    ]
+
+
+def figures() -> str:
+    """The table of what was measured, one row a benchmark."""
+    found = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))]
+    if not found:
+        return "Nothing is recorded yet. `make bench` measures and writes `benchmarks/results/*.json`."
+    lines = ["| claim | unit | promptmill | beside it | ratio | goal | reached |", "|---|---|---|---|---|---|---|"]
+    for one in found:
+        peers = ", ".join(f"{name}: {value}" for name, value in one["peers"].items()) or "nothing"
+        reached = "yes" if one["reached"] else "**no**"
+        cells = (one["name"], one["unit"], one["ours"], peers, one["ratio"], one["goal"], reached)
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    where = sorted({f"{one['machine']}, commit {one['commit']}, {one['date']}" for one in found if "machine" in one})
+    return "\n".join([*lines, "", *[f"Measured on {place}." for place in where]]).rstrip()
+
+
+def with_figures(text: str) -> str:
+    """A page with its table of figures written anew."""
+    before, begin, rest = text.partition(FIGURES[0])
+    _, end, after = rest.partition(FIGURES[1])
+    return f"{before}{begin}\n{figures()}\n{end}{after}"
 
 
 def cli() -> str:
@@ -117,8 +254,11 @@ def cli() -> str:
 
 def main() -> int:
     stale = 0
-    for name, page in {"recipe": recipe, "tables": tables, "rows": rows, "cli": cli}.items():
-        path, text = REFERENCE / f"{name}.md", page() + "\n"
+    pages = {"recipe": recipe, "tables": tables, "rows": rows, "cli": cli}
+    texts = {REFERENCE / f"{name}.md": page() + "\n" for name, page in pages.items()}
+    for path in (ROOT / "README.md", ROOT / "docs" / "performance.md"):
+        texts[path] = with_figures(path.read_text())
+    for path, text in texts.items():
         if "--check" in sys.argv:
             stale += not path.exists() or path.read_text() != text
         else:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.endpoints.fake_answers import END_ID, Writer, parse_mixture
+from promptmill.endpoints.fake.answers import END_ID, Writer, parse_mixture
 from promptmill.endpoints.link import Link, retry_after_s
 
 WRITER = Writer(parse_mixture("0.5:0-30,0.5:100", name="words"))

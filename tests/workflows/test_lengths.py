@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from promptmill.endpoints.fake_answers import Writer, parse_mixture
+from promptmill.endpoints.fake.answers import Writer, parse_mixture
 from promptmill.records import Message, Request, Sampling
 from promptmill.testing import fake_stats
 

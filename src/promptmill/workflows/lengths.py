@@ -9,7 +9,6 @@ its options or the answers have changed.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import msgspec
 from promptmill import config, registry, tokens
 from promptmill import report as plots
 from promptmill.config import Table, Use
-from promptmill.derive import exports, slice_files
+from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
 from promptmill.errors import RunError
@@ -37,7 +36,7 @@ from promptmill.train.lengths import LengthRow
 from promptmill.train.predictor import load_predictor
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions, Positive
-from promptmill.workflows.published import hand_out, published, stands, withdraw
+from promptmill.workflows.slicing import Cutting, make_slices, published
 from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
@@ -65,6 +64,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
         serve: a server to start for the run and to stop after it, an entry of the table `servers`.
         generate: which model is asked, what, and how hard.
         slices: how answers are cut into training rows.
+        engine: where the shards of a stage run, an entry of the table `engines`.
         train: train a length predictor; left out, no training.
         simulate: simulate a serving queue with the predictor; left out, no simulation.
         output: path of the results file, the training rows stand beside it; left out, exports/vllm_results.json in the run folder.
@@ -77,6 +77,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     serve: Annotated[Use, Table("servers")] | None = None
     generate: GenerateOptions = GenerateOptions()
     slices: SliceOptions = SliceOptions()
+    engine: Annotated[Use, Table("engines", default="local")] = msgspec.field(default_factory=lambda: {"kind": "local"})
     train: predictor.TrainOptions | None = None
     simulate: queue.SimulateOptions | None = None
     output: str | None = None
@@ -131,7 +132,13 @@ def run(
         if "generate" in only:
             counts["generate"] = stages.ask(folder, asking, reporter=reporter)
         if "slices" in only:
-            counts["slices"] = _slice(folder, recipe, asking, reporter)
+            cutting = Cutting(
+                asking=asking,
+                options=recipe.slices,
+                tokenizer=_tokenizer(recipe, asking),
+                results=_results(recipe, out),
+            )
+            counts["slices"] = make_slices(folder, cutting, recipe.engine, reporter=reporter)
         if "train" in only and recipe.train is not None:
             counts["train"] = _train(folder, recipe, recipe.train, reporter)
         if "simulate" in only and recipe.simulate is not None:
@@ -149,58 +156,6 @@ def _export_prompts(folder: Run) -> None:
     if not target.exists():
         parts = stages.parts_of(folder)
         write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
-
-
-def _slice(folder: Run, recipe: Lengths, asking: Asking, reporter: Reporter) -> dict[str, Any]:
-    """Cut every completion; write the results file and the training rows."""
-    parts = stages.parts_of(folder, asking.limit)
-    tokenizer = _tokenizer(recipe, asking)
-    folder.identify(
-        "slices",
-        {
-            "slices": msgspec.to_builtins(recipe.slices),
-            "tokenizer": tokenizer,
-            "k": asking.options.k,
-            "limit": asking.limit,
-            "output": recipe.output,
-            "outcomes": stages.outcome_sizes(parts),
-        },
-    )
-    results = _results(recipe, folder.path)
-    made = folder.path / "slices"
-    counts = folder.counts("slices")
-    if folder.is_current("slices") and stands(made, results, files=counts["files"]):
-        reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
-        return counts
-    folder.begin("slices")
-    folder.heartbeat(stage="slices")
-    withdraw(made, results)
-    shutil.rmtree(made, ignore_errors=True)
-    folder.folder("slices")
-    pairs = ((prompt, outcome) for _, prompt, _, outcome in stages.iter_outcomes(asking, parts) if outcome is not None)
-    counts = slice_files.write_slices(
-        pairs,
-        tokens.load_tokenizer(tokenizer, threads=recipe.slices.threads),
-        recipe.slices,
-        made,
-        stem=results.stem,
-    )
-    results.parent.mkdir(parents=True, exist_ok=True)
-    rows = ((index, prompt, outcome) for index, prompt, _, outcome in stages.iter_outcomes(asking, parts))
-    totals = exports.write_results(
-        results, rows, training_samples=counts["training_rows"], protocol=asking.options.protocol
-    )
-    folder.finish("slices", {**counts, **totals, "files": hand_out(made, results)})
-    reporter.line(
-        f"slices: {counts['tokens']} tokens of {counts['whole']} whole answers -> {counts['training_rows']} training "
-        f"rows; {counts['censored']} truncated answers -> {counts['censored_rows']} censored rows."
-    )
-    if counts["ids_not_matching"]:
-        reporter.line(
-            f"slices: WARNING: the ids of {counts['ids_not_matching']} answers do not spell their text with tokenizer "
-            f"{tokenizer}; their tokens were counted anew. Is it the model's own tokenizer?"
-        )
-    return folder.counts("slices")
 
 
 def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from promptmill.endpoints.fake_http import Connection, Plan, reply
+from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.records import Message, Request, Sampling
 
 

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from promptmill.endpoints.fake import FakeOptions
-from promptmill.endpoints.fake_answers import parse_faults, parse_mixture
+from promptmill.endpoints.fake.answers import parse_faults, parse_mixture
 from promptmill.endpoints.openai import openai
 from promptmill.errors import AuthFailed, ConfigError, EndpointError, RateLimited
 from promptmill.registry import help_lines

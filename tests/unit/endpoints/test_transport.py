@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from promptmill.endpoints.fake_http import reply
+from promptmill.endpoints.fake.http import reply
 from promptmill.endpoints.openai import openai
 from promptmill.endpoints.transport import AiohttpTransport, Reply
 from promptmill.errors import Timeout, Unavailable

@@ -8,16 +8,14 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from promptmill.endpoints.fake_answers import END_ID, Text, Writer, fraction, known_fault, parse_faults, parse_mixture
-from promptmill.endpoints.fake_http import Asked, How, Plan, reply
-
-if TYPE_CHECKING:
-    from promptmill.endpoints.fake import FakeOptions
+from promptmill.endpoints.fake.answers import END_ID, Text, Writer, fraction, known_fault, parse_faults, parse_mixture
+from promptmill.endpoints.fake.http import Asked, How, Plan, reply
+from promptmill.endpoints.fake.options import FakeOptions
 
 VOLATILE = {"user", "metadata", "request_id"}
 COMPLETIONS = {"/v1/chat/completions", "/v1/completions", "/completion"}

@@ -1,0 +1,53 @@
+"""How the fake server behaves: what a test or a command line can ask of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the fake server behaves.
+
+    Attributes:
+        host: address to listen on.
+        port: port to listen on; 0 picks a free one.
+        model: name of the model it serves.
+        claims: which server it says it is; token ids are asked of vLLM only.
+        words: words per answer, a number, a range or shares of these, such as 0.8:20-100,0.2:300.
+        latency_s: seconds before an answer or a fault, a number, a range or shares of these, such as 0.9:0.1,0.1:2.
+        token_latency_s: further seconds for each generated token.
+        context: tokens (bytes) that prompt and answer may have together.
+        faults: shares of requests that go wrong, such as 429:0.05,drop:0.01; see FAULTS.
+        script: what happens to the first, second, ... request of each content, such as 500,429,ok.
+        fault_attempts: how often one content can be struck by a fault; 0 is no limit.
+        seed: another seed, other faults and latencies.
+        retry_after_s: seconds named in Retry-After.
+        slow_s: seconds over which a slow answer is spread.
+        max_in_flight: more requests than this at a time are refused with 429; 0 is no limit.
+        keys: keys that are accepted; none means that no key is needed.
+        key_quota: requests that one key may make in a window; 0 is no limit.
+        quota_window_s: length of that window in seconds.
+        key_lifetime: answers after which a key is refused for ever; 0 is no limit.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    model: str = "fake"
+    claims: Literal["vllm", "llama.cpp", "other"] = "vllm"
+    words: str = "20-200"
+    latency_s: str = "0"
+    token_latency_s: float = 0.0
+    context: int = 32768
+    faults: str = ""
+    script: str = ""
+    fault_attempts: int = 0
+    seed: int = 0
+    retry_after_s: float = 1.0
+    slow_s: float = 1.0
+    max_in_flight: int = 0
+    keys: tuple[str, ...] = ()
+    key_quota: int = 0
+    quota_window_s: float = 60.0
+    key_lifetime: int = 0

@@ -1,0 +1,52 @@
+"""The local engine: the same rows whatever the number of shards and processes."""
+
+import pytest
+
+from promptmill import config
+from promptmill.engines import Local
+from promptmill.testing import FakeOptions, fake_server
+from promptmill.workflows import lengths
+
+
+def double(shard):
+    return {"rows": 2 * shard}
+
+
+def test_shards_come_back_in_order_from_one_process_and_from_several():
+    assert list(Local(1).map(double, [3, 1, 2])) == [{"rows": 6}, {"rows": 2}, {"rows": 4}]
+    assert list(Local(2).map(double, [3, 1, 2])) == [{"rows": 6}, {"rows": 2}, {"rows": 4}]
+
+
+def fail(shard):
+    raise ValueError(f"shard {shard}")
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    with pytest.raises(ValueError, match="shard 1"):
+        list(Local(2).map(fail, [1, 2]))
+
+
+def run(folder, url, **changes):
+    tree = {
+        "source": {"kind": "prompts", "path": str(folder / "prompts.txt")},
+        "generate": {"model": "fake", "endpoints": [{"base_url": url}], "k": 2, "sampling": {"max_tokens": 3000}},
+        "slices": {"tokenizer": "smollm2", "formats": ["jsonl", "parquet"]},
+        **changes,
+    }
+    out = folder / f"run-{len(list(folder.iterdir()))}"
+    counts = lengths.run(
+        config.check(config.Document(tree, {}, "test"), lengths.Lengths), out, reporter=lengths.Silent()
+    )
+    exports = {path.name: path.read_bytes() for path in (out / "exports").iterdir() if path.suffix == ".jsonl"}
+    return counts, exports, {path.name for path in (out / "exports").iterdir()}
+
+
+def test_one_part_and_eight_parts_on_two_processes_give_the_same_files(tmp_path):
+    (tmp_path / "prompts.txt").write_text("".join(f"Tell me of number {n}.\n" for n in range(31)))
+    with fake_server(FakeOptions(words="5-200")) as url:
+        counts, exports, names = run(tmp_path, url)
+        again, sharded, sharded_names = run(tmp_path, url, rows_per_part=4, engine={"kind": "local", "workers": 2})
+    assert exports == sharded
+    assert names == sharded_names
+    assert counts["slices"] == again["slices"]
+    assert len(exports["vllm_results_training.jsonl"].splitlines()) == counts["slices"]["training_rows"] > 62
