@@ -24,7 +24,7 @@ def test_first_rows_are_short_printable_lines(tmp_path):
     shown = first_rows(path, 2)
     assert len(shown) == 2
     assert all(line.isprintable() for line in shown)
-    assert f'"output_prompt": "{"x" * 30} ... {"x" * 30}", "remaining_tokens": 1' in shown[1]
+    assert f'"output_prompt": "{"x" * 16} ... {"x" * 16}", "remaining_tokens": 1' in shown[1]
 
 
 @pytest.mark.parametrize(
