@@ -53,5 +53,5 @@ $(VENV)/test.done: $(VENV)/quickstart.done
 	@touch $@
 
 $(VENV)/docs.done: $(VENV)/test.done
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material 'mkdocstrings[python]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material
 	@touch $@

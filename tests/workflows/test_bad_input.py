@@ -319,7 +319,8 @@ def test_a_tokenizer_file_that_is_none(refused, recipe, url, tmp_path):
 
 @pytest.mark.parametrize("stage", ["slices", "train", "simulate"])
 def test_a_stage_without_those_before_it_says_which_and_makes_no_folder(refused, recipe, url, tmp_path, stage):
-    error = refused("lengths", stage, recipe(url), "--out", tmp_path / "run")
+    section = ["--set", f"{stage}={{}}"]
+    error = refused("lengths", stage, recipe(url), "--out", tmp_path / "run", *section)
     assert error.startswith(f"error: {tmp_path / 'run'}: no run is here")
     assert not (tmp_path / "run").exists()
 

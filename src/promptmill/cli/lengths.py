@@ -10,6 +10,7 @@ from promptmill import config
 from promptmill.cli.options import recipe_options
 from promptmill.cli.screen import Screen
 from promptmill.config import Document
+from promptmill.errors import ConfigError
 from promptmill.workflows import lengths as workflow
 
 
@@ -27,6 +28,10 @@ def _command(name: str, only: tuple[str, ...], text: str) -> None:
     @recipe_options(workflow.Lengths, workflow.SHORT_FLAGS)
     def command(document: Document, out: str | None, limit: int | None, *, dry_run: bool) -> int:
         recipe = config.check(document, workflow.Lengths)
+        if name in ("train", "simulate") and getattr(recipe, name) is None:
+            raise ConfigError(
+                f"{document.name}: has no section '{name}'. Write '{name}: {{}}' into it, or --set {name}={{}}."
+            )
         folder = Path(out) if out else workflow.default_folder(document.name, recipe)
         screen = Screen()
         if dry_run:

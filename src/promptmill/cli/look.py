@@ -35,10 +35,10 @@ def check(recipe_file: str) -> None:
         raise document.error(("workflow",), f"{name!r} is no workflow.{hint} There are: {', '.join(WORKFLOWS)}.")
     module, _, struct = WORKFLOWS[name].partition(":")
     recipe = config.check(document, getattr(importlib.import_module(module), struct))
-    if "path" in recipe.source:
-        from promptmill.sources.rows import data_files
+    if recipe.source.get("path") is not None:
+        from promptmill.sources.rows import source_paths
 
-        data_files(recipe.source["path"])
+        source_paths(recipe.source["path"], recipe.source.get("format"))
     click.echo(f"{recipe_file}: is a whole {name} recipe.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from promptmill import config
@@ -11,6 +13,7 @@ from promptmill.endpoints import serve as servers
 from promptmill.endpoints.fake import FakeOptions, run_fake
 from promptmill.endpoints.models import NAMED
 from promptmill.errors import ConfigError
+from promptmill.registry import did_you_mean
 
 
 @click.command()
@@ -34,6 +37,8 @@ def serve(
         return
     if model is None:
         raise ConfigError("serve: no model is named. For example: promptmill serve smollm2")
+    if kind is None and model not in NAMED and not Path(model).exists() and (hint := did_you_mean(model, NAMED)):
+        raise ConfigError(f"serve: no model '{model}'.{hint} For a Hub id of that name: --kind vllm.")
     chosen = kind or ("llama.cpp" if model in NAMED or model.endswith(".gguf") else "vllm")
     document = config.Document({"serve": {"kind": chosen, "model": model}}, {}, "serve")
     for assignment in assignments:

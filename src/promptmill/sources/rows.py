@@ -197,6 +197,35 @@ def data_files(path: str | Sequence[str], form: Format = "auto") -> list[DataFil
     return files
 
 
+def source_paths(path: str | Sequence[str], form: Format | None) -> list[Path]:
+    """The files behind the option `path` of a source, for those who want to know them and not to read their rows.
+
+    Args:
+        path: a file, folder, pattern or list of them.
+        form: the option `format`; None for a source of a plug-in, which may read any files.
+
+    Raises:
+        DataError: nothing there; see `data_files`.
+    """
+    if form is not None:
+        found = [file.path for file in data_files(path, form)]
+    else:
+        found = []
+        for one in [path] if isinstance(path, str) else path:
+            if Path(one).is_dir():
+                found += sorted(file for file in Path(one).rglob("*") if file.is_file())
+            elif not Path(one).exists() and glob.has_magic(one):
+                found += sorted(Path(name) for name in glob.glob(one, recursive=True) if Path(name).is_file())  # noqa: PTH207 - absolute patterns
+            else:
+                found.append(Path(one))
+    for file in found:
+        if not file.exists():
+            raise DataError(f"{file}: no such file. Check the path (working folder: {Path.cwd()}).")
+    if not found:
+        raise DataError(f"{path}: no file is there. Check the path (working folder: {Path.cwd()}).")
+    return found
+
+
 def _in_folder(folder: Path, form: Format) -> list[DataFile]:
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
     files = [DataFile(p, found) for p in paths if (found := _by_suffix(p)) and form in {"auto", found}]

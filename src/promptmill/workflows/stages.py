@@ -30,7 +30,7 @@ from promptmill.io.jsonl import iter_jsonl, write_jsonl
 from promptmill.records import Completion, Outcome, Prompt, Request
 from promptmill.run import Run, read_manifest
 from promptmill.select import pipeline
-from promptmill.sources.rows import data_files
+from promptmill.sources.rows import source_paths
 from promptmill.workflows.options import GenerateOptions
 
 log = logging.getLogger(__name__)
@@ -129,8 +129,8 @@ def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known:
     if known is not None:
         files = known["files"]
     else:
-        found = data_files(source["path"]) if "path" in source else []
-        files = [[file.path.name, _fingerprint(file.path)] for file in found]
+        found = source_paths(source["path"], source.get("format")) if source.get("path") is not None else []
+        files = [[path.name, _fingerprint(path)] for path in found]
     own = {k: v for k, v in source.items() if k != "path"}
     return {"source": own, "files": files, "select": steps, "rows_per_part": rows_per_part}
 

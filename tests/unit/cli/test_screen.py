@@ -21,10 +21,10 @@ def test_first_rows_are_short_printable_lines(tmp_path):
     path = tmp_path / "a_training.jsonl"
     rows = [{"input_prompt": HOSTILE, "output_prompt": "x" * 200, "remaining_tokens": n} for n in range(5)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    shown = first_rows(path, 2, width=60)
+    shown = first_rows(path, 2)
     assert len(shown) == 2
     assert all(line.isprintable() for line in shown)
-    assert f'"output_prompt": "{"x" * 30} ... {"x" * 30}", "remaining_tokens": 1' in shown[1]
+    assert f'"output_prompt": "{"x" * 16} ... {"x" * 16}", "remaining_tokens": 1' in shown[1]
 
 
 @pytest.mark.parametrize(
