@@ -28,7 +28,7 @@ bench: $(VENV)/test.done  ## every claim measured beside its peers; the last lin
 
 docs: $(VENV)/docs.done  ## the documentation, in site/
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test-vllm: $(VENV)/test.done  ## `lengths` against real vLLM on the CPU (an environment of its own, 3.5 GB)
 	benchmarks/vllm/run.sh

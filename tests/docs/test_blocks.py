@@ -128,10 +128,12 @@ def test_the_recipe_of_the_extend_page_runs_with_its_own_parts(my_mill):
     (folder / "mine.yaml").write_text(text)
     with sqlite3.connect(folder / "questions.db") as made:
         made.execute("CREATE TABLE questions (id, text)")
-        made.executemany("INSERT INTO questions VALUES (?, ?)", [(1, "Why is the sky blue?"), (2, "Why?")])
+        made.executemany(
+            "INSERT INTO questions VALUES (?, ?)", [(1, "Why is the sky blue?"), (2, "Why?"), (3, "Who was he?")]
+        )
     made.close()
-    done = run([*MILL, "lengths", "run", "mine.yaml", "--out", "mine"], folder, **more)
+    done = run([*MILL, "lengths", "run", "mine.yaml", "--out", "mine", "--rows_per_part", "1"], folder, **more)
     assert done.returncode == 0, done.stderr
-    assert "long_enough: 2 -> 1 {'too few words': 1}" in done.stderr
-    assert "generate: 2 of 2 requests to send" in done.stderr
+    assert "long_enough: 3 -> 2 {'too few words': 1}" in done.stderr
+    assert "generate: 4 of 4 requests to send" in done.stderr
     assert (folder / "mine" / "exports" / "vllm_results_training.jsonl").stat().st_size

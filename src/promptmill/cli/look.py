@@ -128,7 +128,7 @@ def _doctor_servers(urls: tuple[str, ...]) -> None:
             await link.close()
         return ", ".join(str(model.get("id")) for model in found or []) or "names no model"
 
-    for url in [*urls, *(server.url for server in processes.started())]:
+    for url in dict.fromkeys([*(url.rstrip("/") for url in urls), *(server.url for server in processes.started())]):
         try:
             click.echo(f"server {url}: answers, {clean(asyncio.run(models_of(url)))}")
         except promptmill.PromptmillError as error:

@@ -28,7 +28,10 @@ def serve(
 ) -> None:
     """Start MODEL (smollm2, qwen2.5-coder-1.5b, a .gguf file, a folder or Hub id) in the background, or stop it."""
     if show:
-        for server in processes.started():
+        found = processes.started()
+        if not found:
+            click.echo("no server that promptmill started is running", err=True)
+        for server in found:
             click.echo(f"{server.kind}  {server.model}  {server.url}  PID {server.pid}  log {server.log}")
         return
     if which is not None:

@@ -9,6 +9,7 @@ its options or the answers have changed.
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from promptmill.config import Table, Use
 from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
-from promptmill.errors import RunError
+from promptmill.errors import MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
@@ -112,6 +113,7 @@ def run(
     # whatever can be found wrong is found before a folder is made and before a token is paid for
     known = None if "prompts" in only else stages.remembered_prompts(out)
     identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
+    _check_extras(recipe, only)
     if "generate" in only:
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
@@ -145,6 +147,23 @@ def run(
             counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
+
+
+def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
+    """Raise before anything is asked if a later stage could not run for want of a library.
+
+    Raises:
+        MissingExtra: names what to install.
+    """
+    needs = [
+        (stage, module, extra)
+        for stage in ("train", "simulate")
+        for module, extra in (("torch", "train"), ("safetensors", "train"), ("matplotlib", "plots"))
+        if stage in only and getattr(recipe, stage) is not None
+    ]
+    for stage, module, extra in needs:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(extra, needed_for=f"the stage '{stage}'")
 
 
 def _processed(folder: Run) -> Path:

@@ -1,13 +1,14 @@
 """`check`, `list`, `show` and `doctor` on real recipes, tables and runs."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 import promptmill
 from promptmill import cli, registry
-from promptmill.testing import FakeOptions, fake_server
+from promptmill.testing import FakeOptions, fake_server, fake_stats
 
 ROOT = Path(__file__).parents[3]
 
@@ -104,3 +105,44 @@ def test_doctor_names_extras_models_and_servers(mill):
     assert "packaged model smollm2: " in out
     assert f"server {url}: answers, fake\n" in out
     assert "server http://127.0.0.1:9: http://127.0.0.1:9: nothing answers (connection refused)." in out
+
+
+def test_a_stage_whose_section_is_missing_is_refused(mill, run_folder):
+    code, _, err = mill("lengths", "train", "--out", run_folder)
+    assert code == 2
+    assert err.endswith("has no section 'train'. Write 'train: {}' into it, or --set train={}.\n")
+
+
+def test_a_library_that_a_later_stage_needs_is_missed_before_anything_is_asked(mill, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # what Python itself does for a module that may not be there
+    (tmp_path / "p.json").write_text('["Name three rivers."]')
+    with fake_server() as url:
+        flags = ["--input", tmp_path / "p.json", "--server-url", url, "--model", "fake", "--tokenizer-path", "smollm2"]
+        code, _, err = mill("lengths", "run", *flags, "--out", tmp_path / "run", "--set", "train={}")
+        assert fake_stats(url)["received"] == 0
+    assert (code, err) == (
+        2,
+        "error: the stage 'train' needs the extra 'plots'. Install it: pip install 'promptmill[plots]'\n",
+    )
+
+
+def test_a_file_of_any_ending_is_a_source_when_its_format_is_named(mill, tmp_path):
+    (tmp_path / "data.weird").write_text('["Name three rivers."]')
+    (tmp_path / "r.yaml").write_text(
+        f"workflow: lengths\nsource: {{path: {tmp_path}/data.weird, format: json}}\ngenerate: {{model: m}}\n"
+    )
+    assert mill("check", tmp_path / "r.yaml")[0] == 0
+    code, out, err = mill("lengths", "prompts", tmp_path / "r.yaml", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "processed_dataset.json" in out
+
+
+def test_doctor_names_a_server_once(mill):
+    with fake_server() as url:
+        code, out, _ = mill("doctor", "--url", url, "--url", url + "/")
+    assert code == 0
+    assert out.count(f"server {url}: answers, fake") == 1
+
+
+def test_no_server_running_is_said(mill):
+    assert mill("serve", "--list") == (0, "", "no server that promptmill started is running\n")

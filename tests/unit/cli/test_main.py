@@ -52,6 +52,7 @@ def test_no_command_shows_the_help_and_is_exit_code_2(said, arguments):
         (["show"], "error: Missing argument 'RUN'. See promptmill show --help."),
         (["serve"], "error: serve: no model is named. For example: promptmill serve smollm2"),
         (["serve", "--stop", "1"], "error: no server '1' was started by promptmill. Running: none."),
+        (["serve", "smollm"], "error: serve: no model 'smollm'. Did you mean 'smollm2'? For a Hub id of that name"),
         (["serve", "smollm2", "--set", "threads"], "error: --set threads: is not of the form key=value."),
         (["serve", "smollm2", "--set", "treads=1"], "error: --set treads: serve.treads: unknown option. Did you mean"),
         (["fake-server", "--faults", "430:1"], "error: faults: no '430'. There are: 429, "),
