@@ -15,7 +15,7 @@ quickstart: $(VENV)/quickstart.done  ## real prompts -> a real LLM on this CPU -
 	$(BIN)/promptmill lengths run examples/quickstart.yaml --out runs/quickstart
 
 test: $(VENV)/test.done  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/test.done  ## format, ruff, mypy, import direction
 	$(BIN)/ruff format --check .

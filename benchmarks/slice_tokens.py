@@ -88,7 +88,9 @@ def main():
     encoded = {name: pairs(texts) for name, texts in cases.items()}
     known = {name: pairs(texts, tokenizer.encode(texts)) for name, texts in cases.items()}
     seconds = {(who, name): [] for who in ("peer", "ours", "ids") for name in cases}
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    runs = Path(__file__).parents[1] / "runs"  # a real disk, and never committed
+    runs.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs) as folder:
         out = Path(folder)
 
         def ours(what):
