@@ -89,7 +89,7 @@ class Run:
     def changed(self, stage: str) -> list[str]:
         """What differs between the remembered identity of a stage and today's, a line each; empty if nothing does."""
         known = self.manifest["stages"].get(stage)
-        if known is None:
+        if known is None or stage not in self._identities:
             return []
         today = msgspec.json.decode(msgspec.json.encode(self._identities[stage]["options"]))
         return differences(known["options"], today, (stage,))

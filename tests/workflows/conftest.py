@@ -98,26 +98,8 @@ def asked():
     return lambda url: fake_stats(url)["received"]
 
 
-@pytest.fixture(scope="session")
-def byte_tokenizer(tmp_path_factory):
-    """The fake server's own tokenizer: token n is the byte n, token 256 ends a text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    # ByteLevel spells each byte as one printable character
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    spelled = {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
-    tokenizer = Tokenizer(models.BPE(vocab={spelled[byte]: byte for byte in range(256)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<|end|>"])
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(path))
-    return str(path)
-
-
 @pytest.fixture
-def recipe(tmp_path, byte_tokenizer):
+def recipe(tmp_path):
     """Write a recipe over six prompts for a server; keyword arguments are laid over it."""
 
     def write(url, *, prompts=QUESTIONS, name="recipe.yaml", slices=None, **generate):
@@ -132,7 +114,11 @@ def recipe(tmp_path, byte_tokenizer):
                 "concurrency": 4,
                 **generate,
             },
-            "slices": {"step": 20, "tokenizer": byte_tokenizer, **(slices or {})},
+            "slices": {
+                "step": 20,
+                "tokenizer": "bytes",  # the fake server's own
+                **(slices or {}),
+            },
         }
         path = tmp_path / name
         path.write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False))

@@ -115,9 +115,9 @@ def test_an_address_that_is_none(refused, recipe, url, tmp_path):
     assert "base_url: 'localhost:8000' is no address. Write it like http://127.0.0.1:8000." in error
 
 
-def test_no_server_and_no_model_at_all(refused, tmp_path, byte_tokenizer):
+def test_no_server_and_no_model_at_all(refused, tmp_path):
     (tmp_path / "p.json").write_text(PROMPTS)
-    given = ["--input", tmp_path / "p.json", "--out", tmp_path / "run", "--tokenizer-path", byte_tokenizer]
+    given = ["--input", tmp_path / "p.json", "--out", tmp_path / "run", "--tokenizer-path", "bytes"]
     assert "generate.model: is missing. Name the model" in refused("lengths", "generate", *given)
     error = refused("lengths", "generate", *given, "--model", "fake")
     assert "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL)" in error

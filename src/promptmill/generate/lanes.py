@@ -2,8 +2,9 @@
 
 The class of an error decides: rate, unavailable and timeout are asked again after a pause (full jitter, as in the AWS
 Architecture Blog, "Exponential Backoff And Jitter", or as long as the server asks); a refused request becomes a
-`Failure` row at once; a refused key stops the run. One bad request never stops a run, but a server that is gone does:
-after `GONE` requests in a row that failed in all their attempts the run ends, resumable.
+`Failure` row at once; a refused key stops the run. One bad request never stops a run. Two things do, and leave it
+resumable: a server that is gone (`GONE` requests in a row failed in all their attempts), and a fault of every request
+(the first `GONE` were all refused).
 
 Not here yet: a limit, cooldown and health of its own for each key.
 """
@@ -61,6 +62,7 @@ class Lanes:
         self._deadline_s = deadline_s
         self._pause_s = pause_s
         self._failed_in_a_row = 0
+        self._refused_first: int | None = 0  # None once anything was answered: then refusals are single prompts' fault
         self.retries = 0
 
     async def check(self, model: str) -> None:
@@ -84,8 +86,12 @@ class Lanes:
         except TimeoutError:
             late = f"{tried.last} (no answer within {self._deadline_s:g} s, all attempts together)"
             outcome = _failure(request, Timeout(late), tried.attempts)
-        if isinstance(outcome, Completion) or outcome.kind == Refused.kind:
+        if isinstance(outcome, Completion):
+            self._failed_in_a_row, self._refused_first = 0, None
+            return outcome
+        if outcome.kind == Refused.kind:
             self._failed_in_a_row = 0
+            self._count_refusal(outcome)
             return outcome
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= GONE:
@@ -94,6 +100,16 @@ class Lanes:
                 f"{outcome.detail}. Mend the server and run again: what was answered is kept."
             )
         return outcome
+
+    def _count_refusal(self, failure: Failure) -> None:
+        if self._refused_first is None:
+            return
+        self._refused_first += 1
+        if self._refused_first >= GONE:
+            raise EndpointError(
+                f"the first {GONE} requests were all refused, the newest with: {failure.detail}. Mend what they have "
+                "in common and run again with --generate.retry_refused true."
+            )
 
     async def _try(self, request: Request, tried: _Tried) -> Outcome:
         while tried.attempts < self._attempts:

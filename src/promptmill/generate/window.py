@@ -23,7 +23,7 @@ from promptmill.generate.journal import Journal, is_lasting, read_outcomes
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Outcome, Prompt, Request
+from promptmill.records import Completion, Outcome, Prompt, Request
 
 SYNC_S = 0.5
 ToRequests = Callable[[Prompt], Iterable[Request]]
@@ -36,11 +36,21 @@ class Part(NamedTuple):
         prompts: its prompts.
         outcomes: its committed outcomes; the journal stands beside it.
         limit: how many of its prompts to ask, None for all.
+        retry_refused: ask again what was refused.
     """
 
     prompts: Path
     outcomes: Path
     limit: int | None = None
+    retry_refused: bool = False
+
+    def settled(self) -> set[str]:
+        """The keys that need not be asked."""
+        return {
+            outcome.key
+            for outcome in read_part(self)
+            if isinstance(outcome, Completion) or (is_lasting(outcome) and not self.retry_refused)
+        }
 
 
 class _Lease:
@@ -49,7 +59,7 @@ class _Lease:
     def __init__(self, part: Part) -> None:
         self.journal = Journal(part.outcomes)
         self.keys: list[str] = []
-        self.settled = {outcome.key for outcome in read_part(part) if is_lasting(outcome)}
+        self.settled = part.settled()
         self.left = 0
         self.lasting = True
         self.drawn = False

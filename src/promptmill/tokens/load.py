@@ -17,7 +17,7 @@ from typing import Any
 from promptmill.endpoints.models import NAMED, model_file
 from promptmill.errors import ConfigError, DataError, MissingExtra
 from promptmill.tokens.pieces import piece_table
-from promptmill.tokens.vocabulary import read_gguf
+from promptmill.tokens.vocabulary import byte_tokenizer, read_gguf
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SLOW_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
@@ -76,7 +76,8 @@ def load_tokenizer(name: str, *, threads: int | None = None) -> Tokenizer:
     """Load the tokenizer that `name` stands for; never another one.
 
     Args:
-        name: folder with tokenizer.json, a tokenizer.json or .gguf file, smollm2, qwen2.5-coder-1.5b, or a Hub id.
+        name: folder with tokenizer.json, a tokenizer.json or .gguf file, smollm2, qwen2.5-coder-1.5b, a Hub id, or
+            bytes (the fake server's: a token is a byte).
         threads: encoding threads; none leaves it to the library. Counts above 1 hold from the process's first use on.
 
     Raises:
@@ -90,6 +91,8 @@ def load_tokenizer(name: str, *, threads: int | None = None) -> Tokenizer:
         # The library has no other switch: the first is read at each call, the second when its pool starts.
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
         os.environ["RAYON_NUM_THREADS"] = str(threads)
+    if name == "bytes":
+        return Tokenizer(name, byte_tokenizer())
     path = _locate(name)
     return Tokenizer(name, read_gguf(path) if path.suffix == ".gguf" else _read_json(path))
 
@@ -111,7 +114,7 @@ def _locate(name: str) -> Path:
         return _from_hub(name)
     raise ConfigError(
         f"tokenizer {name}: no such file or folder. Name a folder with tokenizer.json, a tokenizer.json or .gguf file, "
-        "a Hub id (owner/model), smollm2 or qwen2.5-coder-1.5b."
+        "a Hub id (owner/model), smollm2, qwen2.5-coder-1.5b or bytes."
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from promptmill.errors import DataError, MissingExtra
 from promptmill.tokens.gguf_file import read_fields
+from promptmill.tokens.pieces import byte_alphabet
 
 Split = Literal["words", "digits", "qwen", "llama3"]
 
@@ -106,3 +107,14 @@ def _splitter(split: Split) -> Any:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
+
+
+def byte_tokenizer() -> Any:
+    """The fake server's tokenizer: token n is the byte n, and token 256 ends a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE(vocab=byte_alphabet(), merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|end|>"])
+    return tokenizer

@@ -108,7 +108,8 @@ def run(
         PromptmillError: one line that says what is wrong and what to do; what was answered is kept.
     """
     began = time.monotonic()
-    asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
+    asks = set(only) != {"prompts"}
+    asking = stages.asking(recipe.generate, recipe.serve, limit=limit, named=asks)
     steps = stages.steps_of(recipe.source, recipe.select)
     # whatever can be found wrong is found before a folder is made and before a token is paid for
     known = None if "prompts" in only else stages.remembered_prompts(out)
@@ -120,7 +121,8 @@ def run(
         check_target(_results(recipe, out))
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
         folder.identify("prompts", identity)
-        folder.identify("generate", asking.identity())
+        if asks:
+            folder.identify("generate", asking.identity())
         stages.refuse_foreign(folder, folder.path / "generate")
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
@@ -251,7 +253,7 @@ def _tokenizer(recipe: Lengths, asking: Asking) -> str:
     if recipe.slices.tokenizer is not None:
         return recipe.slices.tokenizer
     if recipe.serve is not None:
-        return str(recipe.serve["model"])
+        return str(recipe.serve.get("model", asking.model))
     return asking.model
 
 

@@ -60,6 +60,7 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
         delay_s: least seconds between the starts of two requests.
         attempts: how often a request is tried when the server is busy, broken or silent.
         deadline_s: seconds for all attempts of one request together.
+        retry_refused: ask again what the server refused in an earlier run.
         max_failure_share: more failures than this share of the requests make the exit code 1.
     """
 
@@ -74,6 +75,7 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: Seconds = 0.0
     attempts: Positive = 5
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 1800.0
+    retry_refused: bool = False
     max_failure_share: Share = 0.01
 
     def __post_init__(self) -> None:

@@ -22,7 +22,6 @@ from promptmill import prompts, registry
 from promptmill.config import Use
 from promptmill.endpoints import serve
 from promptmill.errors import ConfigError, DataError, PromptmillError, RunError
-from promptmill.generate.journal import is_lasting
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.generate.window import Part, Window, read_part
@@ -100,7 +99,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None) -> Asking:
+def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None, named: bool = True) -> Asking:
     """Settle the model's name: the recipe's, else the one that its server will serve.
 
     Raises:
@@ -109,9 +108,9 @@ def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None
     model = options.model
     if model is None and serve_use is not None:
         model = registry.build("servers", serve_use).model
-    if model is None:
+    if model is None and named:
         raise ConfigError("generate.model: is missing. Name the model as the server knows it (--model NAME).")
-    return Asking(options=options, serve=serve_use, model=model, limit=limit)
+    return Asking(options=options, serve=serve_use, model=model or "", limit=limit)
 
 
 def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known: Any = None) -> dict[str, Any]:
@@ -289,7 +288,7 @@ def count_open(asking: Asking, parts: list[Part]) -> tuple[int, int]:
     """Return how many requests the parts have, and how many of them have no lasting outcome yet."""
     total = left = 0
     for part in parts:
-        settled = {outcome.key for outcome in read_part(part) if is_lasting(outcome)}
+        settled = part.settled()
         for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
             for request in asking.requests(prompt):
                 total += 1
@@ -304,7 +303,7 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
         EndpointError: a server is unreachable or gone.
         KeyboardInterrupt: stopped; the folder is resumable.
     """
-    parts = parts_of(run, asking.limit)
+    parts = [part._replace(retry_refused=asking.options.retry_refused) for part in parts_of(run, asking.limit)]
     total, left = count_open(asking, parts)
     if left == 0:
         reporter.line(f"generate: all {total} requests are answered from the run folder, nothing is sent.")

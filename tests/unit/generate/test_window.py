@@ -213,3 +213,27 @@ def test_progress_counts_rates_and_the_time_left():
     assert (facts["done"], facts["failed"], facts["truncated"], facts["reused"]) == (1, 1, 1, 4)
     assert facts["eta_s"] >= 0
     json.dumps(facts)
+
+
+def test_when_the_first_requests_are_all_refused_the_run_ends_with_that_reason(tmp_path):
+    def refuse(request, attempt):
+        raise Refused("400: unknown field 'foo'")
+
+    parts = make_parts(tmp_path, [str(i) for i in range(200)], per_part=200)
+    endpoint = Scripted(refuse)
+    with pytest.raises(EndpointError, match=r"the first 20 requests were all refused, .* unknown field 'foo'"):
+        ask(parts, endpoint)
+    assert len(endpoint.asked) < 30
+    again = Scripted()
+    ask([part._replace(retry_refused=True) for part in parts], again)
+    assert len(again.asked) == 200
+
+
+def test_refusals_after_a_first_answer_do_not_end_a_run(tmp_path):
+    def refuse(request, attempt):
+        if request.prompt_id != "p0":
+            raise Refused("too long")
+        return "ok"
+
+    progress = ask(make_parts(tmp_path, [str(i) for i in range(60)], per_part=60), Scripted(refuse), width=1)
+    assert (progress.done, progress.failed) == (1, 59)

@@ -189,3 +189,10 @@ def test_a_damaged_gguf_file_is_one_clear_error(tmp_path):
     missing = {key: value for key, value in fields().items() if not key.endswith("merges")}
     with pytest.raises(DataError, match=r"has no 'tokenizer\.ggml\.merges'"):
         load_tokenizer(str(gguf(tmp_path / "n.gguf", missing)))
+
+
+def test_the_tokenizer_called_bytes_counts_bytes():
+    tokenizer = load_tokenizer("bytes")
+    assert tokenizer.encode(["né\n"]) == [[110, 195, 169, 10]]
+    assert tokenizer.token_bytes(195) == b"\xc3"
+    assert tokenizer.token_bytes(256) == b""
