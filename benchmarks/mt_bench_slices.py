@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 
 from promptmill import config
@@ -59,10 +60,11 @@ def main() -> None:
 def check(out: Path, url: str) -> tuple[int, list[str], int]:
     answers = {o.prompt_id: o for path in sorted((out / "generate").glob("part-*.jsonl")) for o in read_outcomes(path)}
     rows = defaultdict(list)
-    for name in ("splits/train", "splits/validation", "splits/test", "vllm_results_censored"):
-        for line in (out / "slices" / f"{name}.jsonl").read_bytes().splitlines():
-            row = json.loads(line)
-            rows[row["prompt_id"]].append(row)
+    training = iter(lines(out, "vllm_results_training"))
+    for entry in lines(out, "vllm_results_splits"):
+        rows[entry["prompt_id"]] += islice(training, entry["rows"])
+    for row in lines(out, "vllm_results_censored"):
+        rows[row["prompt_id"]].append(row)
     failed = [f"{prompt}: no row at all" for prompt in answers if prompt not in rows]
     for prompt, slices in rows.items():
         answer = answers[prompt]
@@ -81,6 +83,10 @@ def check(out: Path, url: str) -> tuple[int, list[str], int]:
         if last["output_prompt"] != answer.text or last["number_of_output_tokens"] != total:
             failed.append(f"{prompt}: the last row is not the whole answer")
     return sum(map(len, rows.values())), failed, sum(answer.finish == "stop" for answer in answers.values())
+
+
+def lines(out: Path, name: str) -> list[dict]:
+    return [json.loads(line) for line in (out / "slices" / f"{name}.jsonl").read_bytes().splitlines()]
 
 
 def detokenize(url: str, ids: tuple[int, ...]) -> str:
