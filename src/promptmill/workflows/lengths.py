@@ -13,6 +13,7 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,22 +26,24 @@ from promptmill.config import Table, Use
 from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
-from promptmill.errors import MissingExtra, RunError
+from promptmill.errors import ConfigError, DataError, MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
 from promptmill.run import MANIFEST, Run, open_run, read_manifest
 from promptmill.select.processed import write_processed
+from promptmill.sources.rows import source_paths
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
 from promptmill.train.lengths import LengthRow
 from promptmill.train.predictor import load_predictor
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions, Positive
-from promptmill.workflows.slicing import Cutting, make_slices, published
+from promptmill.workflows.slicing import Cutting, make_slices, may_write, published
 from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
+PROCESSED = "processed_dataset.json"
 SHORT_FLAGS = {
     "--input": "source.path",
     "--output": "output",
@@ -86,8 +89,14 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_folder(recipe_name: str, recipe: Lengths) -> Path:
-    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`."""
+    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`.
+
+    Raises:
+        ConfigError: the output names no file.
+    """
     if recipe.output is not None:
+        if not Path(recipe.output).name:
+            raise ConfigError(f"output: '{recipe.output}' names no file. Write it like results/vllm_results.json.")
         return Path(recipe.output).with_suffix(".run")
     return Path("runs") / Path(recipe_name).stem
 
@@ -118,6 +127,7 @@ def run(
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
         check_target(_results(recipe, out))
+    _keep_input(recipe, out, only)
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
         folder.identify("prompts", identity)
         folder.identify("generate", asking.identity())
@@ -166,8 +176,27 @@ def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
             raise MissingExtra(extra, needed_for=f"the stage '{stage}'")
 
 
+def _keep_input(recipe: Lengths, out: Path, only: Sequence[str]) -> None:
+    """Refuse a recipe whose files would take the place of the files that it reads.
+
+    Raises:
+        ConfigError: they would.
+        DataError: a file of the source is missing, and the prompts are to be read.
+    """
+    if recipe.source.get("path") is None:
+        return
+    written = {path.resolve() for path in (*may_write(_results(recipe, out)), out / "exports" / PROCESSED)}
+    # a stage that does not read the source can do without it
+    with nullcontext() if "prompts" in only else suppress(DataError):
+        for path in source_paths(recipe.source["path"], recipe.source.get("format")):
+            if path.resolve() in written:
+                raise ConfigError(
+                    f"{path}: is read as the input and would be overwritten. Name another --output or --out."
+                )
+
+
 def _processed(folder: Run) -> Path:
-    return folder.exports / "processed_dataset.json"
+    return folder.exports / PROCESSED
 
 
 def _export_prompts(folder: Run) -> None:
@@ -189,7 +218,7 @@ def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
 def files(recipe: Lengths, out: Path) -> list[Path]:
     """The files people came for, those that are there."""
     results = _results(recipe, out)
-    named = [out / "exports" / "processed_dataset.json", results, *published(out / "slices", results).values()]
+    named = [out / "exports" / PROCESSED, results, *published(out / "slices", results).values()]
     named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
     return sorted({path for path in named if path.exists()})
 
