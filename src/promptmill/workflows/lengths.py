@@ -307,7 +307,7 @@ def _length_rows(folder: Run, stem: str) -> list[LengthRow]:
 def _censored_rows(folder: Run, options: SliceOptions) -> list[LengthRow]:
     """The rows of truncated answers, split by prompt as the others were."""
     return [
-        msgspec.structs.replace(row, split=split_of(row.prompt_id, shares=options.shares, seed=options.split_seed))
+        msgspec.structs.replace(row, split=split_of(row.input_prompt, shares=options.shares, seed=options.split_seed))
         for path in (folder.path / "slices").glob("*_censored.jsonl")
         for row in predictor.iter_length_rows(path)
     ]
