@@ -386,3 +386,10 @@ def test_an_input_in_the_place_of_the_selected_prompts_is_left_alone(refused, re
 def test_an_output_that_names_no_file(refused, recipe, url, output):
     said = refused("lengths", "run", recipe(url), "--output", output)
     assert said == f"error: output: '{output}' names no file. Write it like results/vllm_results.json."
+
+
+def test_training_without_rows_that_it_can_read_is_refused_before_anything_is_asked(refused, recipe, url):
+    path = recipe(url, slices={"formats": ["parquet"]})
+    assert refused("lengths", "run", path, "--set", "train={}").endswith(
+        "slices.formats: train reads the rows as JSON Lines. Name jsonl too."
+    )

@@ -423,3 +423,23 @@ def test_another_output_leaves_files_of_the_old_names_there_alone(mill, recipe, 
     assert said.code == 0, said.err
     assert other.read_text() == "of another run\n"
     assert (tmp_path / "b" / "new_training.jsonl").exists()
+
+
+def test_what_was_learned_from_other_rows_does_not_stand_beside_new_ones(mill, recipe, fake, tmp_path):
+    out = tmp_path / "run"
+    learned = [
+        out / "exports" / "length_predictor.png",
+        out / "train" / "report.json",
+        out / "simulate" / "report.json",
+    ]
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", out)
+        for file in learned:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("{}")
+        mill("lengths", "run", path, "--out", out)
+        assert [file.exists() for file in learned] == [True, True, True]
+        said = mill("lengths", "run", path, "--out", out, "--slices.step", "7")
+    assert said.code == 0, said.err
+    assert [file.exists() for file in learned] == [False, False, False]

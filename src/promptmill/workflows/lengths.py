@@ -44,6 +44,7 @@ from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
 PROCESSED = "processed_dataset.json"
+PLOTS = {"train": "length_predictor.png", "simulate": "simulation.png"}
 SHORT_FLAGS = {
     "--input": "source.path",
     "--output": "output",
@@ -86,6 +87,11 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     simulate: queue.SimulateOptions | None = None
     output: str | None = None
     rows_per_part: Positive = 2000
+
+    def __post_init__(self) -> None:
+        """Check what one section says about another."""
+        if self.train is not None and "jsonl" not in self.slices.formats:
+            raise ValueError("slices.formats: train reads the rows as JSON Lines. Name jsonl too.")
 
 
 def default_folder(recipe_name: str, recipe: Lengths) -> Path:
@@ -150,7 +156,10 @@ def run(
                 tokenizer=_tokenizer(recipe, asking),
                 results=_results(recipe, out),
             )
+            before = folder.fingerprint("slices") if folder.is_finished("slices") else None
             counts["slices"] = make_slices(folder, cutting, recipe.engine, reporter=reporter)
+            if folder.fingerprint("slices") != before:
+                _drop_learned(folder, "train", "simulate")
         if "train" in only and recipe.train is not None:
             counts["train"] = _train(folder, recipe, recipe.train, reporter)
         if "simulate" in only and recipe.simulate is not None:
@@ -294,7 +303,7 @@ def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
 def _length_rows(folder: Run, stem: str) -> list[LengthRow]:
     """The training rows, each with its prompt and split as the index has them."""
     files = slice_files.paths(folder.path / "slices", stem)
-    if not files["training"].exists():
+    if not folder.is_finished("slices") or not files["training"].exists():
         raise RunError(f"{files['training']}: no slices are here yet. Run the stage 'slices' first.")
     stored = predictor.iter_length_rows(files["training"])
     return [
@@ -313,15 +322,24 @@ def _censored_rows(folder: Run, options: SliceOptions) -> list[LengthRow]:
     ]
 
 
+def _drop_learned(folder: Run, *names: str) -> None:
+    """Remove what was learned from other rows: it must not stand beside today's. Vectors of texts stay."""
+    for stage in names:
+        folder.forget(stage)
+        (folder.exports / PLOTS[stage]).unlink(missing_ok=True)
+
+
 def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, reporter: Reporter) -> dict[str, Any]:
     """Train the predictor of remaining tokens into `train/`, with its report and a plot."""
     from promptmill.encode import Stored
 
+    folder.recall("slices")
     folder.identify("train", msgspec.to_builtins(options))
     if folder.is_current("train"):
         reporter.line("train: the predictor stands in the run folder.")
         return folder.counts("train")
     rows = _length_rows(folder, _results(recipe, folder.path).stem) + _censored_rows(folder, recipe.slices)
+    _drop_learned(folder, "train", "simulate")
     folder.begin("train")
     folder.heartbeat(stage="train", rows=len(rows))
     reporter.line(f"train: {len(rows)} rows; vectors are computed once and kept.")
@@ -330,7 +348,7 @@ def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, report
     if options.freeze:  # an encoder that learns gives other vectors after every step
         encoder = Stored(encoder, made / "vectors")
     report = msgspec.to_builtins(predictor.train(rows, encoder, options, made))
-    plots.plot_lengths(report, folder.exports / "length_predictor.png")
+    plots.plot_lengths(report, folder.exports / PLOTS["train"])
     test = report["test"]
     counts = {"mae": test["predictor"]["mae"], "baselines": {n: b["mae"] for n, b in test["baselines"].items()}}
     folder.finish("train", counts)
@@ -344,13 +362,16 @@ def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, repo
     """Simulate a serving queue on the answers to test prompts, into `simulate/`, with a plot."""
     from promptmill.encode import Stored
 
+    folder.recall("slices")
+    folder.recall("train")
     folder.identify("simulate", msgspec.to_builtins(options))
     if folder.is_current("simulate"):
         reporter.line("simulate: the result stands in the run folder.")
         return folder.counts("simulate")
     trained = folder.path / "train"
-    if not (trained / "report.json").exists():
+    if not folder.is_finished("train"):
         raise RunError(f"{trained}: no predictor is here yet. Run the stage 'train' first.")
+    _drop_learned(folder, "simulate")
     folder.begin("simulate")
     folder.heartbeat(stage="simulate")
     model = load_predictor(trained)
@@ -361,7 +382,7 @@ def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, repo
     with atomic(folder.folder("simulate") / "report.json") as file:
         file.write(msgspec.json.format(msgspec.json.encode(result), indent=2))
     facts = msgspec.to_builtins(result)
-    plots.plot_simulation(facts, folder.exports / "simulation.png")
+    plots.plot_simulation(facts, folder.exports / PLOTS["simulate"])
     counts = {name: times["mean_s"] for name, times in facts["policies"].items()}
     folder.finish("simulate", counts)
     for name, times in facts["policies"].items():
