@@ -7,9 +7,12 @@ its window, journal and commit, and an engine gives it a list of shards.
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
 from promptmill.registry import Counts, Engine
@@ -35,5 +38,25 @@ class Local:
         if self.workers == 1 or len(shards) < 2:
             yield from map(fn, shards)
             return
-        with ProcessPoolExecutor(min(self.workers, len(shards)), mp_context=get_context("spawn")) as pool:
-            yield from pool.map(fn, shards)
+        others = active_children()
+        workers = min(self.workers, len(shards))
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+            try:
+                yield from pool.map(fn, shards)
+            except KeyboardInterrupt:  # shards that are under way are made again; nobody waits for them now
+                for worker in set(active_children()).difference(others):
+                    worker.terminate()
+                raise
+
+
+def _end_with_parent() -> None:
+    """Leave interrupts to the parent, and end when it does: a worker whose parent was killed must not go on writing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None, "runs in a worker"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

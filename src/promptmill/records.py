@@ -213,10 +213,14 @@ def stable_hash(seed: int, text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
 
 
-def split_of(prompt_id: str, *, shares: Sequence[float], seed: int) -> Literal["train", "validation", "test"]:
-    """Return the split of a prompt: depends on `(seed, prompt_id)` alone. `shares` are three fractions of 1."""
+def split_of(prompt: str, *, shares: Sequence[float], seed: int) -> Literal["train", "validation", "test"]:
+    """Return the split of a prompt: depends on `(seed, text)` alone. `shares` are three fractions of 1.
+
+    By text and not by id: data sets hold the same prompt under several ids, and one that is learned from must not be
+    judged on.
+    """
     # a salt, or the prompts that `sample` took by the same seed (the smallest hashes) would all fall into one split
-    point = stable_hash(seed, f"split of {prompt_id}") / 2**64
+    point = stable_hash(seed, f"split of {prompt}") / 2**64
     if point < shares[0]:
         return "train"
     return "validation" if point < shares[0] + shares[1] else "test"

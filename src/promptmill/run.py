@@ -72,10 +72,20 @@ class Run:
         before = [content_id(earlier) for name, earlier in self._identities.items() if name != stage]
         self._identities[stage] = {"options": identity, "after": content_id(before)}
 
+    def recall(self, stage: str) -> None:
+        """Take a stage as it is remembered: for stages that rest on it when it was not made today."""
+        if stage not in self._identities:
+            self.identify(stage, self.remembered(stage))
+
     def is_current(self, stage: str) -> bool:
         """Whether the stage is finished and was made by exactly today's recipe."""
         known = self.manifest["stages"].get(stage)
         return bool(known and known["finished"] and known["fingerprint"] == content_id(self._identities[stage]))
+
+    def fingerprint(self, stage: str) -> str | None:
+        """What a stage is known by in the manifest; None if it never began."""
+        known = self.manifest["stages"].get(stage)
+        return None if known is None else str(known["fingerprint"])
 
     def is_finished(self, stage: str) -> bool:
         """Whether the stage is finished, by whatever recipe."""
@@ -112,6 +122,14 @@ class Run:
         shutil.rmtree(self.path / stage, ignore_errors=True)
         self.manifest["stages"].pop(stage, None)
 
+    def forget(self, stage: str) -> None:
+        """Forget that a stage was made, and remove its own files; what is in folders (vectors) is kept."""
+        if self.manifest["stages"].pop(stage, None) is not None:
+            self._save_manifest()
+        for path in (self.path / stage).glob("*"):
+            if path.is_file():
+                path.unlink()
+
     def save_recipe(self, text: str) -> None:
         """Keep the resolved recipe beside the rows it made."""
         with atomic(self.path / "recipe.yaml") as file:
@@ -135,6 +153,9 @@ class Run:
             "options": identity["options"],
             "counts": counts,
         }
+        self._save_manifest()
+
+    def _save_manifest(self) -> None:
         with atomic(self.path / MANIFEST) as file:
             file.write(msgspec.json.format(msgspec.json.encode(self.manifest), indent=1))
 

@@ -1,5 +1,11 @@
 """The local engine: the same rows whatever the number of shards and processes."""
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from promptmill import config
@@ -50,3 +56,48 @@ def test_one_part_and_eight_parts_on_two_processes_give_the_same_files(tmp_path)
     assert names == sharded_names
     assert counts["slices"] == again["slices"]
     assert len(exports["vllm_results_training.jsonl"].splitlines()) == counts["slices"]["training_rows"] > 62
+
+
+SLEEPY = """
+import os, sys, time
+from pathlib import Path
+from promptmill.engines import Local
+
+def sleep(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+    return {}
+
+if __name__ == "__main__":
+    list(Local(2).map(sleep, [sys.argv[1]] * 4))
+"""
+
+
+def ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_when_their_parent_is_interrupted_or_killed(tmp_path, number):
+    script, marks = tmp_path / "sleepy.py", tmp_path / "marks"
+    script.write_text(SLEEPY)
+    marks.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(marks)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers = [int(path.name) for path in marks.iterdir()]
+        parent.send_signal(number)
+        parent.wait(timeout=30)
+        deadline = time.monotonic() + 30
+        while not all(map(ended, workers)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [pid for pid in workers if not ended(pid)] == []
+        assert len(workers) == 2
+    finally:
+        parent.kill()

@@ -92,3 +92,27 @@ def test_the_heartbeat_is_a_json_file_with_the_pid(tmp_path):
     status = json.loads((tmp_path / "r" / "status.json").read_text())
     assert (status["stage"], status["done"]) == ("generate", 3)
     assert status == read_status(tmp_path / "r")
+
+
+def test_a_stage_made_alone_rests_on_the_remembered_ones_before_it(tmp_path):
+    def train_alone():
+        run.identify("prompts", {"n": 1})
+        run.recall("slices")
+        run.identify("train", {"epochs": 1})
+
+    with start(tmp_path / "r") as run:
+        run.identify("prompts", {"n": 1})
+        run.identify("slices", {"step": 50})
+        run.finish("slices", {})
+        run.identify("train", {"epochs": 1})
+        run.finish("train", {})
+    with start(tmp_path / "r") as run:
+        train_alone()
+        assert run.is_current("train")
+    with start(tmp_path / "r") as run:
+        run.identify("prompts", {"n": 1})
+        run.identify("slices", {"step": 10})
+        run.finish("slices", {})
+    with start(tmp_path / "r") as run:
+        train_alone()
+        assert not run.is_current("train")

@@ -361,3 +361,35 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     )
     assert done.stdout.splitlines()[-1] == "0"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["in.json", "in_training.jsonl", "in_splits/train.jsonl"])
+def test_an_input_in_the_place_of_an_output_is_refused_and_left_alone(refused, recipe, url, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"prompt": "Name three rivers."}\n')
+    error = refused("lengths", "run", recipe(url), "--input", path, "--output", tmp_path / "in.json")
+    assert error == f"error: {path}: is read as the input and would be overwritten. Name another --output or --out."
+    assert path.read_text() == '{"prompt": "Name three rivers."}\n'
+
+
+def test_an_input_in_the_place_of_the_selected_prompts_is_left_alone(refused, recipe, url, tmp_path):
+    path = tmp_path / "run" / "exports" / "processed_dataset.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(PROMPTS)
+    error = refused("lengths", "prompts", recipe(url), "--input", path, "--out", tmp_path / "run")
+    assert error.startswith(f"error: {path}: is read as the input and would be overwritten.")
+    assert path.read_text() == PROMPTS
+
+
+@pytest.mark.parametrize("output", ["", "/"])
+def test_an_output_that_names_no_file(refused, recipe, url, output):
+    said = refused("lengths", "run", recipe(url), "--output", output)
+    assert said == f"error: output: '{output}' names no file. Write it like results/vllm_results.json."
+
+
+def test_training_without_rows_that_it_can_read_is_refused_before_anything_is_asked(refused, recipe, url):
+    path = recipe(url, slices={"formats": ["parquet"]})
+    assert refused("lengths", "run", path, "--set", "train={}").endswith(
+        "slices.formats: train reads the rows as JSON Lines. Name jsonl too."
+    )

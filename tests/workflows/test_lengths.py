@@ -410,3 +410,36 @@ def test_a_key_is_what_the_journal_says_it_is(mill, fake, recipe, rows, tmp_path
         sampling=Sampling(temperature=0.7, top_p=0.9, max_tokens=4000, seed=42),
     )
     assert row["key"] == request.key
+
+
+def test_another_output_leaves_files_of_the_old_names_there_alone(mill, recipe, fake, tmp_path):
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", tmp_path / "run", "--output", tmp_path / "a" / "results.json")
+        other = tmp_path / "b" / "results_training.jsonl"
+        other.parent.mkdir()
+        other.write_text("of another run\n")
+        said = mill("lengths", "run", path, "--out", tmp_path / "run", "--output", tmp_path / "b" / "new.json")
+    assert said.code == 0, said.err
+    assert other.read_text() == "of another run\n"
+    assert (tmp_path / "b" / "new_training.jsonl").exists()
+
+
+def test_what_was_learned_from_other_rows_does_not_stand_beside_new_ones(mill, recipe, fake, tmp_path):
+    out = tmp_path / "run"
+    learned = [
+        out / "exports" / "length_predictor.png",
+        out / "train" / "report.json",
+        out / "simulate" / "report.json",
+    ]
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", out)
+        for file in learned:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("{}")
+        mill("lengths", "run", path, "--out", out)
+        assert [file.exists() for file in learned] == [True, True, True]
+        said = mill("lengths", "run", path, "--out", out, "--slices.step", "7")
+    assert said.code == 0, said.err
+    assert [file.exists() for file in learned] == [False, False, False]

@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from promptmill.records import Prompt
+from promptmill.records import Prompt, content_id
 
 _HEIGHTS = {"q10": 0.1, "q25": 0.25, "median": 0.5, "q75": 0.75, "q90": 0.9}
 
@@ -114,10 +114,14 @@ class Observed:
         self._texts.close()
         self._folder.cleanup()
 
-    def add(self, prompt: Prompt, tokens: int, *, censored: bool) -> None:
-        """Take note of one completion's length."""
+    def add(self, prompt: Prompt, sample: int, tokens: int, *, censored: bool) -> None:
+        """Take note of one completion's length.
+
+        A prompt is known by id and text, since data sets use ids twice; where a prompt stands twice its answers do too,
+        and count once.
+        """
         text = prompt.plain.encode()
-        row = _Observation(prompt.id, tokens, censored, self._texts.tell(), len(text))
+        row = _Observation(prompt.id, content_id(prompt.plain), sample, tokens, censored, self._texts.tell(), len(text))
         self._texts.write(text)
         self._lengths.write(msgspec.json.encode(row) + b"\n")
 
@@ -130,9 +134,12 @@ class Observed:
             return
         with duckdb.connect(config={"memory_limit": "512MB", "temp_directory": self._folder.name}) as database:
             rows = database.execute(
-                "SELECT prompt_id, list(tokens), list(censored), min({start: start, size: size}) FROM read_json(?, "
-                "format='newline_delimited', columns={prompt_id: 'VARCHAR', tokens: 'BIGINT', censored: 'BOOLEAN', "
-                "start: 'BIGINT', size: 'BIGINT'}) GROUP BY prompt_id ORDER BY min(start), prompt_id",
+                "SELECT prompt_id, list(tokens), list(censored), min(place) FROM (SELECT prompt_id, content, "
+                "arg_min(tokens, start) AS tokens, arg_min(censored, start) AS censored, "
+                "min({start: start, size: size}) AS place FROM read_json(?, format='newline_delimited', "
+                "columns={prompt_id: 'VARCHAR', content: 'VARCHAR', sample: 'BIGINT', tokens: 'BIGINT', "
+                "censored: 'BOOLEAN', start: 'BIGINT', size: 'BIGINT'}) GROUP BY prompt_id, content, sample) "
+                "GROUP BY prompt_id, content ORDER BY min(place), prompt_id",
                 [self._lengths.name],
             )
             while batch := rows.fetchmany(1000):
@@ -143,6 +150,8 @@ class Observed:
 
 class _Observation(msgspec.Struct, frozen=True):
     prompt_id: str
+    content: str
+    sample: int
     tokens: int
     censored: bool
     start: int

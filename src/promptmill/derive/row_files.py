@@ -26,7 +26,7 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         prompt_id: the prompt.
         sample: sample number.
-        split: `train`, `validation` or `test`, the same for all samples of a prompt.
+        split: `train`, `validation` or `test`, the same for all samples of a prompt and for equal prompts.
         first_row: number of its first row in the training file, from 0.
         rows: how many rows it has there, one after the other.
     """
@@ -76,7 +76,7 @@ class RowFiles:
             self.counts["censored_rows"] += len(counts)
             return
         self._training.add(piece for prefix, tail in rows for piece in (head, prefix, tail, b"}\n"))
-        split = split_of(prompt.id, shares=options.shares, seed=options.split_seed)
+        split = split_of(prompt.plain, shares=options.shares, seed=options.split_seed)
         if split in self._splits:
             self._splits[split].add(piece for prefix, tail in rows for piece in (head, prefix, tail, who))
         entry = Located(

@@ -87,7 +87,8 @@ def write_slices(
         rows = RowFiles(training=training, censored=censored, index=index, splits=by_split)
         for item in _cut(pairs, tokenizer, options, counts):
             rows.add(*item, options)
-            observed.add(item.prompt, item.cuts.total, censored=not ends_by_itself(item.completion))
+            whole = bool(ends_by_itself(item.completion))
+            observed.add(item.prompt, item.completion.sample, item.cuts.total, censored=not whole)
         rows.close()
         for target in observed.targets():
             lengths.write(_json(target) + b"\n")

@@ -178,7 +178,20 @@ def fault_of(line: bytes, error: Exception) -> str:
         json.loads(text, parse_constant=constants.append)
     if constants:
         return f"holds {constants[0]}, which is not valid JSON. Write null or a number instead."
-    return f"is not valid JSON ({str(error).removeprefix('JSON is malformed: ')}). Mend or remove it."
+    half = "holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+    said = half if _half_surrogate(text) else f"is not valid JSON ({str(error).removeprefix('JSON is malformed: ')})"
+    return f"{said}. Mend or remove it."
+
+
+def _half_surrogate(text: str) -> bool:
+    r"""Whether a line is JSON but for a lone `\ud800`, which Python's `json` writes and reads."""
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:

@@ -201,17 +201,14 @@ def by_split(rows: Sequence[LengthRow], options: TrainOptions) -> dict[Split, li
     """
     if not rows:
         raise DataError("train: no rows. Give the files of the slices stage.")
-    split_by_prompt: dict[str, Split] = {}
+    split_by_prompt: dict[tuple[str, str], Split] = {}  # by id and text: data sets use ids twice
     found: dict[Split, list[LengthRow]] = {"train": [], "validation": [], "test": []}
     for row in rows:
         if row.n_tokens < 0 or row.remaining < 0:
             raise DataError(f"train: prompt {row.prompt_id}: a row has a negative number of tokens. Mend the row.")
-        split: Split = row.split or split_of(row.prompt_id, shares=options.shares, seed=options.seed)
-        if split_by_prompt.setdefault(row.prompt_id, split) != split:
-            raise DataError(
-                f"train: prompt {row.prompt_id}: is in the splits {split_by_prompt[row.prompt_id]} and {split}. "
-                "Split by prompt."
-            )
+        split: Split = row.split or split_of(row.input_prompt, shares=options.shares, seed=options.seed)
+        if (first := split_by_prompt.setdefault((row.prompt_id, row.input_prompt), split)) != split:
+            raise DataError(f"train: prompt {row.prompt_id}: is in the splits {first} and {split}. Split by prompt.")
         found[split].append(row)
     for name, part in found.items():
         if all(row.censored for row in part):
@@ -273,13 +270,14 @@ def jobs_of(rows: Sequence[LengthRow], predictor: Predictor, *, window: int) -> 
     Raises:
         DataError: no answer is left, or one lacks a row.
     """
-    answers: dict[tuple[str, int], dict[int, LengthRow]] = defaultdict(dict)
+    # text and length belong to what an answer is known by: data sets use ids twice
+    answers: dict[tuple[str, int, str, int], dict[int, LengthRow]] = defaultdict(dict)
     for row in rows:
         if not row.censored and row.n_tokens + row.remaining:
-            answers[row.prompt_id, row.sample][row.n_tokens] = row
+            answers[row.prompt_id, row.sample, row.input_prompt, row.n_tokens + row.remaining][row.n_tokens] = row
     asked: list[LengthRow] = []
     lengths: list[int] = []
-    for (prompt_id, sample), found in answers.items():
+    for (prompt_id, sample, _, _), found in answers.items():
         one = next(iter(found.values()))
         found.setdefault(0, msgspec.structs.replace(one, output_prompt="", n_tokens=0))
         lengths.append(one.n_tokens + one.remaining)

@@ -13,6 +13,7 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,22 +26,25 @@ from promptmill.config import Table, Use
 from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
-from promptmill.errors import MissingExtra, RunError
+from promptmill.errors import ConfigError, DataError, MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
 from promptmill.run import MANIFEST, Run, open_run, read_manifest
 from promptmill.select.processed import write_processed
+from promptmill.sources.rows import source_paths
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
 from promptmill.train.lengths import LengthRow
 from promptmill.train.predictor import load_predictor
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions, Positive
-from promptmill.workflows.slicing import Cutting, make_slices, published
+from promptmill.workflows.slicing import Cutting, make_slices, may_write, published
 from promptmill.workflows.stages import Asking, Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
+PROCESSED = "processed_dataset.json"
+PLOTS = {"train": "length_predictor.png", "simulate": "simulation.png"}
 SHORT_FLAGS = {
     "--input": "source.path",
     "--output": "output",
@@ -84,10 +88,21 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     rows_per_part: Positive = 2000
 
+    def __post_init__(self) -> None:
+        """Check what one section says about another."""
+        if self.train is not None and "jsonl" not in self.slices.formats:
+            raise ValueError("slices.formats: train reads the rows as JSON Lines. Name jsonl too.")
+
 
 def default_folder(recipe_name: str, recipe: Lengths) -> Path:
-    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`."""
+    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`.
+
+    Raises:
+        ConfigError: the output names no file.
+    """
     if recipe.output is not None:
+        if not Path(recipe.output).name:
+            raise ConfigError(f"output: '{recipe.output}' names no file. Write it like results/vllm_results.json.")
         return Path(recipe.output).with_suffix(".run")
     return Path("runs") / Path(recipe_name).stem
 
@@ -119,6 +134,7 @@ def run(
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
         check_target(_results(recipe, out))
+    _keep_input(recipe, out, only)
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
         folder.identify("prompts", identity)
         if asks:
@@ -142,7 +158,10 @@ def run(
                 tokenizer=_tokenizer(recipe, asking),
                 results=_results(recipe, out),
             )
+            before = folder.fingerprint("slices") if folder.is_finished("slices") else None
             counts["slices"] = make_slices(folder, cutting, recipe.engine, reporter=reporter)
+            if folder.fingerprint("slices") != before:
+                _drop_learned(folder, "train", "simulate")
         if "train" in only and recipe.train is not None:
             counts["train"] = _train(folder, recipe, recipe.train, reporter)
         if "simulate" in only and recipe.simulate is not None:
@@ -168,8 +187,27 @@ def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
             raise MissingExtra(extra, needed_for=f"the stage '{stage}'")
 
 
+def _keep_input(recipe: Lengths, out: Path, only: Sequence[str]) -> None:
+    """Refuse a recipe whose files would take the place of the files that it reads.
+
+    Raises:
+        ConfigError: they would.
+        DataError: a file of the source is missing, and the prompts are to be read.
+    """
+    if recipe.source.get("path") is None:
+        return
+    written = {path.resolve() for path in (*may_write(_results(recipe, out)), out / "exports" / PROCESSED)}
+    # a stage that does not read the source can do without it
+    with nullcontext() if "prompts" in only else suppress(DataError):
+        for path in source_paths(recipe.source["path"], recipe.source.get("format")):
+            if path.resolve() in written:
+                raise ConfigError(
+                    f"{path}: is read as the input and would be overwritten. Name another --output or --out."
+                )
+
+
 def _processed(folder: Run) -> Path:
-    return folder.exports / "processed_dataset.json"
+    return folder.exports / PROCESSED
 
 
 def _export_prompts(folder: Run) -> None:
@@ -191,7 +229,7 @@ def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
 def files(recipe: Lengths, out: Path) -> list[Path]:
     """The files people came for, those that are there."""
     results = _results(recipe, out)
-    named = [out / "exports" / "processed_dataset.json", results, *published(out / "slices", results).values()]
+    named = [out / "exports" / PROCESSED, results, *published(out / "slices", results).values()]
     named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
     return sorted({path for path in named if path.exists()})
 
@@ -267,7 +305,7 @@ def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
 def _length_rows(folder: Run, stem: str) -> list[LengthRow]:
     """The training rows, each with its prompt and split as the index has them."""
     files = slice_files.paths(folder.path / "slices", stem)
-    if not files["training"].exists():
+    if not folder.is_finished("slices") or not files["training"].exists():
         raise RunError(f"{files['training']}: no slices are here yet. Run the stage 'slices' first.")
     stored = predictor.iter_length_rows(files["training"])
     return [
@@ -280,21 +318,30 @@ def _length_rows(folder: Run, stem: str) -> list[LengthRow]:
 def _censored_rows(folder: Run, options: SliceOptions) -> list[LengthRow]:
     """The rows of truncated answers, split by prompt as the others were."""
     return [
-        msgspec.structs.replace(row, split=split_of(row.prompt_id, shares=options.shares, seed=options.split_seed))
+        msgspec.structs.replace(row, split=split_of(row.input_prompt, shares=options.shares, seed=options.split_seed))
         for path in (folder.path / "slices").glob("*_censored.jsonl")
         for row in predictor.iter_length_rows(path)
     ]
+
+
+def _drop_learned(folder: Run, *names: str) -> None:
+    """Remove what was learned from other rows: it must not stand beside today's. Vectors of texts stay."""
+    for stage in names:
+        folder.forget(stage)
+        (folder.exports / PLOTS[stage]).unlink(missing_ok=True)
 
 
 def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, reporter: Reporter) -> dict[str, Any]:
     """Train the predictor of remaining tokens into `train/`, with its report and a plot."""
     from promptmill.encode import Stored
 
+    folder.recall("slices")
     folder.identify("train", msgspec.to_builtins(options))
     if folder.is_current("train"):
         reporter.line("train: the predictor stands in the run folder.")
         return folder.counts("train")
     rows = _length_rows(folder, _results(recipe, folder.path).stem) + _censored_rows(folder, recipe.slices)
+    _drop_learned(folder, "train", "simulate")
     folder.begin("train")
     folder.heartbeat(stage="train", rows=len(rows))
     reporter.line(f"train: {len(rows)} rows; vectors are computed once and kept.")
@@ -303,7 +350,7 @@ def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, report
     if options.freeze:  # an encoder that learns gives other vectors after every step
         encoder = Stored(encoder, made / "vectors")
     report = msgspec.to_builtins(predictor.train(rows, encoder, options, made))
-    plots.plot_lengths(report, folder.exports / "length_predictor.png")
+    plots.plot_lengths(report, folder.exports / PLOTS["train"])
     test = report["test"]
     counts = {"mae": test["predictor"]["mae"], "baselines": {n: b["mae"] for n, b in test["baselines"].items()}}
     folder.finish("train", counts)
@@ -317,13 +364,16 @@ def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, repo
     """Simulate a serving queue on the answers to test prompts, into `simulate/`, with a plot."""
     from promptmill.encode import Stored
 
+    folder.recall("slices")
+    folder.recall("train")
     folder.identify("simulate", msgspec.to_builtins(options))
     if folder.is_current("simulate"):
         reporter.line("simulate: the result stands in the run folder.")
         return folder.counts("simulate")
     trained = folder.path / "train"
-    if not (trained / "report.json").exists():
+    if not folder.is_finished("train"):
         raise RunError(f"{trained}: no predictor is here yet. Run the stage 'train' first.")
+    _drop_learned(folder, "simulate")
     folder.begin("simulate")
     folder.heartbeat(stage="simulate")
     model = load_predictor(trained)
@@ -334,7 +384,7 @@ def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, repo
     with atomic(folder.folder("simulate") / "report.json") as file:
         file.write(msgspec.json.format(msgspec.json.encode(result), indent=2))
     facts = msgspec.to_builtins(result)
-    plots.plot_simulation(facts, folder.exports / "simulation.png")
+    plots.plot_simulation(facts, folder.exports / PLOTS["simulate"])
     counts = {name: times["mean_s"] for name, times in facts["policies"].items()}
     folder.finish("simulate", counts)
     for name, times in facts["policies"].items():

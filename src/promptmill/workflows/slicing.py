@@ -141,14 +141,27 @@ def published(made: Path, results: Path) -> dict[Path, Path]:
     return {file: _target(file.relative_to(made), results) for file in found}
 
 
+def may_write(results: Path) -> list[Path]:
+    """Every file that the stage may hand out for this results file, the results file first."""
+    inside = [path.relative_to("made") for path in slice_files.paths(Path("made"), results.stem).values()]
+    inside += [path.with_suffix(".parquet") for path in inside if path.suffix == ".jsonl"]
+    return [results, *(_target(path, results) for path in inside)]
+
+
 def _target(inside: Path, results: Path) -> Path:
     return results.parent / (inside if len(inside.parts) == 1 else f"{results.stem}_{inside}")
 
 
 def _withdraw(made: Path, results: Path) -> None:
-    """Remove what was handed out, and the results file itself."""
+    """Remove what was handed out beside this results file, and the results file itself.
+
+    Only names that belong to this results file: the stage's folder may hold files made for another one, and what stands
+    under their names here is somebody else's.
+    """
+    own = set(may_write(results))
     for path in (results, *published(made, results).values()):
-        path.unlink(missing_ok=True)
+        if path in own:
+            path.unlink(missing_ok=True)
 
 
 def _hand_out(made: Path, results: Path) -> int:

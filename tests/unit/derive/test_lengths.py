@@ -50,9 +50,9 @@ def test_one_sample_is_its_own_summary():
 def test_samples_of_a_prompt_are_grouped_wherever_they_stand(tmp_path):
     a, b = Prompt(id="a", source="s", text="ä\n1"), Prompt(id="b", source="s", text="two")
     with Observed(tmp_path) as observed:
-        observed.add(b, 5, censored=False)
-        observed.add(a, 10, censored=False)
-        observed.add(b, 7, censored=True)
+        observed.add(b, 0, 5, censored=False)
+        observed.add(a, 0, 10, censored=False)
+        observed.add(b, 1, 7, censored=True)
         found = list(observed.targets())
     assert [(t.prompt_id, t.input_prompt, t.n_samples, t.n_censored) for t in found] == [
         ("b", "two", 2, 1),
@@ -64,3 +64,16 @@ def test_samples_of_a_prompt_are_grouped_wherever_they_stand(tmp_path):
 def test_no_completion_gives_no_target(tmp_path):
     with Observed(tmp_path) as observed:
         assert list(observed.targets()) == []
+
+
+def test_two_prompts_under_one_id_get_targets_of_their_own_and_one_prompt_that_stands_twice_counts_once(tmp_path):
+    one, other = Prompt(id="7", source="a:1", text="one"), Prompt(id="7", source="b:1", text="other")
+    with Observed(tmp_path) as observed:
+        observed.add(one, 0, 5, censored=False)
+        observed.add(other, 0, 50, censored=False)
+        observed.add(one, 0, 5, censored=False)
+        found = list(observed.targets())
+    assert [(t.prompt_id, t.input_prompt, t.n_samples, t.median) for t in found] == [
+        ("7", "one", 1, 5.0),
+        ("7", "other", 1, 50.0),
+    ]

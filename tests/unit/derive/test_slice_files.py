@@ -112,7 +112,7 @@ def test_the_meta_file_says_where_the_token_counts_come_from(tmp_path):
 
 
 def test_each_prompt_is_in_one_split_with_all_its_samples(tmp_path):
-    pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * 9, sample=s)) for n in range(60) for s in range(2)]
+    pairs = [(prompt(f"p{n}", f"Say {n}."), answer(f"p{n}", "x" * 9, sample=s)) for n in range(60) for s in range(2)]
     counts = write(pairs, tmp_path, shares=(0.5, 0.25, 0.25), split_seed=7, split_files=True)
     found = {}
     for split in ("train", "validation", "test"):
@@ -120,27 +120,39 @@ def test_each_prompt_is_in_one_split_with_all_its_samples(tmp_path):
         assert len(here) == counts[f"{split}_rows"] > 0
         assert list(here[0])[4:] == ["prompt_id", "sample"]
         found |= {row["prompt_id"]: split for row in here}
-    assert found == {f"p{n}": split_of(f"p{n}", shares=(0.5, 0.25, 0.25), seed=7) for n in range(60)}
+    assert found == {f"p{n}": split_of(f"Say {n}.", shares=(0.5, 0.25, 0.25), seed=7) for n in range(60)}
     assert sum(counts[f"{split}_rows"] for split in ("train", "validation", "test")) == counts["training_rows"] == 360
 
 
+def test_equal_prompts_under_different_ids_are_in_one_split(tmp_path):
+    pairs = [(prompt(f"p{n}", f"Say {n % 10}."), answer(f"p{n}", "x" * 9)) for n in range(60)]
+    write(pairs, tmp_path, shares=(0.5, 0.25, 0.25), split_files=True)
+    texts = [
+        {row["input_prompt"] for row in rows(tmp_path / "splits" / f"{split}.jsonl")}
+        for split in ("train", "validation", "test")
+    ]
+    assert all(texts)
+    assert sum(map(len, texts)) == 10
+
+
 def test_the_index_says_which_training_rows_belong_to_which_answer_and_split(tmp_path):
-    pairs = [(prompt(f"p{n}"), answer(f"p{n}", "x" * (3 + n))) for n in range(12)]
+    pairs = [(prompt(f"p{n}", f"Say {n}."), answer(f"p{n}", "x" * (3 + n))) for n in range(12)]
     write(pairs, tmp_path, step=4, shares=(0.5, 0.25, 0.25), split_seed=7)
     training, index = rows(tmp_path / "r_training.jsonl"), rows(tmp_path / "r_splits.jsonl")
     assert not (tmp_path / "splits").exists()
     assert [entry["split"] for entry in index] == [
-        split_of(f"p{n}", shares=(0.5, 0.25, 0.25), seed=7) for n in range(12)
+        split_of(f"Say {n}.", shares=(0.5, 0.25, 0.25), seed=7) for n in range(12)
     ]
     for n, entry in enumerate(index):
         mine = training[entry["first_row"] : entry["first_row"] + entry["rows"]]
-        assert {row["input_prompt"] for row in mine} == {prompt(f"p{n}").plain}
+        assert {row["input_prompt"] for row in mine} == {f"Say {n}."}
         assert mine[-1]["remaining_tokens"] == 0
     assert sum(entry["rows"] for entry in index) == len(training)
 
 
 def test_a_prompt_gets_one_row_of_targets_over_its_samples(tmp_path):
-    pairs = [(prompt("a"), answer("a", "x" * n, finish=f)) for n, f in ((4, "stop"), (8, "stop"), (9, "length"))]
+    ends = ((4, "stop"), (8, "stop"), (9, "length"))
+    pairs = [(prompt("a"), answer("a", "x" * n, finish=f, sample=s)) for s, (n, f) in enumerate(ends)]
     write(pairs, tmp_path)
     (row,) = rows(tmp_path / "r_lengths.jsonl")
     assert (row["prompt_id"], row["n_samples"], row["n_censored"], row["median"], row["mean"]) == ("a", 3, 1, 8.0, None)

@@ -114,3 +114,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_surrogate_pair_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a \\ud800 b"}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: holds half of a surrogate pair"):
+        list(iter_jsonl(path))

@@ -166,14 +166,19 @@ def test_rows_without_a_split_are_split_by_prompt_whatever_their_order():
     assert sum(len(ids) for ids in prompts.values()) == 40
     assert not prompts["train"] & prompts["test"]
     assert not prompts["train"] & prompts["validation"]
-    assert all(split_of(i, shares=options.shares, seed=42) == name for name, ids in prompts.items() for i in ids)
+    assert all(
+        split_of(row.input_prompt, shares=options.shares, seed=42) == name
+        for name, part in found.items()
+        for row in part
+    )
     backwards = by_split(bare[::-1], options)
     assert {name: {row.prompt_id for row in part} for name, part in backwards.items()} == prompts
 
 
 def test_a_prompt_in_two_splits_is_refused():
-    leaking = [*rows(), msgspec.structs.replace(answer_rows(4, "test")[0], prompt_id="train-1")]
-    with pytest.raises(DataError, match=r"prompt train-1: is in the splits train and test\. Split by prompt"):
+    row = next(row for row in rows() if row.split == "train")
+    leaking = [*rows(), msgspec.structs.replace(row, split="test")]
+    with pytest.raises(DataError, match=rf"prompt {row.prompt_id}: is in the splits train and test\. Split by prompt"):
         by_split(leaking, TrainOptions())
 
 
@@ -327,3 +332,12 @@ def test_jobs_hold_a_prediction_for_every_window_of_every_answer_with_a_known_en
         jobs_of(answers, predictor, window=70)
     with pytest.raises(DataError, match="no answer with a known end"):
         jobs_of(cut, predictor, window=50)
+
+
+def test_two_prompts_under_one_id_are_two_jobs(tmp_path):
+    train(rows(), Digits(), SMALL, tmp_path)
+    predictor = load_predictor(tmp_path, encoder=Digits())
+    answers = [
+        msgspec.structs.replace(row, prompt_id="7") for row in (*answer_rows(4, "test"), *answer_rows(14, "test"))
+    ]
+    assert jobs_of(answers, predictor, window=50)[0] == [40, 140]
