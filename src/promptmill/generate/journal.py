@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from promptmill.errors import RunError
-from promptmill.io.jsonl import atomic
+from promptmill.io.jsonl import UNREADABLE, atomic
 from promptmill.records import Completion, Failure, Outcome
 
 _encode = msgspec.json.Encoder().encode
@@ -155,7 +155,7 @@ def read_outcomes(path: Path, *, torn: bool = False) -> Iterator[Outcome]:
                 return
             try:
                 yield _decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise RunError(
                     f"{path}:{number}: is not an outcome: {error}. Remove the line to have its request asked again."
                 ) from error

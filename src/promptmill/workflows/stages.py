@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +32,6 @@ from promptmill.select import pipeline
 from promptmill.sources.rows import source_paths
 from promptmill.workflows.options import GenerateOptions
 
-log = logging.getLogger(__name__)
 HASH_WHOLE_BYTES = 256 << 20
 CONVERSATION_STEPS: tuple[Use, ...] = tuple(
     {"kind": kind} for kind in ("language", "sample", "turns", "dedup", "outliers")
