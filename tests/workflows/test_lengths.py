@@ -160,7 +160,7 @@ def test_more_samples_ask_only_for_the_new_ones(mill, fake, asked, recipe, rows,
         said = mill("lengths", "run", recipe(url, k=3), "--out", tmp_path / "run")
         assert said.code == 0
         stats = fake_stats(url)
-    assert "generate: 12 of 18 requests to send, 6 answered from the run folder." in said.err
+    assert "generate: 12 of 18 requests to send; the rest is answered, or asks the same." in said.err
     assert [tally["received"] for tally in stats["contents"].values()] == [1] * 18
     exports = tmp_path / "run" / "exports"
     results = json.loads((exports / "vllm_results.json").read_text())["results"]
@@ -410,3 +410,12 @@ def test_a_key_is_what_the_journal_says_it_is(mill, fake, recipe, rows, tmp_path
         sampling=Sampling(temperature=0.7, top_p=0.9, max_tokens=4000, seed=42),
     )
     assert row["key"] == request.key
+
+
+def test_equal_prompts_are_counted_once_where_a_run_says_what_it_will_send(mill, recipe, fake, asked, tmp_path):
+    with fake() as url:
+        path = recipe(url, prompts=["Why?", "Why?", "Who?"])
+        assert "generate: 3 requests, 2 still to send" in mill("lengths", "run", path, "--dry-run").out
+        said = mill("lengths", "run", path, "--out", tmp_path / "run")
+        assert "generate: 2 of 3 requests to send" in said.err
+        assert asked(url) == 2

@@ -19,11 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from promptmill.generate.journal import Journal, is_lasting, read_outcomes
+from promptmill.generate.journal import Journal, is_lasting
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Outcome, Prompt, Request
+from promptmill.records import Prompt, Request
 
 SYNC_S = 0.5
 ToRequests = Callable[[Prompt], Iterable[Request]]
@@ -49,7 +49,7 @@ class _Lease:
     def __init__(self, part: Part) -> None:
         self.journal = Journal(part.outcomes)
         self.keys: list[str] = []
-        self.settled = {outcome.key for outcome in read_part(part) if is_lasting(outcome)}
+        self.settled = settled_keys(part)
         self.left = 0
         self.lasting = True
         self.drawn = False
@@ -209,11 +209,9 @@ class Window:
             await asyncio.sleep(1.0)
 
 
-def read_part(part: Part) -> Iterator[Outcome]:
-    """Yield every outcome of a part, committed and journalled; a key can come twice (failure, then completion)."""
-    journal = Journal(part.outcomes)
-    yield from read_outcomes(journal.path)
-    yield from read_outcomes(journal.journal, torn=True)
+def settled_keys(part: Part) -> set[str]:
+    """The keys of a part that need not be asked again."""
+    return {outcome.key for outcome in Journal(part.outcomes) if is_lasting(outcome)}
 
 
 @contextmanager
