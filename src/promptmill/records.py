@@ -1,7 +1,7 @@
 """The rows that travel between stages: frozen, keyword-only msgspec structs.
 
-A stored record's first line in a file tells its kind: `Completion` and `Failure` are a tagged union (`type`), so one
-JSONL file holds both. Identity is content: `Request.key` hashes what is asked, never where it stands in a file.
+Each stored outcome tells its kind: `Completion` and `Failure` are a tagged union (`type`), so one JSONL file holds
+both. Identity is content: `Request.key` hashes what is asked, never where it stands in a file.
 
 Not covered: options (see `config`), files (see `io`).
 """

@@ -36,7 +36,6 @@ from promptmill.errors import RunError
 from promptmill.io.jsonl import atomic
 from promptmill.records import content_id
 
-log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 
@@ -75,7 +74,7 @@ class Run:
     def recall(self, stage: str) -> None:
         """Take a stage as it is remembered: for stages that rest on it when it was not made today."""
         if stage not in self._identities:
-            self.identify(stage, self.remembered(stage))
+            self.identify(stage, self.manifest["stages"].get(stage, {}).get("options"))
 
     def is_current(self, stage: str) -> bool:
         """Whether the stage is finished and was made by exactly today's recipe."""
@@ -90,11 +89,6 @@ class Run:
     def is_finished(self, stage: str) -> bool:
         """Whether the stage is finished, by whatever recipe."""
         return bool(self.manifest["stages"].get(stage, {}).get("finished"))
-
-    def remembered(self, stage: str) -> Any:
-        """The identity of a stage as it was remembered; None if it never began."""
-        known = self.manifest["stages"].get(stage)
-        return None if known is None else known["options"]
 
     def changed(self, stage: str) -> list[str]:
         """What differs between the remembered identity of a stage and today's, a line each; empty if nothing does."""
@@ -254,7 +248,7 @@ def _take(lock: int, path: Path) -> None:
 def _read_manifest(path: Path, workflow: str) -> dict[str, Any]:
     if not (path / MANIFEST).exists():
         strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-        known = {"exports", "recipe.yaml", "run.log", "status.json", "prompts", "serve.log"}
+        known = {"exports", "recipe.yaml", "run.log", "status.json", "prompts"}
         if set(strangers) - known:
             raise RunError(
                 f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out."

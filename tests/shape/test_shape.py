@@ -74,14 +74,19 @@ def test_only_the_command_line_prints(path):
     assert not [n.lineno for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
 
 
-def test_broad_excepts_stand_in_two_places_at_most():
-    found = []
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Name) and node.type.id == "Exception":
-                found.append(name(path))  # noqa: PERF401 - reads better as a loop
+def test_broad_excepts_stand_in_two_places_alone():
+    found = [
+        name(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or "Exception" in names_in(node.type))
+    ]
     # the command line, and where the tokenizers library raises bare Exception (design/house.md)
-    assert set(found) <= {"cli/__init__.py", "tokens/load.py", "select/outliers.py"}
+    assert found == ["cli/__init__.py", "tokens/load.py"]
+
+
+def names_in(expression):
+    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
 
 
 def loaded_after(code):

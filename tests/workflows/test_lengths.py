@@ -160,7 +160,7 @@ def test_more_samples_ask_only_for_the_new_ones(mill, fake, asked, recipe, rows,
         said = mill("lengths", "run", recipe(url, k=3), "--out", tmp_path / "run")
         assert said.code == 0
         stats = fake_stats(url)
-    assert "generate: 12 of 18 requests to send, 6 answered from the run folder." in said.err
+    assert "generate: 12 of 18 requests to send; the rest is answered, or asks the same." in said.err
     assert [tally["received"] for tally in stats["contents"].values()] == [1] * 18
     exports = tmp_path / "run" / "exports"
     results = json.loads((exports / "vllm_results.json").read_text())["results"]
@@ -443,3 +443,12 @@ def test_what_was_learned_from_other_rows_does_not_stand_beside_new_ones(mill, r
         said = mill("lengths", "run", path, "--out", out, "--slices.step", "7")
     assert said.code == 0, said.err
     assert [file.exists() for file in learned] == [False, False, False]
+
+
+def test_equal_prompts_are_counted_once_where_a_run_says_what_it_will_send(mill, recipe, fake, asked, tmp_path):
+    with fake() as url:
+        path = recipe(url, prompts=["Why?", "Why?", "Who?"])
+        assert "generate: 3 requests, 2 still to send" in mill("lengths", "run", path, "--dry-run").out
+        said = mill("lengths", "run", path, "--out", tmp_path / "run")
+        assert "generate: 2 of 3 requests to send" in said.err
+        assert asked(url) == 2

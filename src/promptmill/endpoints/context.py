@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from promptmill.endpoints.link import BROKEN_JSON, Link, Once, names_of
+from promptmill.endpoints.link import Link, Once, names_of
 from promptmill.errors import ConfigError, Refused, Unavailable
+from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Message, Request
 
 Dialect = Literal["vllm", "llama.cpp"]
@@ -95,7 +96,7 @@ class Context:
             return None
         try:
             size = msgspec.json.decode(reply.body)["default_generation_settings"]["n_ctx"]
-        except (*BROKEN_JSON, KeyError, TypeError):
+        except (*UNREADABLE, KeyError, TypeError):
             return None
         return size if isinstance(size, int) else None
 

@@ -20,6 +20,7 @@ import msgspec
 
 from promptmill.endpoints.transport import AiohttpTransport, Reply, Transport
 from promptmill.errors import AuthFailed, ConfigError, RateLimited, Refused, Timeout, Unavailable
+from promptmill.io.jsonl import UNREADABLE
 from promptmill.registry import did_you_mean
 
 T = TypeVar("T")
@@ -27,8 +28,6 @@ T = TypeVar("T")
 ASK_S = 30.0  # questions about the server itself (models, context) are short; none may take longer
 EXCERPT_CHARS = 200
 LISTED = 20
-# what msgspec raises for bytes that are no JSON; a thousand nested brackets end in RecursionError
-BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _VERSION = re.compile(r"/v\d+\w*(/|$)")
 
 
@@ -138,7 +137,7 @@ class Link:
             self.fail(reply)
         try:
             return msgspec.json.decode(reply.body, type=type_)
-        except BROKEN_JSON as error:
+        except UNREADABLE as error:
             # some proxies answer 200 and put the error into the body
             status = _status_in_body(reply.body)
             if status:
@@ -186,7 +185,7 @@ class Link:
             self.fail(reply)
         try:
             entries = msgspec.json.decode(reply.body, type=_Models).data if reply.status == 200 else None
-        except BROKEN_JSON:
+        except UNREADABLE:
             return None
         return entries
 
@@ -293,7 +292,7 @@ def _stem(error: Exception) -> str:
 def _status_in_body(body: bytes) -> int | None:
     try:
         code = msgspec.json.decode(body)["error"]["code"]
-    except (*BROKEN_JSON, KeyError, TypeError, IndexError):
+    except (*UNREADABLE, KeyError, TypeError, IndexError):
         return None
     return code if isinstance(code, int) and 400 <= code < 600 else None
 
@@ -302,7 +301,7 @@ def _message(body: bytes) -> str | None:
     """`error.message`, `message`, `detail` or `error` of a JSON body: the ways servers say what is wrong."""
     try:
         said = msgspec.json.decode(body)
-    except BROKEN_JSON:
+    except UNREADABLE:
         return None
     if not isinstance(said, dict):
         return None

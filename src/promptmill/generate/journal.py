@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from promptmill.errors import RunError
-from promptmill.io.jsonl import atomic
+from promptmill.io.jsonl import UNREADABLE, atomic
 from promptmill.records import Completion, Failure, Outcome
 
 _encode = msgspec.json.Encoder().encode
@@ -48,16 +48,15 @@ class Journal:
         Raises:
             RunError: the file cannot be written (full disk, lost mount); what was written before is safe.
         """
-        if self._fd is None:
-            self._open()
+        descriptor = self._open() if self._fd is None else self._fd
         line = memoryview(_encode(outcome) + b"\n")
         written = 0
         with self._naming_the_file():
             try:
                 while written < len(line):
-                    written += os.write(self._fd, line[written:])  # type: ignore[arg-type]
+                    written += os.write(descriptor, line[written:])
             except OSError:
-                os.ftruncate(self._fd, self._size)  # type: ignore[arg-type]
+                os.ftruncate(descriptor, self._size)
                 raise
         self._size += len(line)
         self._unsynced = True
@@ -93,13 +92,17 @@ class Journal:
                 os.close(self._fd)
                 self._fd = None
 
+    def __iter__(self) -> Iterator[Outcome]:
+        """Every outcome, committed, then journalled; a key can come twice (failure, then completion)."""
+        yield from read_outcomes(self.path)
+        yield from read_outcomes(self.journal, torn=True)
+
     def read(self) -> dict[str, Outcome]:
         """All outcomes by key, committed and journalled; a completion beats a failure, the first completion stays."""
         outcomes: dict[str, Outcome] = {}
-        for path in (self.path, self.journal):
-            for outcome in read_outcomes(path, torn=path is self.journal):
-                if not isinstance(outcomes.get(outcome.key), Completion):
-                    outcomes[outcome.key] = outcome
+        for outcome in self:
+            if not isinstance(outcomes.get(outcome.key), Completion):
+                outcomes[outcome.key] = outcome
         return outcomes
 
     def commit(self, keys: Iterable[str]) -> None:
@@ -126,7 +129,7 @@ class Journal:
                 "every outcome before this one is kept."
             ) from error
 
-    def _open(self) -> None:
+    def _open(self) -> int:
         try:
             self._fd = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             self._size = _whole_length(self.journal)
@@ -135,6 +138,7 @@ class Journal:
             raise RunError(
                 f"{self.journal}: cannot be opened: {error.strerror}. Mend the folder and run again."
             ) from error
+        return self._fd
 
 
 def read_outcomes(path: Path, *, torn: bool = False) -> Iterator[Outcome]:
@@ -155,7 +159,7 @@ def read_outcomes(path: Path, *, torn: bool = False) -> Iterator[Outcome]:
                 return
             try:
                 yield _decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise RunError(
                     f"{path}:{number}: is not an outcome: {error}. Remove the line to have its request asked again."
                 ) from error

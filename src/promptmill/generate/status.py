@@ -1,22 +1,19 @@
-"""Status: how far a generation is, for people (`Progress.line`) and scripts (`Progress.facts`, in `status.json`)."""
+"""Status: how far a generation is; `Progress.facts` goes to `status.json` and to the line that people see."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from promptmill.records import Completion, Outcome
-
-Report = Callable[[dict[str, Any]], None]
 
 
 class Progress:
     """Counts of one generation.
 
     Attributes:
-        total: requests of the plan; grows while the plan is drawn unless it was counted first.
-        reused: requests that the run folder had already answered.
+        total: requests of the plan.
+        reused: requests of the plan that were not sent: answered in the run folder, or equal to another of their part.
         done: completions of this process.
         failed: failures of this process.
         truncated: completions cut by their limit.

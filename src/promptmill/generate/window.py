@@ -19,11 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from promptmill.generate.journal import Journal, is_lasting, read_outcomes
+from promptmill.generate.journal import Journal, is_lasting
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Completion, Outcome, Prompt, Request
+from promptmill.records import Completion, Prompt, Request
 
 SYNC_S = 0.5
 ToRequests = Callable[[Prompt], Iterable[Request]]
@@ -48,7 +48,7 @@ class Part(NamedTuple):
         """The keys that need not be asked."""
         return {
             outcome.key
-            for outcome in read_part(self)
+            for outcome in Journal(self.outcomes)
             if isinstance(outcome, Completion) or (is_lasting(outcome) and not self.retry_refused)
         }
 
@@ -217,13 +217,6 @@ class Window:
         while True:
             self._beat()
             await asyncio.sleep(1.0)
-
-
-def read_part(part: Part) -> Iterator[Outcome]:
-    """Yield every outcome of a part, committed and journalled; a key can come twice (failure, then completion)."""
-    journal = Journal(part.outcomes)
-    yield from read_outcomes(journal.path)
-    yield from read_outcomes(journal.journal, torn=True)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `msgspec.json` raises for bytes that are no JSON of the wanted type."""
+"""What `msgspec.json` raises for bytes that are no JSON of the wanted type; a thousand brackets end in the last."""
 
 _FOREIGN_STARTS = {
     b"\xff\xfe": "is UTF-16. Convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)",

@@ -100,7 +100,7 @@ def load_tokenizer(name: str, *, threads: int | None = None) -> Tokenizer:
 def _locate(name: str) -> Path:
     """The file behind a name."""
     if name in NAMED:
-        return model_file(name)  # the file that the server reads, found or put together in the same place
+        return model_file(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return _in_folder(path)
@@ -114,7 +114,7 @@ def _locate(name: str) -> Path:
         return _from_hub(name)
     raise ConfigError(
         f"tokenizer {name}: no such file or folder. Name a folder with tokenizer.json, a tokenizer.json or .gguf file, "
-        "a Hub id (owner/model), smollm2, qwen2.5-coder-1.5b or bytes."
+        f"a Hub id (owner/model), or one of: {', '.join(NAMED)}, bytes."
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,9 +21,10 @@ from promptmill import prompts, registry
 from promptmill.config import Use
 from promptmill.endpoints import serve
 from promptmill.errors import ConfigError, DataError, PromptmillError, RunError
+from promptmill.generate.journal import Journal
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
-from promptmill.generate.window import Part, Window, read_part
+from promptmill.generate.window import Part, Window
 from promptmill.io.jsonl import iter_jsonl, write_jsonl
 from promptmill.records import Completion, Outcome, Prompt, Request
 from promptmill.run import Run, read_manifest
@@ -32,7 +32,6 @@ from promptmill.select import pipeline
 from promptmill.sources.rows import source_paths
 from promptmill.workflows.options import GenerateOptions
 
-log = logging.getLogger(__name__)
 HASH_WHOLE_BYTES = 256 << 20
 CONVERSATION_STEPS: tuple[Use, ...] = tuple(
     {"kind": kind} for kind in ("language", "sample", "turns", "dedup", "outliers")
@@ -285,14 +284,15 @@ def refuse_foreign(run: Run, answers: Path) -> None:
 
 
 def count_open(asking: Asking, parts: list[Part]) -> tuple[int, int]:
-    """Return how many requests the parts have, and how many of them have no lasting outcome yet."""
+    """Return how many requests the parts have, and how many of them are still to be sent."""
     total = left = 0
     for part in parts:
         settled = part.settled()
         for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
             for request in asking.requests(prompt):
                 total += 1
-                left += request.key not in settled
+                left += (key := request.key) not in settled
+                settled.add(key)  # equal requests of a part are asked once
     return total, left
 
 
@@ -309,7 +309,7 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
         reporter.line(f"generate: all {total} requests are answered from the run folder, nothing is sent.")
     else:
         asking.check()
-        reporter.line(f"generate: {left} of {total} requests to send, {total - left} answered from the run folder.")
+        reporter.line(f"generate: {left} of {total} requests to send; the rest is answered, or asks the same.")
         run.begin("generate")
         with _endpoints(asking, reporter) as endpoints:
             _ask(run, asking, parts, endpoints=endpoints, total=total, reporter=reporter)
@@ -352,10 +352,7 @@ def iter_outcomes(asking: Asking, parts: list[Part]) -> Iterator[tuple[int, Prom
     """Yield `(prompt index, prompt, request, outcome or None)` in the order of the prompts and samples."""
     index = 0
     for part in parts:
-        outcomes: dict[str, Outcome] = {}
-        for outcome in read_part(part):
-            if not isinstance(outcomes.get(outcome.key), Completion):
-                outcomes[outcome.key] = outcome
+        outcomes = Journal(part.outcomes).read()
         for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
             for request in asking.requests(prompt):
                 yield index, prompt, request, outcomes.get(request.key)

@@ -66,9 +66,10 @@ def test_any_other_bad_line_is_named_with_file_and_line(tmp_path):
     journal.journal.write_bytes(b'{"type":"completion"}\n' + journal.journal.read_bytes())
     with pytest.raises(RunError, match=r"part-00000.journal:1: is not an outcome"):
         journal.read()
-    journal.journal.write_bytes(b"\x00\x00\n")
-    with pytest.raises(RunError, match=r"part-00000.journal:1: is not an outcome"):
-        journal.read()
+    for bad in (b"\x00\x00", b'{"type":"completion","more":' + b"[" * 100_000):
+        journal.journal.write_bytes(bad + b"\n")
+        with pytest.raises(RunError, match=r"part-00000.journal:1: is not an outcome"):
+            journal.read()
 
 
 def test_a_torn_line_in_a_committed_part_is_an_error(tmp_path):

@@ -7,10 +7,10 @@ import pytest
 
 from promptmill import prompts
 from promptmill.errors import AuthFailed, EndpointError, Refused, RunError, Unavailable
-from promptmill.generate.journal import read_outcomes
+from promptmill.generate.journal import Journal, read_outcomes
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
-from promptmill.generate.window import Part, Window, read_part
+from promptmill.generate.window import Part, Window
 from promptmill.io.jsonl import write_jsonl
 from promptmill.records import Completion, Failure, Prompt, Sampling
 
@@ -113,7 +113,7 @@ def test_a_busy_server_is_asked_again_and_the_attempts_are_recorded(tmp_path):
 
     parts = make_parts(tmp_path, ["a"])
     ask(parts, Scripted(flaky))
-    (outcome,) = read_part(parts[0])
+    (outcome,) = Journal(parts[0].outcomes)
     assert (outcome.text, outcome.attempts) == ("at last", 3)
 
 
@@ -155,7 +155,7 @@ def test_a_server_that_is_gone_ends_the_run_with_one_error_and_keeps_what_was_an
     parts = make_parts(tmp_path, [str(i) for i in range(200)], per_part=200)
     with pytest.raises(EndpointError, match="the last 20 requests failed in all their 3 attempts"):
         ask(parts, Scripted(gone))
-    kept = [outcome for outcome in read_part(parts[0]) if isinstance(outcome, Completion)]
+    kept = [outcome for outcome in Journal(parts[0].outcomes) if isinstance(outcome, Completion)]
     assert len(kept) == 5
 
 
@@ -170,7 +170,7 @@ def test_a_refused_key_ends_the_run(tmp_path):
 def test_a_request_without_an_answer_ends_at_its_deadline(tmp_path):
     parts = make_parts(tmp_path, ["a"])
     ask(parts, Scripted(pause_s=60), deadline_s=0.05)
-    (outcome,) = read_part(parts[0])
+    (outcome,) = Journal(parts[0].outcomes)
     assert isinstance(outcome, Failure)
     assert "no answer within 0.05 s" in outcome.detail
 

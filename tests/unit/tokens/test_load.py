@@ -1,11 +1,11 @@
 import json
 import struct
-import sys
 
 import pytest
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, pre_tokenizers
 
+from promptmill.endpoints import models as endpoint_models
 from promptmill.errors import ConfigError, DataError
 from promptmill.tokens import load_tokenizer
 
@@ -113,10 +113,21 @@ def test_a_hub_name_without_a_network_is_one_clear_error(tmp_path, monkeypatch):
         load_tokenizer("nobody/nothing")
 
 
-def test_a_model_not_yet_assembled_says_how_to_get_it(tmp_path, monkeypatch):
+def test_a_packaged_model_is_looked_for_where_its_server_puts_it(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [])  # as where none of its packages is installed
-    with pytest.raises(ConfigError, match=r"'qwen2\.5-coder-1\.5b': 22 of its 22 packages are missing\. Install them"):
+    assembled = tmp_path / "promptmill" / "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+    assembled.parent.mkdir()
+    gguf(assembled, fields())
+    monkeypatch.setattr(endpoint_models, "QWEN_BYTES", assembled.stat().st_size)
+    tokenizer = load_tokenizer("qwen2.5-coder-1.5b")
+    assert tokenizer.encode(["the"]) == load_tokenizer(str(assembled)).encode(["the"])
+    assert tokenizer.name == "qwen2.5-coder-1.5b"
+
+
+def test_a_packaged_model_that_is_not_installed_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    with pytest.raises(ConfigError, match="22 of its 22 packages are missing"):
         load_tokenizer("qwen2.5-coder-1.5b")
 
 

@@ -16,6 +16,7 @@ import msgspec
 from promptmill.endpoints.fake.answers import END_ID, Text, Writer, fraction, known_fault, parse_faults, parse_mixture
 from promptmill.endpoints.fake.http import Asked, How, Plan, reply
 from promptmill.endpoints.fake.options import FakeOptions
+from promptmill.io.jsonl import UNREADABLE
 
 VOLATILE = {"user", "metadata", "request_id"}
 COMPLETIONS = {"/v1/chat/completions", "/v1/completions", "/completion"}
@@ -263,7 +264,7 @@ def _done(counts: Counts, tallies: tuple[Counts | Tally, ...], handed: bool) -> 
 def _object(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Problem(400, f"The body is no JSON object: {error}") from None
 
 
