@@ -41,8 +41,7 @@ from promptmill.endpoints.fake.app import VOLATILE
 from promptmill.endpoints.openai import openai
 from promptmill.endpoints.transport import Reply
 from promptmill.errors import EndpointError
-from promptmill.generate.journal import is_lasting, read_outcomes
-from promptmill.generate.window import read_part
+from promptmill.generate.journal import Journal, is_lasting, read_outcomes
 from promptmill.io.jsonl import iter_jsonl
 from promptmill.records import Completion, Prompt
 from promptmill.run import read_status
@@ -163,7 +162,7 @@ class Course:
         written = {
             outcome.key: outcome
             for part in sorted((out / "prompts").glob("part-*.jsonl"))
-            for outcome in read_part(stages.Part(part, out / "generate" / part.name))
+            for outcome in Journal(out / "generate" / part.name)
             if is_lasting(outcome)
         }
         for key, (outcome, before) in seen.items():
