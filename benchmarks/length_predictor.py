@@ -1,13 +1,14 @@
 """Claim: the length predictor beats three baselines on real answers, and a queue that asks it beats FCFS.
 
-Rows: the recorded answers of one model to 478 real prompts (local data, never committed), cut every 50 tokens from 0
-on, with a known end. Tokens are those of the MiniLM tokenizer for every model alike: the recorded answers carry no
+Rows: the recorded answers of three models to 478 real prompts (local data, never committed), cut every 50 tokens from
+0 on, with a known end. The three are pooled, as in a queue that serves them all, and the predictor is not told which
+model speaks; --apart trains one predictor for each. Tokens are those of the MiniLM tokenizer for every model alike: the recorded answers carry no
 ids, and the models' own tokenizers are in no package. Equal prompts under different ids are one prompt. 60 % of the
 prompts train, 15 % choose the epoch, 25 % are the test; the split hangs on the prompt's text alone.
 
 The peers are the three baselines and, with --published, the predictor in the published form to the letter.
 
-    python benchmarks/length_predictor.py [--quick] [--published] [--models vicuna-7b-v1.5 ...] [--cache DIR]
+    python benchmarks/length_predictor.py [--quick] [--published] [--apart] [--models NAME ...] [--cache DIR]
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="80 prompts, 3 epochs: does it run?")
     parser.add_argument("--published", action="store_true", help="also train the published form, as a peer")
-    parser.add_argument("--models", nargs="+", default=[MODELS[0]], choices=MODELS)
+    parser.add_argument("--apart", action="store_true", help="one predictor for each model instead of one for all")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument(
         "--cache", type=Path, help="keep vectors, predictors and plots here; default: a temporary folder"
     )
@@ -52,8 +54,9 @@ def main() -> None:
         sys.exit(f"{data}: no such folder. Set PROMPTMILL_DATA to the folder of the real data.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.cache or Path(temporary)
-        figures = {model: run(model, data, folder, given) for model in given.models}
-    main_figures = figures[given.models[0]]
+        groups = [[model] for model in given.models] if given.apart else [given.models]
+        figures = {"+".join(group): run(group, data, folder, given) for group in groups}
+    main_figures = next(iter(figures.values()))
     print(json.dumps({"all": figures}))
     ours = main_figures["mae"]["predictor"][0]
     peers = {name: value[0] for name, value in main_figures["mae"].items() if name != "predictor"}
@@ -65,7 +68,7 @@ def main() -> None:
         json.dumps(
             {
                 "name": "length_predictor",
-                "unit": f"MAE in tokens, {given.models[0]}",
+                "unit": f"MAE in tokens, {next(iter(figures))}",
                 "ours": ours,
                 "peers": peers,
                 "ratio": round(ours / best_baseline, 3),
@@ -76,9 +79,13 @@ def main() -> None:
     )
 
 
-def run(model: str, data: Path, folder: Path, given: argparse.Namespace) -> dict[str, object]:
+def run(models: list[str], data: Path, folder: Path, given: argparse.Namespace) -> dict[str, object]:
     began = time.monotonic()
-    rows = slices(model, data)
+    rows = [
+        msgspec.structs.replace(row, sample=row.sample * len(models) + number)
+        for number, model in enumerate(models)
+        for row in slices(model, data)
+    ]
     if given.quick:
         kept = set(sorted({row.prompt_id for row in rows})[:80])
         rows = [row for row in rows if row.prompt_id in kept]
@@ -86,14 +93,14 @@ def run(model: str, data: Path, folder: Path, given: argparse.Namespace) -> dict
     options = TrainOptions(shares=SHARES)
     if given.quick:
         options = msgspec.structs.replace(options, epochs=3, width=256)
-    out = folder / model
+    out = folder / "+".join(models)
     report = train(rows, encoder, options, out)
     trained_s = time.monotonic() - began
     test = report.test
     mae = {"predictor": triple(test.predictor.mae), **{k: triple(v.mae) for k, v in test.baselines.items()}}
     if given.published:
         form = msgspec.structs.replace(PUBLISHED, shares=SHARES, epochs=options.epochs)
-        mae["published_form"] = triple(train(rows, encoder, form, folder / f"{model}-published").test.predictor.mae)
+        mae["published_form"] = triple(train(rows, encoder, form, folder / "published").test.predictor.mae)
     simulation = compare(
         *jobs_of(by_split(rows, options)["test"], load_predictor(out, encoder=encoder), window=STEP),
         SimulateOptions(window=STEP, repeats=5 if given.quick else 20),
