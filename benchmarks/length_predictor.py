@@ -2,9 +2,9 @@
 
 Rows: the recorded answers of three models to 478 real prompts (local data, never committed), cut every 50 tokens from
 0 on, with a known end. The three are pooled, as in a queue that serves them all, and the predictor is not told which
-model speaks; --apart trains one predictor for each. Tokens are those of the MiniLM tokenizer for every model alike: the recorded answers carry no
-ids, and the models' own tokenizers are in no package. Equal prompts under different ids are one prompt. 60 % of the
-prompts train, 15 % choose the epoch, 25 % are the test; the split hangs on the prompt's text alone.
+model speaks; --apart trains one predictor for each. Tokens are those of the MiniLM tokenizer for every model alike: the
+recorded answers carry no ids, and the models' own tokenizers are in no package. Equal prompts under different ids are
+one prompt. 60 % of the prompts train, 15 % choose the epoch, 25 % are the test; the split hangs on the prompt's text.
 
 The peers are the three baselines and, with --published, the predictor in the published form to the letter.
 
