@@ -25,6 +25,7 @@ from promptmill.config import Table, Use
 from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
+from promptmill.encode import Stored
 from promptmill.errors import MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
@@ -126,7 +127,7 @@ def run(
         counts: dict[str, Any] = {}
         if "prompts" in only:
             if not stages.prompts_stand(folder):
-                _processed(folder).unlink(missing_ok=True)
+                _processed(folder.exports).unlink(missing_ok=True)
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
@@ -166,12 +167,12 @@ def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
             raise MissingExtra(extra, needed_for=f"the stage '{stage}'")
 
 
-def _processed(folder: Run) -> Path:
-    return folder.exports / "processed_dataset.json"
+def _processed(exports: Path) -> Path:
+    return exports / "processed_dataset.json"
 
 
 def _export_prompts(folder: Run) -> None:
-    target = _processed(folder)
+    target = _processed(folder.exports)
     if not target.exists():
         parts = stages.parts_of(folder)
         write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
@@ -189,7 +190,7 @@ def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
 def files(recipe: Lengths, out: Path) -> list[Path]:
     """The files people came for, those that are there."""
     results = _results(recipe, out)
-    named = [out / "exports" / "processed_dataset.json", results, *published(out / "slices", results).values()]
+    named = [_processed(out / "exports"), results, *published(out / "slices", results).values()]
     named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
     return sorted({path for path in named if path.exists()})
 
@@ -212,7 +213,9 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
             folder.manifest["stages"] = dict(read_manifest(out)["stages"])
             stages.refuse_foreign(folder, out / "generate")
             folder.manifest["stages"].clear()
-        made = stages.make_prompts(folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent())
+        made = stages.make_prompts(
+            folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=stages.Silent()
+        )
         parts = [
             part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)
         ]
@@ -230,16 +233,6 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         lines.append(f"slices: a row for every {recipe.slices.step} tokens of the answers and one at each end")
     lines += [f"{stage}: would run" for stage in ("train", "simulate") if stage in only and getattr(recipe, stage)]
     return {"lines": lines, "requests": shown}
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def line(self, text: str) -> None:
-        """Say nothing."""
-
-    def progress(self, facts: dict[str, Any]) -> None:
-        """Show nothing."""
 
 
 def _results(recipe: Lengths, out: Path) -> Path:
@@ -286,8 +279,6 @@ def _censored_rows(folder: Run, options: SliceOptions) -> list[LengthRow]:
 
 def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, reporter: Reporter) -> dict[str, Any]:
     """Train the predictor of remaining tokens into `train/`, with its report and a plot."""
-    from promptmill.encode import Stored
-
     folder.identify("train", msgspec.to_builtins(options))
     if folder.is_current("train"):
         reporter.line("train: the predictor stands in the run folder.")
@@ -313,8 +304,6 @@ def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, report
 
 def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, reporter: Reporter) -> dict[str, Any]:
     """Simulate a serving queue on the answers to test prompts, into `simulate/`, with a plot."""
-    from promptmill.encode import Stored
-
     folder.identify("simulate", msgspec.to_builtins(options))
     if folder.is_current("simulate"):
         reporter.line("simulate: the result stands in the run folder.")

@@ -50,6 +50,16 @@ class Reporter(Protocol):
         ...
 
 
+class Silent:
+    """A reporter that says nothing."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Show nothing."""
+
+
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
 
@@ -344,7 +354,7 @@ def _endpoints(asking: Asking, reporter: Reporter) -> Iterator[list[Use]]:
         return
     with serve.running(asking.serve) as server:
         reporter.line(f"serve: {server.model} answers at {server.url} (PID {server.pid}, log {server.log}).")
-        yield [{"kind": "llamacpp" if server.kind == "llama.cpp" else "openai", "base_url": server.url}]
+        yield [{"kind": server.endpoint, "base_url": server.url}]
     reporter.line(f"serve: PID {server.pid} is stopped.")
 
 
