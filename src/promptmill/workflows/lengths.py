@@ -85,6 +85,14 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     rows_per_part: Positive = 2000
 
+    def __post_init__(self) -> None:
+        """Check what one section says about another, before answers and a training are paid for."""
+        if self.simulate is not None and self.simulate.window % self.slices.step:
+            raise ValueError(
+                f"simulate.window: {self.simulate.window} is no multiple of slices.step ({self.slices.step}), so rows "
+                f"would be missing at the predictions. Set one of them."
+            )
+
 
 def default_folder(recipe_name: str, recipe: Lengths) -> Path:
     """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`."""
