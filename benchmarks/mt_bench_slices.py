@@ -21,6 +21,7 @@ from promptmill import config
 from promptmill.endpoints import serve
 from promptmill.generate.journal import read_outcomes
 from promptmill.workflows import lengths
+from promptmill.workflows.stages import Silent
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +47,7 @@ def main() -> None:
         }
         out = Path(folder) / "run"
         checked = config.check(config.Document(recipe, {}, "benchmark"), lengths.Lengths)
-        lengths.run(checked, out, limit=given.questions, reporter=lengths.Silent())
+        lengths.run(checked, out, limit=given.questions, reporter=Silent())
         seconds = time.monotonic() - began
         rows, failed, ended = check(out, running.url)
     print(f"{rows} rows of {given.questions} answers ({ended} ended by themselves), {seconds:.0f} s")

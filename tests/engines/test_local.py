@@ -12,6 +12,7 @@ from promptmill import config
 from promptmill.engines import Local
 from promptmill.testing import FakeOptions, fake_server
 from promptmill.workflows import lengths
+from promptmill.workflows.stages import Silent
 
 
 def double(shard):
@@ -40,9 +41,7 @@ def run(folder, url, **changes):
         **changes,
     }
     out = folder / f"run-{len(list(folder.iterdir()))}"
-    counts = lengths.run(
-        config.check(config.Document(tree, {}, "test"), lengths.Lengths), out, reporter=lengths.Silent()
-    )
+    counts = lengths.run(config.check(config.Document(tree, {}, "test"), lengths.Lengths), out, reporter=Silent())
     exports = {path.name: path.read_bytes() for path in (out / "exports").iterdir() if path.suffix == ".jsonl"}
     return counts, exports, {path.name for path in (out / "exports").iterdir()}
 

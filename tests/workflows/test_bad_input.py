@@ -319,7 +319,7 @@ def test_a_tokenizer_file_that_is_none(refused, recipe, url, tmp_path):
 
 @pytest.mark.parametrize("stage", ["slices", "train", "simulate"])
 def test_a_stage_without_those_before_it_says_which_and_makes_no_folder(refused, recipe, url, tmp_path, stage):
-    section = ["--set", f"{stage}={{}}"]
+    section = ["--slices.step", "50", "--set", f"{stage}={{}}"]
     error = refused("lengths", stage, recipe(url), "--out", tmp_path / "run", *section)
     assert error.startswith(f"error: {tmp_path / 'run'}: no run is here")
     assert not (tmp_path / "run").exists()
@@ -393,3 +393,13 @@ def test_training_without_rows_that_it_can_read_is_refused_before_anything_is_as
     assert refused("lengths", "run", path, "--set", "train={}").endswith(
         "slices.formats: train reads the rows as JSON Lines. Name jsonl too."
     )
+
+
+def test_a_window_between_two_slices_is_found_before_anything_is_asked(mill, recipe, fake, asked):
+    with fake() as url:
+        path = recipe(url, slices={"step": 30})
+        path.write_text(path.read_text() + "train: {}\nsimulate: {window: 50}\n")
+        for command in (("check", path), ("lengths", "run", path)):
+            said = mill(*command)
+            assert (said.code, asked(url)) == (2, 0)
+            assert "simulate.window: 50 is no multiple of slices.step (30)" in said.error

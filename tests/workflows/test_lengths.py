@@ -452,3 +452,17 @@ def test_equal_prompts_are_counted_once_where_a_run_says_what_it_will_send(mill,
         said = mill("lengths", "run", path, "--out", tmp_path / "run")
         assert "generate: 2 of 3 requests to send" in said.err
         assert asked(url) == 2
+
+
+def test_equal_prompts_share_one_answer_and_one_set_of_rows(mill, recipe, fake, rows, tmp_path):
+    with fake(words="5-20") as url:
+        path = recipe(url, prompts=["Why?", "Who?", "Why?"], k=2)
+        assert mill("lengths", "run", path, "--out", tmp_path / "run").code == 0
+    exports = tmp_path / "run" / "exports"
+    assert [row["n_samples"] for row in rows(exports / "vllm_results_lengths.jsonl")] == [2, 2]
+    results = json.loads((exports / "vllm_results.json").read_text())
+    assert [row["index"] for row in results["results"]] == [0, 0, 1, 1, 2, 2]
+    assert results["results"][0]["output_text"] == results["results"][4]["output_text"]
+    ends = [row for row in rows(exports / "vllm_results_training.jsonl") if row["remaining_tokens"] == 0]
+    assert len(ends) == 4
+    assert results["total_training_samples"] == len(rows(exports / "vllm_results_training.jsonl"))

@@ -11,6 +11,7 @@ be in one shard, or it gets more than one row of targets.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -102,8 +103,6 @@ def merge_slices(
     parts: Sequence[Path], options: SliceOptions, out: Path, *, stem: str, tokenizer: str
 ) -> dict[str, int]:
     """Join the files that `write_slices` made for each shard, in the order given; return the sums of their counts."""
-    import shutil
-
     found = [paths(part, stem) for part in parts]
     counted = [_read_counts(part["meta"]) for part in found]
     counts = {name: sum(one[name] for one in counted) for name in COUNTS}

@@ -38,6 +38,7 @@ class Server(Record, frozen=True, kw_only=True):
         kind: `llama.cpp` or `vllm`.
         model: the name that the server knows the model by.
         url: its address, without `/v1`.
+        endpoint: the entry of the table `endpoints` that speaks to it.
         port: its port.
         pid: number of its process and of its process group.
         born: when the process was started, as the system tells it.
@@ -47,6 +48,7 @@ class Server(Record, frozen=True, kw_only=True):
     kind: str
     model: str
     url: str
+    endpoint: str = "openai"
     port: int
     pid: int
     born: str

@@ -52,6 +52,7 @@ class Launch(Record, frozen=True, kw_only=True):
         model: the name that the server will know the model by.
         host: where it will listen.
         port: where it will listen.
+        endpoint: the entry of the table `endpoints` that a recipe with `serve:` asks it through.
         health: page that answers 200 when the server is ready.
     """
 
@@ -61,6 +62,7 @@ class Launch(Record, frozen=True, kw_only=True):
     model: str
     host: str
     port: int
+    endpoint: str = "openai"
     health: str = "/health"
 
     @property
@@ -108,7 +110,7 @@ def llama_cpp(
     port = port or processes.free_port(host)
     numbers = (str(number) for number in (port, threads, slots, context))
     argv = (sys.executable, "-m", "promptmill.endpoints.llamacpp_server", str(file), host, *numbers, called)
-    return Launch(kind="llama.cpp", argv=argv, model=called, host=host, port=port)
+    return Launch(kind="llama.cpp", argv=argv, model=called, host=host, port=port, endpoint="llamacpp")
 
 
 def vllm(
@@ -200,6 +202,7 @@ def launch(plan: Launch, *, wait_s: float = 300.0, follow: bool = False) -> Serv
         kind=plan.kind,
         model=plan.model,
         url=plan.url,
+        endpoint=plan.endpoint,
         port=plan.port,
         pid=process.pid,
         born=processes.birth(process.pid) or "",

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import msgspec
 import numpy as np
 
-from promptmill.errors import ConfigError, MissingExtra
+from promptmill.errors import ConfigError
 from promptmill.records import Prompt
 from promptmill.registry import Filter
+from promptmill.tokens import load_tokenizer
 
 SHORT, LONG = "too short", "too long"
 
@@ -38,7 +38,7 @@ def outliers(
         method: iqr, the only one so far.
         k: how many interquartile ranges beyond the quartiles are still kept, bounds included.
         unit: what length counts: characters or tokens.
-        tokenizer: for tokens: a folder with tokenizer.json, such a file, or a name on the Hub (extra 'tokens').
+        tokenizer: for tokens: the name of one, as in slices.tokenizer (extra 'tokens').
     """
     if method != "iqr":
         raise ConfigError(f"outliers: no method '{method}'. There is: iqr")
@@ -123,32 +123,6 @@ def _quantile(values: Any, ends: Any, q: float) -> float:
     return b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
 
 
-class _Definition(msgspec.Struct):
-    """What every tokenizer.json has: `tokenizers` itself says of other files only that something is missing."""
-
-    model: msgspec.Raw
-
-
 def _token_counter(name: str) -> Callable[[str], int]:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtra("tokens", needed_for="outliers with unit: tokens") from error
-    path = Path(name)
-    try:
-        file = path / "tokenizer.json" if path.is_dir() else path if path.exists() else _from_hub(name)
-        msgspec.json.decode(file.read_bytes(), type=_Definition)
-    except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ConfigError(f"outliers: tokenizer '{name}' cannot be loaded ({text}). Name a tokenizer.json.") from error
-    loaded = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    # A tokenizer.json may carry the cut and padding of a training run; a length is wanted, whole.
-    loaded.no_truncation()
-    loaded.no_padding()
-    return lambda text: len(loaded.encode(text, add_special_tokens=False))
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download  # comes with tokenizers
-
-    return Path(hf_hub_download(name, "tokenizer.json"))
+    tokenizer = load_tokenizer(name)
+    return lambda text: len(tokenizer.encode([text])[0])

@@ -26,6 +26,7 @@ from promptmill.config import Table, Use
 from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
+from promptmill.encode import Stored
 from promptmill.errors import ConfigError, DataError, MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
@@ -92,6 +93,11 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
         """Check what one section says about another."""
         if self.train is not None and "jsonl" not in self.slices.formats:
             raise ValueError("slices.formats: train reads the rows as JSON Lines. Name jsonl too.")
+        if self.simulate is not None and self.simulate.window % self.slices.step:
+            raise ValueError(
+                f"simulate.window: {self.simulate.window} is no multiple of slices.step ({self.slices.step}), so rows "
+                f"would be missing at the predictions. Set one of them."
+            )
 
 
 def default_folder(recipe_name: str, recipe: Lengths) -> Path:
@@ -123,8 +129,7 @@ def run(
         PromptmillError: one line that says what is wrong and what to do; what was answered is kept.
     """
     began = time.monotonic()
-    asks = set(only) != {"prompts"}
-    asking = stages.asking(recipe.generate, recipe.serve, limit=limit, named=asks)
+    asking = _asking(recipe, out, only, limit)
     steps = stages.steps_of(recipe.source, recipe.select)
     # whatever can be found wrong is found before a folder is made and before a token is paid for
     known = None if "prompts" in only else stages.remembered_prompts(out)
@@ -137,14 +142,14 @@ def run(
     _keep_input(recipe, out, only)
     with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
         folder.identify("prompts", identity)
-        if asks:
+        if asking.model:
             folder.identify("generate", asking.identity())
         stages.refuse_foreign(folder, folder.path / "generate")
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
         if "prompts" in only:
             if not stages.prompts_stand(folder):
-                _processed(folder).unlink(missing_ok=True)
+                _processed(folder.exports).unlink(missing_ok=True)
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
@@ -168,6 +173,14 @@ def run(
             counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
+
+
+def _asking(recipe: Lengths, out: Path, only: Sequence[str], limit: int | None) -> Asking:
+    """Who is asked. Selecting prompts needs no model, and what only reads answers takes the model that gave them."""
+    known = None
+    if "generate" not in only:
+        known = "" if "prompts" in only else stages.remembered_model(out)
+    return stages.asking(recipe.generate, recipe.serve, limit=limit, known=known)
 
 
 def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
@@ -206,12 +219,12 @@ def _keep_input(recipe: Lengths, out: Path, only: Sequence[str]) -> None:
                 )
 
 
-def _processed(folder: Run) -> Path:
-    return folder.exports / PROCESSED
+def _processed(exports: Path) -> Path:
+    return exports / PROCESSED
 
 
 def _export_prompts(folder: Run) -> None:
-    target = _processed(folder)
+    target = _processed(folder.exports)
     if not target.exists():
         parts = stages.parts_of(folder)
         write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
@@ -229,7 +242,7 @@ def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
 def files(recipe: Lengths, out: Path) -> list[Path]:
     """The files people came for, those that are there."""
     results = _results(recipe, out)
-    named = [out / "exports" / PROCESSED, results, *published(out / "slices", results).values()]
+    named = [_processed(out / "exports"), results, *published(out / "slices", results).values()]
     named += [*(out / "exports").glob("*.png"), out / "train" / "report.json", out / "simulate" / "report.json"]
     return sorted({path for path in named if path.exists()})
 
@@ -252,7 +265,9 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
             folder.manifest["stages"] = dict(read_manifest(out)["stages"])
             stages.refuse_foreign(folder, out / "generate")
             folder.manifest["stages"].clear()
-        made = stages.make_prompts(folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=Silent())
+        made = stages.make_prompts(
+            folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=stages.Silent()
+        )
         parts = [
             part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)
         ]
@@ -270,16 +285,6 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         lines.append(f"slices: a row for every {recipe.slices.step} tokens of the answers and one at each end")
     lines += [f"{stage}: would run" for stage in ("train", "simulate") if stage in only and getattr(recipe, stage)]
     return {"lines": lines, "requests": shown}
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def line(self, text: str) -> None:
-        """Say nothing."""
-
-    def progress(self, facts: dict[str, Any]) -> None:
-        """Show nothing."""
 
 
 def _results(recipe: Lengths, out: Path) -> Path:
@@ -333,8 +338,6 @@ def _drop_learned(folder: Run, *names: str) -> None:
 
 def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, reporter: Reporter) -> dict[str, Any]:
     """Train the predictor of remaining tokens into `train/`, with its report and a plot."""
-    from promptmill.encode import Stored
-
     folder.recall("slices")
     folder.identify("train", msgspec.to_builtins(options))
     if folder.is_current("train"):
@@ -362,8 +365,6 @@ def _train(folder: Run, recipe: Lengths, options: predictor.TrainOptions, report
 
 def _simulate(folder: Run, recipe: Lengths, options: queue.SimulateOptions, reporter: Reporter) -> dict[str, Any]:
     """Simulate a serving queue on the answers to test prompts, into `simulate/`, with a plot."""
-    from promptmill.encode import Stored
-
     folder.recall("slices")
     folder.recall("train")
     folder.identify("simulate", msgspec.to_builtins(options))

@@ -65,9 +65,11 @@ class SliceShard(msgspec.Struct, frozen=True, kw_only=True):
 def slice_shard(shard: SliceShard) -> Counts:
     """Cut every completion of one part; return the counts."""
     cutting = shard.cutting
-    outcomes = stages.iter_outcomes(cutting.asking, [shard.part])
+    # equal prompts share one answer, which is one observation of a length, not two
+    found = stages.iter_outcomes(cutting.asking, [shard.part])
+    once = {outcome.key: (prompt, outcome) for _, prompt, _, outcome in found if outcome is not None}
     return slice_files.write_slices(
-        ((prompt, outcome) for _, prompt, _, outcome in outcomes if outcome is not None),
+        once.values(),
         tokens.load_tokenizer(cutting.tokenizer, threads=cutting.options.threads),
         cutting.options,
         shard.out,

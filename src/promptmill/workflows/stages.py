@@ -50,6 +50,16 @@ class Reporter(Protocol):
         ...
 
 
+class Silent:
+    """A reporter that says nothing."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Show nothing."""
+
+
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
 
@@ -98,18 +108,20 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def asking(options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None, named: bool = True) -> Asking:
-    """Settle the model's name: the recipe's, else the one that its server will serve.
+def asking(
+    options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None, known: str | None = None
+) -> Asking:
+    """Settle the model's name: the recipe's, else `known`, else the one that its server will serve.
 
     Raises:
         ConfigError: there is neither.
     """
-    model = options.model
+    model = options.model if options.model is not None else known
     if model is None and serve_use is not None:
         model = registry.build("servers", serve_use).model
-    if model is None and named:
+    if model is None:
         raise ConfigError("generate.model: is missing. Name the model as the server knows it (--model NAME).")
-    return Asking(options=options, serve=serve_use, model=model or "", limit=limit)
+    return Asking(options=options, serve=serve_use, model=model, limit=limit)
 
 
 def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known: Any = None) -> dict[str, Any]:
@@ -131,6 +143,12 @@ def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known:
         files = [[path.name, _fingerprint(path)] for path in found]
     own = {k: v for k, v in source.items() if k != "path"}
     return {"source": own, "files": files, "select": steps, "rows_per_part": rows_per_part}
+
+
+def remembered_model(out: Path) -> str | None:
+    """The model that answered in a run, for stages that ask nobody and may not have its server."""
+    known = read_manifest(out)["stages"].get("generate")
+    return None if known is None else str(known["options"]["model"])
 
 
 def remembered_prompts(out: Path) -> Any:
@@ -344,7 +362,7 @@ def _endpoints(asking: Asking, reporter: Reporter) -> Iterator[list[Use]]:
         return
     with serve.running(asking.serve) as server:
         reporter.line(f"serve: {server.model} answers at {server.url} (PID {server.pid}, log {server.log}).")
-        yield [{"kind": "llamacpp" if server.kind == "llama.cpp" else "openai", "base_url": server.url}]
+        yield [{"kind": server.endpoint, "base_url": server.url}]
     reporter.line(f"serve: PID {server.pid} is stopped.")
 
 

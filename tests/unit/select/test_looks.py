@@ -125,17 +125,9 @@ def test_options_of_outliers_that_do_not_fit_are_refused(options, message):
         outliers(**options)
 
 
-def test_a_tokenizer_that_is_not_there_is_told(tmp_path, monkeypatch):
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    (tmp_path / "t.json").write_text('{"a": 1}')
-    for name, why in [
-        (str(tmp_path), "No such file"),
-        (str(tmp_path / "t.json"), "missing required field `model`"),
-        ("nobody/nothing", ".*"),
-    ]:
-        with pytest.raises(ConfigError, match=rf"tokenizer '{name}' cannot be loaded \(.*{why}.*\)\. Name"):
-            outliers(unit="tokens", tokenizer=name)
+def test_a_tokenizer_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"no tokenizer\.json in this folder"):
+        outliers(unit="tokens", tokenizer=str(tmp_path))
 
 
 def test_a_sample_of_none_is_refused():
