@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=80)
-    parser.add_argument("--max-tokens", type=int, default=384)
+    parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     server = {"kind": "llama.cpp", "model": "smollm2", "threads": given.threads, "slots": 16, "context": 2048}
