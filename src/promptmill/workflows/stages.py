@@ -327,7 +327,8 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
         reporter.line(f"generate: all {total} requests are answered from the run folder, nothing is sent.")
     else:
         asking.check()
-        reporter.line(f"generate: {left} of {total} requests to send; the rest is answered, or asks the same.")
+        rest = "; the rest is answered, or asks the same." if left < total else "."
+        reporter.line(f"generate: {left} of {total} requests to send{rest}")
         run.begin("generate")
         with _endpoints(asking, reporter) as endpoints:
             _ask(run, asking, parts, endpoints=endpoints, total=total, reporter=reporter)
