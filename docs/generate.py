@@ -217,7 +217,15 @@ def figures() -> str:
     for one in found:
         peers = ", ".join(f"{name}: {value}" for name, value in one["peers"].items()) or "nothing"
         reached = "yes" if one["reached"] else "**no**"
-        cells = (one["name"], one["unit"], one["ours"], peers, one["ratio"], one["goal"], reached)
+        cells = (
+            one["name"],
+            one["unit"],
+            one["ours"],
+            peers,
+            "-" if one["ratio"] is None else one["ratio"],
+            one["goal"],
+            reached,
+        )
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     where = sorted({f"{one['machine']}, commit {one['commit']}, {one['date']}" for one in found if "machine" in one})
     return "\n".join([*lines, "", *[f"Measured on {place}." for place in where]]).rstrip()
