@@ -153,7 +153,11 @@ def read_outcomes(path: Path, *, torn: bool = False) -> Iterator[Outcome]:
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}. Mend the folder and run again.") from error
+    with opened as file:
         for number, line in enumerate(file, 1):
             if torn and not line.endswith(b"\n"):
                 return
