@@ -8,10 +8,15 @@
     ├── BudgetReached     a cap of the recipe was reached
     └── EndpointError     a server did not give a completion
         ├── RateLimited   429: wait and ask again
-        ├── Unavailable   5xx, dropped connection, unreadable body: ask again
+        ├── Unavailable   5xx, unreadable body: ask again
+        │   ├── Overloaded   503, 529: the server has too much to do; ask less, and again
+        │   └── Unreachable  no connection, or it broke: ask again
         ├── Timeout       no answer within the deadline: ask again
         ├── Refused       4xx: asking again cannot help
+        │   ├── TooLong      the prompt does not fit the model's context
+        │   └── Filtered     a content filter refused the prompt
         └── AuthFailed    401/403: the key is wrong, not the request
+            └── QuotaSpent   402, or 429 that says so: the key has no quota or money left
 
 The message form is *where*: *what*. *What to do.* Foreign exceptions (aiohttp, json) are mapped to this tree in
 `endpoints/` and nowhere else.
@@ -68,9 +73,21 @@ class RateLimited(EndpointError):  # noqa: N818
 
 
 class Unavailable(EndpointError):  # noqa: N818
-    """The server failed or the connection broke (5xx, reset, half a body, wrong JSON)."""
+    """The server failed (5xx, wrong JSON)."""
 
     kind = "unavailable"
+
+
+class Overloaded(Unavailable):
+    """The server has too much to do (503, 529): ask less of it."""
+
+    kind = "overload"
+
+
+class Unreachable(Unavailable):
+    """No connection could be made, or it broke before the answer was whole."""
+
+    kind = "network"
 
 
 class Timeout(EndpointError):  # noqa: N818
@@ -85,7 +102,25 @@ class Refused(EndpointError):  # noqa: N818
     kind = "refused"
 
 
+class TooLong(Refused):
+    """The prompt, or prompt and limit together, do not fit the model's context."""
+
+    kind = "too_long"
+
+
+class Filtered(Refused):
+    """A content filter of the server refused the prompt."""
+
+    kind = "filter"
+
+
 class AuthFailed(EndpointError):  # noqa: N818
     """The key was refused (401/403)."""
 
     kind = "auth"
+
+
+class QuotaSpent(AuthFailed):
+    """The key has no quota or no money left (402, or 429 with `insufficient_quota`): waiting does not help."""
+
+    kind = "quota"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -102,7 +103,7 @@ class Sampling(Record, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
 
 
-class Request(Record, frozen=True, kw_only=True):
+class Request(Record, frozen=True, kw_only=True, dict=True):
     """One prompt x one model x one sample number x sampling.
 
     Attributes:
@@ -123,7 +124,7 @@ class Request(Record, frozen=True, kw_only=True):
     text: str | None = None
     sampling: Sampling
 
-    @property
+    @cached_property
     def key(self) -> str:
         """128-bit BLAKE2b of the canonical content as 32 hex digits; equal requests have equal keys everywhere."""
         content = (self.model, self.protocol, self.messages, self.text, self.sampling, self.sample)
@@ -157,7 +158,13 @@ class Completion(Record, frozen=True, kw_only=True, tag="completion"):
         token_ids: ids of the new tokens, where the server gives them.
         latency_s: seconds from send to whole answer, of the last attempt.
         attempts: how many times it was sent.
-        served_by: the endpoint that answered (no key, no query string).
+        served_by: the lane that answered: address and, where there are several, the label of its key (never the key).
+        max_tokens: the limit on new tokens that was sent.
+        choices: how many answers came with the same request; the bill of all stands with the first (`billed`).
+        billed: what the request was charged for, where that is not `usage`: of several choices the first carries the
+            whole, the others none.
+        cost: money charged, in the currency of the lane's prices; None without prices.
+        reused_from: key of the answer that this one was taken over from, by the recipe's `reuse` policy.
         response: the body as it came, when the recipe asks to keep it.
     """
 
@@ -173,6 +180,11 @@ class Completion(Record, frozen=True, kw_only=True, tag="completion"):
     latency_s: float = 0.0
     attempts: int = 1
     served_by: str = ""
+    max_tokens: int | None = None
+    choices: int = 1
+    billed: Usage | None = None
+    cost: float | None = None
+    reused_from: str | None = None
     response: msgspec.Raw | None = None
 
 
@@ -184,7 +196,8 @@ class Failure(Record, frozen=True, kw_only=True, tag="failure"):
         prompt_id: `Prompt.id`.
         model: the model asked.
         sample: sample number.
-        kind: `EndpointError.kind` of the last attempt: rate, unavailable, timeout, refused, auth.
+        kind: `EndpointError.kind` of the last attempt: rate, overload, unavailable, network, timeout, refused,
+            too_long, filter.
         detail: one line for people, without secrets.
         attempts: how many times it was sent.
     """

@@ -119,6 +119,25 @@ class Endpoint(Protocol):
         ...
 
 
+@runtime_checkable
+class HasChoices(Protocol):
+    """An endpoint whose server may return several answers to one request (`n`)."""
+
+    async def complete_many(self, requests: Sequence[Request]) -> list[Completion]:
+        """Ask once for several samples of one prompt.
+
+        Args:
+            requests: they differ in nothing but `sample`.
+
+        Returns:
+            The answers to the first of them, one at least; fewer than asked where the server gives fewer.
+
+        Raises:
+            EndpointError: as `complete`.
+        """
+        ...
+
+
 class Engine(Protocol):
     """Where shards run."""
 
