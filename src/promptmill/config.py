@@ -33,10 +33,12 @@ class Table(NamedTuple):
     Attributes:
         name: the table.
         default: the kind when the recipe gives options but no kind.
+        beside: a struct whose fields every entry may have too, whatever its kind.
     """
 
     name: str
     default: str | None = None
+    beside: type[msgspec.Struct] | None = None
 
 
 class Document(NamedTuple):
@@ -249,6 +251,8 @@ def _check_use(doc: Document, value: Any, table: Table, at: At) -> Use:
             (*at, "kind"), f"no '{kind}'.{did_you_mean(str(kind), entries)} There are: {', '.join(entries)}."
         )
     options = registry.options(registry.load(table.name, kind))
+    beside = struct_options(table.beside) if table.beside is not None else []
+    options += beside
     _refuse_unknown(doc, {k: v for k, v in value.items() if k != "kind"}, [o.name for o in options], at)
     checked: Use = {"kind": kind}
     for option in options:
@@ -258,6 +262,11 @@ def _check_use(doc: Document, value: Any, table: Table, at: At) -> Use:
             raise doc.error(at, f"{kind} needs '{option.name}'. {option.help}".rstrip())
         else:
             checked[option.name] = option.default
+    if table.beside is not None:
+        try:
+            table.beside(**{option.name: checked[option.name] for option in beside})
+        except ValueError as error:  # what one of its fields says about another
+            raise doc.error(at, f"{error}") from error
     return checked
 
 

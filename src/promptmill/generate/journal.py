@@ -1,9 +1,13 @@
 """The journal: each outcome is appended to its part's file before anything else sees it.
 
 While a part is open its outcomes stand in `part-00000.journal`, a line each, in the order they came. When every
-request of the part has a lasting outcome the part is committed: sorted in the order of the requests, written under a
-temporary name, fsynced and renamed to `part-00000.jsonl`; then the journal goes. A kill at any instant therefore
-loses at most what was in flight. Lines are written at once and fsynced in groups (`Journals.sync`).
+request of the part has an outcome the part is committed: its lines sorted in the order of the requests, written under a
+temporary name, fsynced and renamed to `part-00000.jsonl`; its `Summary` follows as `part-00000.done`; then the journal
+goes. A kill at any instant therefore loses at most what was in flight. Lines are written at once and fsynced in groups
+(`Journal.sync_in_thread`).
+
+The next run reads summaries, not rows: what was asked (`plan`), how it ended, and a checksum. Only parts that are not
+done are opened; of their lines an index of places (`Mark`) is kept in memory, never the texts.
 
 A torn last line (no newline: the write was cut) is dropped; any other bad line is an error that names file and line.
 """
@@ -11,21 +15,23 @@ A torn last line (no newline: the write was cut) is dropped; any other bad line 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
+from zlib import crc32
 
 import msgspec
 
 from promptmill.errors import RunError
-from promptmill.io.jsonl import UNREADABLE, atomic
-from promptmill.records import Completion, Failure, Outcome
+from promptmill.generate.index import Mark, Summary, charged_tokens, iter_heads, mark_of, read_outcomes
+from promptmill.io.jsonl import atomic
+from promptmill.records import Completion, Outcome
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Outcome).decode
-LASTING = frozenset({"refused"})
-"""Failures that asking again cannot change; all others are asked again by the next run."""
 
 
 class Journal:
@@ -33,14 +39,30 @@ class Journal:
 
     Attributes:
         path: the committed file; the journal stands beside it.
+        marks: the index by key, of what `load` read and `append` added.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = path.with_suffix(".journal")
+        self.done = path.with_suffix(".done")
+        self.marks: dict[str, Mark] = {}
         self._fd: int | None = None
         self._size = 0
         self._unsynced = False
+
+    def load(self) -> None:
+        """Read the index of what stands: a completion beats a failure, the first completion stays.
+
+        Raises:
+            RunError: a line is not an outcome.
+        """
+        self.marks.clear()
+        for committed, path in ((True, self.path), (False, self.journal)):
+            start = 0
+            for head, size in iter_heads(path, torn=not committed):
+                self._note(mark_of(head, committed=committed, start=start, size=size), head.key)
+                start += size
 
     def append(self, outcome: Outcome) -> None:
         """Write one outcome, whole or not at all.
@@ -49,48 +71,86 @@ class Journal:
             RunError: the file cannot be written (full disk, lost mount); what was written before is safe.
         """
         descriptor = self._open() if self._fd is None else self._fd
-        line = memoryview(_encode(outcome) + b"\n")
-        written = 0
-        with self._naming_the_file():
-            try:
-                while written < len(line):
-                    written += os.write(descriptor, line[written:])
-            except OSError:
-                os.ftruncate(descriptor, self._size)
-                raise
+        line = _encode(outcome) + b"\n"
+        try:
+            written = os.write(descriptor, line)
+            while written < len(line):
+                written += os.write(descriptor, line[written:])
+        except OSError as error:
+            os.ftruncate(descriptor, self._size)
+            raise self._unwritable(error) from error
+        self._note(
+            Mark(
+                committed=False,
+                start=self._size,
+                size=len(line),
+                kind="" if isinstance(outcome, Completion) else outcome.kind,
+                finish=outcome.finish if isinstance(outcome, Completion) else "",
+                tokens=charged_tokens(outcome) if isinstance(outcome, Completion) else (0, 0),
+                cost=(outcome.cost or 0.0) if isinstance(outcome, Completion) else 0.0,
+                alike=crc32(outcome.text.encode()) if isinstance(outcome, Completion) else 0,
+            ),
+            outcome.key,
+        )
         self._size += len(line)
         self._unsynced = True
 
-    def sync(self) -> None:
-        """Bring what was appended to the disk.
+    def _note(self, mark: Mark, key: str) -> None:
+        known = self.marks.get(key)
+        if known is None or known.kind:
+            self.marks[key] = mark
+
+    def settled(self, *, retry_refused: bool = False) -> set[str]:
+        """The keys that need not be asked."""
+        return {key for key, mark in self.marks.items() if not mark.kind or (mark.is_lasting and not retry_refused)}
+
+    def at(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Completions by key, those that are there."""
+        found: dict[str, Completion] = {}
+        with self._sources() as sources:
+            for key in keys:
+                mark = self.marks.get(key)
+                if mark is not None and not mark.kind:
+                    outcome = _decode(_read(sources[mark.committed], mark))
+                    if isinstance(outcome, Completion):
+                        found[key] = outcome
+        return found
+
+    async def sync_in_thread(self) -> None:
+        """Bring what was appended to the disk without holding up the event loop.
+
+        On a descriptor of its own, since `close` may come between.
 
         Raises:
             RunError: the disk does not take it.
         """
         if self._fd is not None and self._unsynced:
-            with self._naming_the_file():
-                os.fsync(self._fd)
-            self._unsynced = False
-
-    async def sync_in_thread(self) -> None:
-        """The same without holding up the event loop; on a descriptor of its own, since `close` may come between."""
-        if self._fd is not None and self._unsynced:
             self._unsynced = False
             own = os.dup(self._fd)
             try:
-                with self._naming_the_file():
-                    await asyncio.to_thread(os.fsync, own)
+                await asyncio.to_thread(os.fsync, own)
+            except OSError as error:
+                raise self._unwritable(error) from error
             finally:
                 os.close(own)
 
     def close(self) -> None:
-        """Sync and close; appending opens it again."""
-        if self._fd is not None:
-            try:
-                self.sync()
-            finally:
-                os.close(self._fd)
-                self._fd = None
+        """Sync and close; appending opens it again.
+
+        Raises:
+            RunError: the disk does not take it.
+        """
+        if self._fd is None:
+            return
+        try:
+            if self._unsynced:
+                os.fsync(self._fd)
+                self._unsynced = False
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            os.close(self._fd)
+            self._fd = None
 
     def __iter__(self) -> Iterator[Outcome]:
         """Every outcome, committed, then journalled; a key can come twice (failure, then completion)."""
@@ -105,29 +165,74 @@ class Journal:
                 outcomes[outcome.key] = outcome
         return outcomes
 
-    def commit(self, keys: Iterable[str]) -> None:
-        """Write the outcomes of `keys`, in that order, as the finished part; the journal goes.
+    def commit(self, groups: Sequence[Sequence[str]], *, plan: str) -> Summary:
+        """Write the outcomes of these keys (the samples of each prompt), in that order, as the finished part, and its summary; the journal goes.
 
-        Outcomes of other keys (an earlier, larger recipe) are kept behind them: they were paid for.
+        Outcomes of other keys (an earlier, larger recipe) are kept behind them: they were paid for. Lines are copied
+        as they are.
+
+        Raises:
+            RunError: the disk does not take it.
+            KeyError: a key has no outcome.
         """
         self.close()
-        outcomes = self.read()
-        with atomic(self.path) as file:
-            for key in dict.fromkeys(keys):
-                file.write(_encode(outcomes.pop(key)) + b"\n")
-            for outcome in outcomes.values():
-                file.write(_encode(outcome) + b"\n")
+        wanted = dict.fromkeys(key for group in groups for key in group)
+        order = [*wanted, *(key for key in self.marks if key not in wanted)]
+        checksum = hashlib.blake2b(digest_size=16)
+        size = 0
+        with self._sources() as sources, atomic(self.path) as file:
+            for key in order:
+                line = _read(sources[self.marks[key].committed], self.marks[key])
+                file.write(line)
+                checksum.update(line)
+                size += len(line)
+        summary = self._summary(groups, plan=plan, size=size, checksum=checksum.hexdigest())
+        with atomic(self.done) as file:
+            file.write(_encode(summary))
         self.journal.unlink(missing_ok=True)
+        return summary
+
+    def _summary(self, groups: Sequence[Sequence[str]], *, plan: str, size: int, checksum: str) -> Summary:
+        failures: dict[str, int] = {}
+        keys = [key for group in groups for key in group]
+        of_plan = [self.marks[key] for key in keys]
+        for mark in of_plan:
+            if mark.kind:
+                failures[mark.kind] = failures.get(mark.kind, 0) + 1
+        every = self.marks.values()
+        return Summary(
+            plan=plan,
+            requests=len(keys),
+            completions=sum(not mark.kind for mark in of_plan),
+            truncated=sum(mark.finish == "length" for mark in of_plan),
+            repeated=sum(self._repeated(group) for group in groups),
+            failures=failures,
+            asked=len(set(keys)),
+            prompt_tokens=sum(mark.tokens[0] for mark in every),
+            completion_tokens=sum(mark.tokens[1] for mark in every),
+            cost=sum(mark.cost for mark in every),
+            lines=len(self.marks),
+            size=size,
+            blake2b=checksum,
+        )
+
+    def _repeated(self, group: Sequence[str]) -> int:
+        texts = [self.marks[key].alike for key in dict.fromkeys(group) if not self.marks[key].kind]
+        return len(texts) - len(set(texts))
 
     @contextmanager
-    def _naming_the_file(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(
-                f"{self.journal}: cannot be written: {error.strerror}. Make room or mend the disk and run again: "
-                "every outcome before this one is kept."
-            ) from error
+    def _sources(self) -> Iterator[dict[bool, IO[bytes] | None]]:
+        with ExitStack() as stack:
+            yield {
+                committed: stack.enter_context(path.open("rb", buffering=0)) if path.exists() else None
+                for committed, path in ((True, self.path), (False, self.journal))
+            }
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.journal}: cannot be written: {error.strerror}. Make room or mend the disk and run again: "
+            "every outcome before this one is kept."
+        )
 
     def _open(self) -> int:
         try:
@@ -141,37 +246,9 @@ class Journal:
         return self._fd
 
 
-def read_outcomes(path: Path, *, torn: bool = False) -> Iterator[Outcome]:
-    """Yield the outcomes of a file, if it is there.
-
-    Args:
-        path: a committed part or a journal.
-        torn: drop a last line without a newline instead of complaining.
-
-    Raises:
-        RunError: a line is not an outcome; names file and line.
-    """
-    if not path.exists():
-        return
-    try:
-        opened = path.open("rb")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}. Mend the folder and run again.") from error
-    with opened as file:
-        for number, line in enumerate(file, 1):
-            if torn and not line.endswith(b"\n"):
-                return
-            try:
-                yield _decode(line)
-            except UNREADABLE as error:
-                raise RunError(
-                    f"{path}:{number}: is not an outcome: {error}. Remove the line to have its request asked again."
-                ) from error
-
-
-def is_lasting(outcome: Outcome) -> bool:
-    """Whether an outcome settles its request: a completion, or a failure that asking again cannot change."""
-    return not isinstance(outcome, Failure) or outcome.kind in LASTING
+def _read(source: IO[bytes] | None, mark: Mark) -> bytes:
+    assert source is not None
+    return os.pread(source.fileno(), mark.size, mark.start)
 
 
 def _whole_length(path: Path) -> int:

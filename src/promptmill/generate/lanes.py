@@ -1,48 +1,62 @@
-"""Lanes: which endpoint a request goes to, how often it is tried, and what becomes of an error.
+"""Lanes: which lane a request goes to, how often it is tried, and what becomes of an error.
 
-The class of an error decides: rate, unavailable and timeout are asked again after a pause (full jitter, as in the AWS
-Architecture Blog, "Exponential Backoff And Jitter", or as long as the server asks); a refused request becomes a
-`Failure` row at once; a refused key stops the run. One bad request never stops a run. Two things do, and leave it
-resumable: a server that is gone (`GONE` requests in a row failed in all their attempts), and a fault of every request
-(the first `GONE` were all refused).
+The class of an error decides. Rate, overload, timeout, network and server errors are asked again, at another lane
+where one is free, after a pause with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"), bounded by
+the number of attempts and by a deadline that begins with the first send. A refused request is a `Failure` row at once.
+A refused key or a spent quota is the lane's matter: the request goes to the others and no attempt is counted.
 
-Not here yet: a limit, cooldown and health of its own for each key.
+One bad request never stops a run. Three things do, and leave it resumable: no lane is left, or none has answered for
+`patience_s`; `GONE` requests in a row failed in all their attempts; the first `GONE` were all refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from promptmill.errors import AuthFailed, EndpointError, Refused, Timeout
-from promptmill.records import Completion, Failure, Outcome, Request
-from promptmill.registry import Endpoint
+from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Filtered, Refused, Timeout, TooLong
+from promptmill.generate.budget import Budget, Caps, Reserved
+from promptmill.generate.lane import Lane
+from promptmill.generate.turns import Turns
+from promptmill.records import Completion, Failure, Outcome, Request, Usage
+from promptmill.registry import HasChoices
 
 GONE = 20
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+SURELY_ALIKE_CHARS = 64
+NO_USAGE = Usage(prompt_tokens=0, completion_tokens=0)
+_REFUSED = {error.kind for error in (Refused, TooLong, Filtered)}
+log = logging.getLogger(__name__)
 
 
-class Lane:
-    """One endpoint and how much it is doing.
+class Wait:
+    """What one worker waits for; the watchdog reads it."""
 
-    Attributes:
-        endpoint: what is asked.
-        in_flight: requests under way.
-    """
+    __slots__ = ("since", "what")
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.in_flight = 0
+    def __init__(self) -> None:
+        self.what = ""
+        self.since = 0.0
+
+    def set(self, what: str) -> None:
+        """Begin to wait for something."""
+        self.what, self.since = what, time.monotonic()
 
 
 class _Tried:
     """What became of a request so far."""
 
-    def __init__(self) -> None:
+    __slots__ = ("alone", "attempts", "last", "requests")
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+        self.alone = False  # asked alone after it was refused together with others
         self.attempts = 0
         self.last = EndpointError("no attempt was made")
 
@@ -50,58 +64,278 @@ class _Tried:
 class Lanes:
     """All lanes of one model.
 
+    Args:
+        lanes: at least one.
+        attempts: how often a request is tried.
+        deadline_s: seconds from its first send to its outcome.
+        patience_s: seconds without an answer from any lane, while they fail, before the run stops.
+        pause_s: mean pause before the second attempt; doubles.
+        hedge: ask a second lane when an answer takes longer than 95 % of the others did.
+        budget: what may be used.
+        say: is told, in one line, when a lane comes or goes.
+
     Attributes:
         retries: attempts beyond the first, over all requests.
+        hedged: second requests that were sent beside a slow one.
+        together: whether the server gives several answers to one request; None until one was tried.
     """
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], *, attempts: int, deadline_s: float, pause_s: float = PAUSE_S
+        self,
+        lanes: Sequence[Lane],
+        *,
+        attempts: int,
+        deadline_s: float,
+        patience_s: float = 60.0,
+        pause_s: float = PAUSE_S,
+        hedge: bool = False,
+        budget: Budget | None = None,
+        say: Callable[[str], None] = log.warning,
     ) -> None:
-        self._lanes = [Lane(endpoint) for endpoint in endpoints]
+        self.lanes = list(lanes)
+        self.budget = budget or Budget(Caps())
+        self.retries = self.hedged = 0
+        self.together: bool | None = None if all(isinstance(x.endpoint, HasChoices) for x in lanes) else False
         self._attempts = attempts
         self._deadline_s = deadline_s
+        self._patience_s = patience_s
         self._pause_s = pause_s
+        self._hedge = hedge and len(self.lanes) > 1
+        self._say = say
+        self._turns = Turns(self.lanes)
+        self._silent_since: float | None = None
         self._failed_in_a_row = 0
         self._refused_first: int | None = 0  # None once anything was answered: then refusals are single prompts' fault
-        self.retries = 0
 
     async def check(self, model: str) -> None:
-        """Raise one clear error unless every endpoint answers and serves `model`."""
-        for lane in self._lanes:
-            await lane.endpoint.check(model)
-
-    async def ask(self, request: Request) -> Outcome:
-        """Ask until there is a completion, a refusal, or no attempt or time left.
+        """See that every lane answers and serves `model`; a lane with a dead key, or that is away, is set aside.
 
         Raises:
-            AuthFailed: the key was refused.
-            EndpointError: nothing has answered for a long while; the run cannot go on.
+            PromptmillError: a lane is set up wrong, or none is left.
         """
-        tried = _Tried()
+        found = await asyncio.gather(*(lane.endpoint.check(model) for lane in self.lanes), return_exceptions=True)
+        for lane, error in zip(self.lanes, found, strict=True):
+            if isinstance(error, EndpointError) and len(self.lanes) > 1:
+                self._struck(lane, error, sent_at=time.monotonic(), at_once=True)
+            elif error is not None:
+                raise error
+        if all(lane.state != "ok" for lane in self.lanes):
+            raise self._turns.over or EndpointError(self._reasons("no lane answers"))
+
+    async def ask(self, requests: Sequence[Request], wait: Wait) -> list[Outcome]:
+        """Ask until there is a completion, a refusal, or no attempt or time left.
+
+        Args:
+            requests: one, or several samples of one prompt to be asked at once.
+            wait: is kept up to date.
+
+        Returns:
+            Outcomes of the first so many of the requests, one at least.
+
+        Raises:
+            EndpointError: nobody is left who could answer; the run cannot go on.
+            BudgetReached: the next request does not fit.
+        """
+        tried = _Tried(requests)
+        first = await self._begin(tried, wait)
         try:
             async with asyncio.timeout(self._deadline_s):
-                outcome = await self._try(request, tried)
+                outcomes: list[Outcome] = await self._try(tried, first, wait)
         except Refused as error:
-            outcome = _failure(request, error, tried.attempts)
+            outcomes = self._failures(tried, error)
         except TimeoutError:
             late = f"{tried.last} (no answer within {self._deadline_s:g} s, all attempts together)"
-            outcome = _failure(request, Timeout(late), tried.attempts)
-        if isinstance(outcome, Completion):
+            outcomes = self._failures(tried, Timeout(late))
+        if isinstance(outcomes[0], Completion):
             self._failed_in_a_row, self._refused_first = 0, None
-            return outcome
-        if outcome.kind == Refused.kind:
-            self._failed_in_a_row = 0
-            self._count_refusal(outcome)
-            return outcome
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= GONE:
-            raise EndpointError(
-                f"the last {GONE} requests failed in all their {self._attempts} attempts, the newest with: "
-                f"{outcome.detail}. Mend the server and run again: what was answered is kept."
-            )
-        return outcome
+        else:
+            self._count_failure(outcomes[0])
+        return outcomes
 
-    def _count_refusal(self, failure: Failure) -> None:
+    def end(self, error: BudgetReached) -> None:
+        """Send nothing more: whoever waits for a lane gets this error; what is in flight goes on."""
+        self._turns.stop(error)
+
+    def steer(self, *, paused: bool, fixed: int | None, most: int, caps: Caps) -> None:
+        """Change, while it works, what the recipe said."""
+        self._turns.paused = paused
+        for lane in self.lanes:
+            lane.widen(fixed=fixed, most=most)
+        self.budget.change(caps)
+        self._turns.look_again()
+
+    async def _begin(self, tried: _Tried, wait: Wait) -> tuple[Lane, Reserved]:
+        """Wait until an attempt may be made, and where."""
+        while True:
+            wait.set("a free lane")
+            lane = await self._turns.take(tried.requests, again=tried.attempts > 0)
+            reserved = self.budget.reserve(tried.requests)
+            if reserved is not None:
+                return lane, reserved
+            self._turns.give_back(lane)
+            wait.set("room in the budget")
+            await self.budget.room(tried.requests)
+
+    async def _try(self, tried: _Tried, first: tuple[Lane, Reserved], wait: Wait) -> list[Outcome]:
+        lane, reserved = first
+        while True:
+            tried.attempts += 1
+            wait.set(lane.name)
+            try:
+                return list(await self._ask_once(lane, reserved, tried))
+            except AuthFailed as error:
+                tried.attempts -= 1  # the key's fault and not the request's
+                tried.last = error
+            except Refused as error:
+                if type(error) is not Refused or len(tried.requests) == 1 or self.together is not None:
+                    raise
+                tried.requests = tried.requests[:1]  # it may not know `n`: one alone will tell
+                tried.attempts -= 1
+                tried.alone = True
+            except EndpointError as error:
+                tried.last = error
+                if tried.attempts >= self._attempts:
+                    return self._failures(tried, error)
+                self.retries += 1
+                await self._back_off(tried, error, wait)
+            lane, reserved = await self._begin(tried, wait)
+
+    async def _back_off(self, tried: _Tried, error: EndpointError, wait: Wait) -> None:
+        """Pause, unless another lane can take the request at once or the lane itself says when."""
+        now = time.monotonic()
+        elsewhere = any(lane.free_at(now, 0) <= now for lane in self.lanes) and len(self.lanes) > 1
+        if error.retry_after_s is not None or (elsewhere and tried.attempts < len(self.lanes)):
+            return
+        wait.set(f"a pause before attempt {tried.attempts + 1} ({error.kind})")
+        await asyncio.sleep(
+            random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**tried.attempts))  # noqa: S311 - spreads load
+        )
+
+    async def _ask_once(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
+        if not self._hedge or (patience := lane.quantile(0.95)) is None:
+            return await self._send(lane, reserved, tried)
+        slow = asyncio.ensure_future(self._send(lane, reserved, tried))
+        asked = {slow}
+        try:
+            done, _ = await asyncio.wait(asked, timeout=patience)
+            if not done and (second := self._hedge_at(lane, tried)) is not None:
+                asked.add(asyncio.ensure_future(self._send(*second, tried)))
+            while True:
+                done, left = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                best = next((each for each in done if each.exception() is None), None)
+                if best is not None or not left:
+                    return (best or slow).result()
+        finally:
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    def _hedge_at(self, slow: Lane, tried: _Tried) -> tuple[Lane, Reserved] | None:
+        """A second lane, if one is free and the budget has room: a hedge is a luxury, nothing is waited for."""
+        lane = self._turns.take_now(tried.requests, other_than=slow)
+        if lane is None:
+            return None
+        reserved = self.budget.reserve(tried.requests)
+        if reserved is None:
+            self._turns.give_back(lane)
+            return None
+        self.hedged += 1
+        tried.attempts += 1
+        return lane, reserved
+
+    async def _send(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
+        """One attempt at one lane that was taken for it; every account is settled whatever happens."""
+        sent_at = time.monotonic()
+        n_tokens = self._turns.n_tokens(tried.requests)
+        try:
+            completions = await lane.ask(tried.requests)
+        except EndpointError as error:
+            if error.sent:
+                self.budget.settle_uncertain(reserved, tried.requests)
+            else:
+                self.budget.settle(reserved, sent=True)
+            if not isinstance(error, Refused):
+                self._struck(lane, error, sent_at=sent_at)
+            raise
+        except BaseException:  # cancelled: the server may go on with it and charge it
+            self.budget.settle_uncertain(reserved, tried.requests)
+            raise
+        else:
+            return self._account(lane, reserved, tried, completions, n_tokens=n_tokens)
+        finally:
+            self._turns.give_back(lane)
+
+    def _account(
+        self, lane: Lane, reserved: Reserved, tried: _Tried, completions: list[Completion], *, n_tokens: int
+    ) -> list[Completion]:
+        first = completions[0]
+        billed = first.billed or first.usage
+        lane.answered(time.monotonic(), latency_s=first.latency_s, n_tokens=n_tokens, billed=billed)
+        lane.done += len(completions)
+        self._silent_since = None
+        if billed is not None:
+            self._turns.learn(billed.completion_tokens / len(completions))
+        if len(tried.requests) > 1:
+            completions = self._judge_choices(tried.requests, completions)
+        elif tried.alone:
+            self.together = False
+        if lane.has_price:
+            cost = lane.price(billed) if billed else reserved.cost
+            lane.cost += cost
+            self.budget.settle(reserved, sent=True, billed=billed or NO_USAGE, cost=cost)
+            completions = [replace(c, cost=cost if i == 0 else 0.0) for i, c in enumerate(completions)]
+        else:
+            self.budget.settle(reserved, sent=True, billed=billed or NO_USAGE)
+        if tried.attempts > 1:
+            completions = [replace(completion, attempts=tried.attempts) for completion in completions]
+        return completions
+
+    def _judge_choices(self, requests: Sequence[Request], completions: list[Completion]) -> list[Completion]:
+        """Remember whether `n` works here: as many answers as were asked for, and not one answer n times."""
+        text = completions[0].text
+        copied = (
+            len(text) > SURELY_ALIKE_CHARS
+            and requests[0].sampling.temperature != 0
+            and len(completions) > 1
+            and all(completion.text == text for completion in completions)
+        )
+        works = len(completions) == len(requests) and not copied
+        if self.together is None or (self.together and not works):
+            self.together = works
+        return completions[:1] if copied else completions
+
+    def _struck(self, lane: Lane, error: EndpointError, *, sent_at: float, at_once: bool = False) -> None:
+        """Let a lane judge an error; see whether anybody is left."""
+        now = time.monotonic()
+        before = lane.state
+        lane.struck(error, now, sent_at=sent_at)
+        if at_once and not lane.is_dead:
+            lane.take_out(now)
+        if lane.state != before and lane.state in {"out", "refused", "no quota"}:
+            self._say(f"lane {lane.name}: {lane.state}: {lane.why}")
+        if self._silent_since is None:
+            self._silent_since = now
+        if all(each.is_dead for each in self.lanes):
+            self._turns.stop(AuthFailed(self._reasons("no key is left that is accepted")))
+        elif now - self._silent_since > self._patience_s and all(x.is_dead or x.state == "out" for x in self.lanes):
+            self._turns.stop(EndpointError(self._reasons(f"no lane has answered for {self._patience_s:g} s")))
+
+    def _reasons(self, what: str) -> str:
+        lines = dict.fromkeys(f"{lane.name}: {lane.why.rstrip('.')}" for lane in self.lanes)
+        return f"{what}: {'; '.join(lines)}. Mend it and run again: what was answered is kept."
+
+    def _count_failure(self, failure: Outcome) -> None:
+        """Stop when what fails is not single requests."""
+        assert isinstance(failure, Failure)
+        if failure.kind not in _REFUSED:
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row >= GONE:
+                raise EndpointError(
+                    f"the last {GONE} requests failed in all their {self._attempts} attempts, the newest with: "
+                    f"{failure.detail}. Mend the server and run again: what was answered is kept."
+                )
+            return
+        self._failed_in_a_row = 0
         if self._refused_first is None:
             return
         self._refused_first += 1
@@ -111,48 +345,21 @@ class Lanes:
                 "in common and run again with --generate.retry_refused true."
             )
 
-    async def _try(self, request: Request, tried: _Tried) -> Outcome:
-        while tried.attempts < self._attempts:
-            if tried.attempts:
-                self.retries += 1
-                await asyncio.sleep(self._pause(tried))
-            tried.attempts += 1
-            try:
-                completion = await self._ask_once(request)
-            except (AuthFailed, Refused):
-                raise
-            except EndpointError as error:
-                tried.last = error
-            else:
-                return completion if tried.attempts == 1 else replace(completion, attempts=tried.attempts)
-        return _failure(request, tried.last, tried.attempts)
-
-    async def _ask_once(self, request: Request) -> Completion:
-        lane = min(self._lanes, key=lambda lane: lane.in_flight)
-        lane.in_flight += 1
-        try:
-            return await lane.endpoint.complete(request)
-        finally:
-            lane.in_flight -= 1
-
-    def _pause(self, tried: _Tried) -> float:
-        if tried.last.retry_after_s is not None:
-            return min(tried.last.retry_after_s, 10 * LONGEST_PAUSE_S)
-        return random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**tried.attempts))  # noqa: S311 - spreads load
+    def _failures(self, tried: _Tried, error: EndpointError) -> list[Outcome]:
+        return [
+            Failure(
+                key=request.key,
+                prompt_id=request.prompt_id,
+                model=request.model,
+                sample=request.sample,
+                kind=error.kind,
+                detail=str(error),
+                attempts=tried.attempts,
+            )
+            for request in tried.requests
+        ]
 
     async def close(self) -> None:
         """Close every endpoint."""
-        for lane in self._lanes:
+        for lane in self.lanes:
             await lane.endpoint.close()
-
-
-def _failure(request: Request, error: EndpointError, attempts: int) -> Failure:
-    return Failure(
-        key=request.key,
-        prompt_id=request.prompt_id,
-        model=request.model,
-        sample=request.sample,
-        kind=error.kind,
-        detail=str(error),
-        attempts=attempts,
-    )

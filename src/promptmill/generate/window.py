@@ -1,8 +1,8 @@
-"""The window: a fixed number of requests in flight over all parts of a run; a new one starts when one ends.
+"""The window: requests in flight over all parts of a run; a new one starts when one ends.
 
 Requests are drawn lazily, a part at a time, so memory does not grow with the plan. There is no barrier between parts:
-the window is full until the last request of the last part has been sent. A part whose requests all have a lasting
-outcome is committed while the others go on.
+the window is full until the last request of the last part has been sent. A part whose requests all have an outcome is
+committed while the others go on. How many are in flight is the lanes' business (`limits`), within `width` workers.
 
 Equal requests (the same content key) are asked once a part: asking twice would pay twice for one answer.
 """
@@ -12,63 +12,41 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from promptmill.generate.journal import Journal, is_lasting
-from promptmill.generate.lanes import Lanes
+from promptmill.errors import BudgetReached
+from promptmill.generate.lanes import Lanes, Wait
+from promptmill.generate.parts import Lease, Part, ToRequests
+from promptmill.generate.reuse import Reuse
 from promptmill.generate.status import Progress
-from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Completion, Prompt, Request
+from promptmill.records import Completion, Request
 
 SYNC_S = 0.5
-ToRequests = Callable[[Prompt], Iterable[Request]]
+BEAT_S = 1.0
+GRACE_S = 10.0
+Drawn = tuple[Lease, Sequence[Request]]
+Keep = Callable[[list[Completion]], None]
 
 
-class Part(NamedTuple):
-    """The files of one shard.
+class Pace(NamedTuple):
+    """How the window works through the parts.
 
     Attributes:
-        prompts: its prompts.
-        outcomes: its committed outcomes; the journal stands beside it.
-        limit: how many of its prompts to ask, None for all.
-        retry_refused: ask again what was refused.
+        width: most requests under way, those that wait for a lane included.
+        delay_s: least seconds between the starts of two requests.
+        by_prefix: whether prompts that begin alike may be put beside one another.
+        max_wall_s: seconds after which nothing new is sent.
     """
 
-    prompts: Path
-    outcomes: Path
-    limit: int | None = None
-    retry_refused: bool = False
-
-    def settled(self) -> set[str]:
-        """The keys that need not be asked."""
-        return {
-            outcome.key
-            for outcome in Journal(self.outcomes)
-            if isinstance(outcome, Completion) or (is_lasting(outcome) and not self.retry_refused)
-        }
-
-
-class _Lease:
-    """One part while its requests are asked."""
-
-    def __init__(self, part: Part) -> None:
-        self.journal = Journal(part.outcomes)
-        self.keys: list[str] = []
-        self.settled = part.settled()
-        self.left = 0
-        self.lasting = True
-        self.drawn = False
-
-    def finish(self) -> None:
-        """Close the journal; commit the part if every request of it has a lasting outcome."""
-        self.journal.close()
-        if self.lasting and self.journal.journal.exists():
-            self.journal.commit(self.keys)
+    width: int
+    delay_s: float = 0.0
+    by_prefix: bool = True
+    max_wall_s: float | None = None
 
 
 class Window:
@@ -77,9 +55,10 @@ class Window:
     Args:
         lanes: where requests go.
         progress: what is counted.
-        width: requests in flight.
-        delay_s: least seconds between the starts of two requests.
-        beat: called every second, for the heartbeat.
+        pace: how many at a time.
+        beat: called every second, for the heartbeat; may steer (`set_pace`, `end`).
+        reuse: answers that may be taken over.
+        keep: is given completions, some at a time, after they are safe in the journal.
     """
 
     def __init__(
@@ -87,17 +66,25 @@ class Window:
         lanes: Lanes,
         progress: Progress,
         *,
-        width: int,
-        delay_s: float = 0.0,
+        pace: Pace,
         beat: Callable[[], None] = lambda: None,
+        reuse: Reuse | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._lanes = lanes
         self._progress = progress
-        self._width = width
-        self._delay_s = delay_s
+        self._pace = pace
         self._beat = beat
-        self._open: dict[Path, _Lease] = {}
+        self._reuse = reuse
+        self._keep = keep
+        self._kept: list[Completion] = []
+        self._open: dict[Path, Lease] = {}
         self._next_start = 0.0
+        self._waits: set[Wait] = set()
+        self._began = 0.0
+        self._exhausted = False
+        self._ending: BaseException | None = None
+        self._end_by = float("inf")
 
     def run(self, parts: Sequence[Part], to_requests: ToRequests, *, model: str) -> None:
         """Ask, and return when every request has an outcome. Works inside a running event loop (a notebook) too.
@@ -109,6 +96,7 @@ class Window:
 
         Raises:
             EndpointError: a server is unreachable, without the model, refuses the key, or is gone.
+            BudgetReached: a cap was reached; what was in flight is kept.
             RunError: the journal cannot be written.
             KeyboardInterrupt: stopped by SIGINT or SIGTERM; the folder is resumable.
         """
@@ -119,6 +107,28 @@ class Window:
         else:
             with ThreadPoolExecutor(1, "promptmill-generate") as pool:
                 pool.submit(asyncio.run, self._run(parts, to_requests, model)).result()
+
+    # -- steering, from `beat` --------------------------------------------------------------------------------------
+
+    def set_pace(self, pace: Pace) -> None:
+        """Other limits from now on; workers beyond them end with the request they have."""
+        self._pace = pace
+
+    def end(self, error: BaseException, *, grace_s: float = GRACE_S) -> None:
+        """Start nothing new, give what is in flight a little time, then raise `error`."""
+        if self._ending is None:
+            self._ending, self._end_by = error, time.monotonic() + grace_s
+            self._lanes.end(error if isinstance(error, BudgetReached) else BudgetReached(str(error)))
+
+    def waits(self) -> list[str]:
+        """What the workers wait for, how many of each and how long at most."""
+        now = time.monotonic()
+        found: dict[str, list[float]] = {}
+        for wait in self._waits:
+            found.setdefault(wait.what, []).append(now - wait.since)
+        return [f"{len(times)} for {what}, up to {max(times):.0f} s" for what, times in sorted(found.items())]
+
+    # -- the work ---------------------------------------------------------------------------------------------------
 
     async def _run(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         task = asyncio.current_task()
@@ -135,14 +145,16 @@ class Window:
     async def _ask_all(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         try:
             await self._lanes.check(model)
+            self._began = time.monotonic()
             items = self._draw(parts, to_requests)
             async with asyncio.TaskGroup() as group:
-                background = [group.create_task(self._sync()), group.create_task(self._report())]
                 async with asyncio.TaskGroup() as workers:
-                    for _ in range(self._width):
-                        workers.create_task(self._work(items))
+                    background = [group.create_task(self._sync()), group.create_task(self._lead(workers, items))]
+                    await self._work(items)
                 for each in background:
                     each.cancel()
+            if self._ending is not None:
+                raise self._ending
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from None
         finally:
@@ -155,68 +167,114 @@ class Window:
         """Close every journal, the rest also when one cannot be closed, and beat a last time."""
         with ExitStack() as stack:
             stack.callback(self._beat)
+            stack.callback(self._hand_on)
             for lease in self._open.values():
                 stack.callback(lease.journal.close)
 
-    def _draw(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[tuple[_Lease, Request] | None]:
+    def _draw(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[Drawn | None]:
         """Draw what is to be asked; None now and then where all is answered, so that the loop can hear signals."""
         for part in parts:
             yield None
-            lease = _Lease(part)
-            self._open[part.outcomes] = lease
-            for prompt in islice(iter_jsonl(part.prompts, Prompt), part.limit):
-                for request in to_requests(prompt):
-                    key = request.key
-                    lease.keys.append(key)
-                    if key in lease.settled:
-                        self._progress.reused += 1
-                        continue
-                    lease.settled.add(key)
-                    lease.left += 1
-                    yield lease, request
-            lease.drawn = True
-            self._finish(part.outcomes, lease)
-
-    async def _work(self, items: Iterator[tuple[_Lease, Request] | None]) -> None:
-        for item in items:  # shared by all workers: whoever is free takes the next
-            if item is None:
-                await asyncio.sleep(0)
+            summary = part.summary()
+            if summary is not None and part.is_done():
+                self._progress.reused += summary.requests
                 continue
-            lease, request = item
-            await self._wait_for_turn()
-            self._progress.in_flight += 1
-            try:
-                outcome = await self._lanes.ask(request)
-            finally:
-                self._progress.in_flight -= 1
-            lease.journal.append(outcome)
-            self._progress.count(outcome)
-            lease.lasting = lease.lasting and is_lasting(outcome)
-            lease.left -= 1
-            self._finish(lease.journal.path, lease)
+            lease = Lease(part)
+            self._open[part.outcomes] = lease
+            counted = 0
+            for group in lease.draw(to_requests, self._reuse, by_prefix=self._pace.by_prefix):
+                self._progress.reused += lease.reused - counted
+                counted = lease.reused
+                if group is None:
+                    yield None
+                elif len(group) == 1 or self._lanes.together is not False:
+                    yield lease, group
+                else:
+                    yield from ((lease, [request]) for request in group)
+            self._progress.reused += lease.reused - counted
+            self._finish(lease)
 
-    def _finish(self, path: Path, lease: _Lease) -> None:
-        if lease.drawn and lease.left == 0:
-            del self._open[path]
-            lease.finish()
+    async def _work(self, items: Iterator[Drawn | None]) -> None:
+        wait = Wait()
+        self._waits.add(wait)
+        try:
+            for item in items:  # shared by all workers: whoever is free takes the next
+                if item is None:
+                    await asyncio.sleep(0)
+                else:
+                    await self._ask(*item, wait)
+                if self._ending is not None or len(self._waits) > self._pace.width:
+                    return
+            self._exhausted = True
+        except BudgetReached as reached:
+            self.end(reached)
+        finally:
+            self._waits.discard(wait)
 
-    async def _wait_for_turn(self) -> None:
-        if self._delay_s:
-            now = asyncio.get_running_loop().time()
-            start = max(now, self._next_start)
-            self._next_start = start + self._delay_s
-            await asyncio.sleep(start - now)
+    async def _ask(self, lease: Lease, requests: Sequence[Request], wait: Wait) -> None:
+        while requests:
+            if self._pace.delay_s:
+                await self._wait_for_turn(wait)
+            outcomes = await self._lanes.ask(requests, wait)
+            for outcome in outcomes:
+                lease.keep(outcome)
+                self._progress.count(outcome)
+                if self._keep is not None and isinstance(outcome, Completion):
+                    self._kept.append(outcome)
+            requests = requests[len(outcomes) :]
+        self._finish(lease)
+
+    def _finish(self, lease: Lease) -> None:
+        if lease.finish():
+            self._open.pop(lease.part.outcomes, None)
+
+    async def _wait_for_turn(self, wait: Wait) -> None:
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next_start)
+        self._next_start = start + self._pace.delay_s
+        wait.set("its turn (delay_s)")
+        await asyncio.sleep(start - now)
+
+    # -- the background ---------------------------------------------------------------------------------------------
 
     async def _sync(self) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
             for lease in list(self._open.values()):
                 await lease.journal.sync_in_thread()
+            self._hand_on()
 
-    async def _report(self) -> None:
+    def _hand_on(self) -> None:
+        if self._keep is not None and self._kept:
+            kept, self._kept = self._kept, []
+            self._keep(kept)
+
+    async def _lead(self, workers: asyncio.TaskGroup, items: Iterator[Drawn | None]) -> None:
+        """Keep as many workers as the pace says, beat, and watch the clock."""
         while True:
+            while len(self._waits) < self._pace.width and not self._exhausted and self._ending is None:
+                workers.create_task(self._work(items))
+                await asyncio.sleep(0)
             self._beat()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self._next_look_s())
+            self._watch_clock()
+
+    def _next_look_s(self) -> float:
+        if self._pace.max_wall_s is None or self._ending is not None:
+            return BEAT_S
+        return max(0.0, min(BEAT_S, self._began + self._pace.max_wall_s - time.monotonic()))
+
+    def _watch_clock(self) -> None:
+        now = time.monotonic()
+        cap = self._pace.max_wall_s
+        if cap is not None and now - self._began >= cap:
+            self.end(
+                BudgetReached(
+                    f"budget.max_wall_s: {cap:g} s are over. What is done is kept. To go on: the same command"
+                )
+            )
+        if self._ending is not None and now >= self._end_by:
+            raise self._ending
 
 
 @contextmanager

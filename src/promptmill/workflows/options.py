@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from promptmill.config import Table, Use
+from promptmill.generate.budget import Caps
+from promptmill.generate.lane import MOST, LaneOptions
+from promptmill.generate.reuse import Policy
 from promptmill.records import Sampling
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -56,25 +59,41 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
         system: a system message, for protocol chat.
         k: samples per prompt.
         sampling: what changes the text that comes back.
-        concurrency: requests in flight.
+        choices: `auto` asks for the samples of a prompt in one request where the server gives several answers; `separate` asks for each alone, with a seed of its own.
+        concurrency: requests in flight; `auto` finds out how many the servers can use.
+        max_concurrency: most requests in flight that `auto` may find.
         delay_s: least seconds between the starts of two requests.
         attempts: how often a request is tried when the server is busy, broken or silent.
-        deadline_s: seconds for all attempts of one request together.
+        deadline_s: seconds from the first send of a request to its outcome, all attempts together.
+        patience_s: seconds without any answer, while every endpoint fails, after which the run stops.
+        hedge: ask a second endpoint when an answer takes longer than 95 % of the others did.
+        budget: caps on money, tokens, requests and time.
+        reuse: answers that need not be asked again: `strict`, of the same request; `complete`, also of another max_tokens if they ended by themselves; `top-up`, also of another seed.
+        store: a folder of answers that several runs share; left out, none.
+        order: `prefix` sends prompts that begin alike one after another where that helps the server's prefix cache; `source` keeps their order.
         retry_refused: ask again what the server refused in an earlier run.
         max_failure_share: more failures than this share of the requests make the exit code 1.
-    """
+    """  # noqa: E501 - one line per option: it is the help text
 
     model: str | None = None
-    endpoints: list[Annotated[Use, Table("endpoints", default="openai")]] = []
+    endpoints: list[Annotated[Use, Table("endpoints", default="openai", beside=LaneOptions)]] = []
     protocol: Literal["chat", "completion"] = "chat"
     template: str | None = None
     system: str | None = None
     k: Positive = 1
     sampling: SamplingOptions = SamplingOptions()
-    concurrency: Positive = 16
+    choices: Literal["auto", "separate"] = "auto"
+    concurrency: Positive | Literal["auto"] = "auto"
+    max_concurrency: Positive = MOST
     delay_s: Seconds = 0.0
     attempts: Positive = 5
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 1800.0
+    patience_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    hedge: bool = False
+    budget: Caps = Caps()
+    reuse: Policy = "strict"
+    store: str | None = None
+    order: Literal["prefix", "source"] = "prefix"
     retry_refused: bool = False
     max_failure_share: Share = 0.01
 
@@ -84,3 +103,7 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("template: has no '{prompt}' in it. Put it where the prompt goes.")
         if self.system is not None and self.protocol == "completion":
             raise ValueError("system: goes with protocol 'chat' only. Write it into template.")
+        if self.budget.max_cost is not None and any(use.get("price_in") is None for use in self.endpoints):
+            raise ValueError(
+                "budget.max_cost: an endpoint has no price. Give each price_in and price_out, such as 0.15/1M."
+            )

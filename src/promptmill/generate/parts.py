@@ -1,0 +1,182 @@
+"""Parts: the shards of a run, which of them are done, and what is left to ask of the one that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from promptmill.generate.index import Summary, read_summary
+from promptmill.generate.journal import Journal
+from promptmill.generate.reuse import Reuse
+from promptmill.io.jsonl import iter_jsonl
+from promptmill.records import Outcome, Prompt, Request
+
+ToRequests = Callable[[Prompt], Iterable[Request]]
+AT_ONCE = 64
+PREFIXES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
+WORTH_CHARS = 64
+
+
+class Part(NamedTuple):
+    """The files of one shard.
+
+    Attributes:
+        prompts: its prompts.
+        outcomes: its committed outcomes; journal and summary stand beside it.
+        limit: how many of its prompts to ask, None for all.
+        retry_refused: ask again what was refused.
+        plan: id of what is asked; a part that was committed under it need not be read.
+    """
+
+    prompts: Path
+    outcomes: Path
+    limit: int | None = None
+    retry_refused: bool = False
+    plan: str = ""
+
+    def summary(self) -> Summary | None:
+        """What the part holds, if it was committed under today's plan."""
+        found = read_summary(self.outcomes)
+        return found if found is not None and found.plan == self.plan and self.plan else None
+
+    def is_done(self) -> bool:
+        """Whether nothing of it is to be asked."""
+        found = self.summary()
+        return found is not None and not found.n_open(retry_refused=self.retry_refused)
+
+    def read_prompts(self) -> Iterator[Prompt]:
+        """The prompts that are asked."""
+        return islice(iter_jsonl(self.prompts, Prompt), self.limit)
+
+
+class Count(NamedTuple):
+    """Requests of a part: all, and those still to be sent; what its answers were charged."""
+
+    total: int
+    left: int
+    tokens: int
+    cost: float
+
+
+def count_part(part: Part, to_requests: ToRequests) -> Count:
+    """Count the requests of a part: from its summary, or by its prompts and the index of its outcomes."""
+    summary = part.summary()
+    if summary is not None:
+        n_open = summary.n_open(retry_refused=part.retry_refused)
+        return Count(summary.requests, n_open, summary.prompt_tokens + summary.completion_tokens, summary.cost)
+    journal = Journal(part.outcomes)
+    journal.load()
+    settled = journal.settled(retry_refused=part.retry_refused)
+    total = left = 0
+    for prompt in part.read_prompts():
+        for request in to_requests(prompt):
+            total += 1
+            left += request.key not in settled
+            settled.add(request.key)  # equal requests of a part are asked once
+    marks = journal.marks.values()
+    return Count(total, left, sum(sum(mark.tokens) for mark in marks), sum(mark.cost for mark in marks))
+
+
+class Lease:
+    """One part while its requests are asked.
+
+    Attributes:
+        journal: where its outcomes go.
+        reused: requests that need not be sent.
+        taken_over: answers that were made for other requests and do for these.
+    """
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.journal = Journal(part.outcomes)
+        self.reused = 0
+        self.taken_over = 0
+        self._keys: list[list[str]] = []
+        self._left = 0
+        self._drawn = False
+
+    def draw(
+        self, to_requests: ToRequests, reuse: Reuse | None, *, by_prefix: bool
+    ) -> Iterator[Sequence[Request] | None]:
+        """Yield the missing samples of each prompt; None now and then before, so that the loop can hear signals.
+
+        The whole part is looked at first: what stands elsewhere is taken over, and prompts that begin alike are put
+        beside one another, if that is worth it.
+        """
+        yield None
+        self.journal.load()
+        settled = self.journal.settled(retry_refused=self.part.retry_refused)
+        groups: list[list[Request]] = []
+        for number, prompt in enumerate(self.part.read_prompts()):
+            group = []
+            requests = list(to_requests(prompt))
+            self._keys.append([request.key for request in requests])
+            for request in requests:
+                if request.key in settled:
+                    self.reused += 1
+                else:
+                    settled.add(request.key)
+                    group.append(request)
+            if group:
+                groups.append(group)
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield None
+        if reuse is not None and groups:
+            groups = self._take_over(groups, reuse)
+        self._left = sum(map(len, groups))
+        yield from in_order(groups) if by_prefix else groups
+        self._drawn = True
+
+    def _take_over(self, groups: list[list[Request]], reuse: Reuse) -> list[list[Request]]:
+        found = reuse.take_over(groups, self.journal)
+        for completion in found:
+            self.journal.append(completion)
+        taken = {completion.key for completion in found}
+        self.taken_over = len(taken)
+        self.reused += len(taken)
+        left = [[request for request in group if request.key not in taken] for group in groups]
+        return [group for group in left if group]
+
+    def keep(self, outcome: Outcome) -> None:
+        """Append an outcome that came."""
+        self.journal.append(outcome)
+        self._left -= 1
+
+    def finish(self) -> bool:
+        """Commit the part if every request has an outcome; return whether it is."""
+        if not self._drawn or self._left:
+            return False
+        self.journal.close()
+        summary = self.part.summary()
+        if summary is None or self.journal.journal.exists():
+            self.journal.commit(self._keys, plan=self.part.plan)
+        return True
+
+
+def in_order(groups: list[list[Request]]) -> list[list[Request]]:
+    """Prompts that begin alike beside one another, so that a server's prefix cache serves them; else as they came."""
+    texts = [_start(group[0]) for group in groups]
+    by_text = sorted(range(len(groups)), key=texts.__getitem__)
+    as_it_is = sum(map(_shared, texts, texts[1:]))
+    sorted_ = sum(_shared(texts[a], texts[b]) for a, b in pairwise(by_text))
+    if sorted_ - as_it_is < WORTH_CHARS * len(groups):
+        return groups
+    return [groups[index] for index in by_text]
+
+
+def _start(request: Request) -> str:
+    if request.text is not None:
+        return request.text[: PREFIXES[-1]]
+    return "\0".join(m.content for m in request.messages or ())[: PREFIXES[-1]]
+
+
+def _shared(one: str, other: str) -> int:
+    """About how many characters two texts have in common at their beginning."""
+    shared = 0
+    for upto in PREFIXES:
+        if len(one) < upto or one[:upto] != other[:upto]:
+            break
+        shared = upto
+    return shared
