@@ -5,6 +5,7 @@
       manifest.json    identity of every stage, versions, counts
       status.json      heartbeat: stage, counts, rates, time left
       run.log          what happened
+      control.json     what a person said to the live run (`generate.control`)
       <stage>/part-00000.jsonl ...
       exports/         the files people came for
 
@@ -37,6 +38,8 @@ from promptmill.io.jsonl import atomic
 from promptmill.records import content_id
 
 MANIFEST = "manifest.json"
+LOOKS = 5  # how often a lock is tried
+LOOK_S = 0.02
 
 
 class Run:
@@ -200,6 +203,39 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_live(path: Path) -> int | None:
+    """The number of the process that works in a run folder; None if nobody does.
+
+    Looks by asking for the lock, shared with others who look, and giving it back at once (`_take` allows for that). A
+    process on another machine is seen where the file system carries locks.
+
+    Raises:
+        RunError: the lock cannot be looked at.
+    """
+    try:
+        lock = os.open(path / ".lock", os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RunError(f"{path / '.lock'}: cannot be read: {error.strerror}. Ask whoever owns the run.") from error
+    try:
+        for _ in range(LOOKS):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                number = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            else:
+                return None
+            if number.isdecimal():
+                return int(number)
+            time.sleep(LOOK_S)  # it has the lock and is about to write its number
+    except OSError as error:
+        raise RunError(f"{path}: cannot be locked: {error.strerror}. Look from the machine of the run.") from error
+    finally:
+        os.close(lock)
+    raise RunError(f"{path / '.lock'}: is held by a process that does not say who it is. End it, or wait for it.")
+
+
 def read_status(path: Path) -> dict[str, Any] | None:
     """The last heartbeat of a run, if there was one."""
     try:
@@ -231,13 +267,20 @@ def _log_file(path: Path) -> logging.FileHandler:
 
 
 def _take(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
-        raise RunError(f"{path}: process {holder} works in this folder. Wait for it, or use another --out.") from error
-    except OSError as error:
-        raise RunError(f"{path}: cannot be locked: {error.strerror}. Use an --out on a local disk.") from error
+    for look in range(LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if look == LOOKS - 1:
+                holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
+                raise RunError(
+                    f"{path}: process {holder} works in this folder. Wait for it, or use another --out."
+                ) from error
+            time.sleep(LOOK_S)  # perhaps someone only looks (`is_live`)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be locked: {error.strerror}. Use an --out on a local disk.") from error
+        else:
+            break
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -245,14 +288,25 @@ def _take(lock: int, path: Path) -> None:
         raise _unwritable(path / ".lock", error) from error
 
 
+def check_folder(path: Path) -> None:
+    """See that a folder is a run's, empty or not there, before anything is written into it.
+
+    Raises:
+        RunError: it holds other files.
+    """
+    if not path.is_dir() or (path / MANIFEST).exists():
+        return
+    known = {"control.json", "detached.log", "exports", "prompts", "recipe.yaml", "run.log", "status.json"}
+    strangers = sorted(
+        entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.name not in known
+    )
+    if strangers:
+        raise RunError(f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out.")
+
+
 def _read_manifest(path: Path, workflow: str) -> dict[str, Any]:
     if not (path / MANIFEST).exists():
-        strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-        known = {"exports", "recipe.yaml", "run.log", "status.json", "prompts"}
-        if set(strangers) - known:
-            raise RunError(
-                f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out."
-            )
+        check_folder(path)
         return {"stages": {}}
     manifest = read_manifest(path)
     if manifest.get("workflow") != workflow:

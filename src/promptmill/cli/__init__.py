@@ -28,8 +28,13 @@ _COMMANDS = {
     ),
     "lengths": ("promptmill.cli.lengths:lengths", "Prompts -> answers -> token slices -> a length predictor."),
     "list": ("promptmill.cli.look:list_table", "What a recipe can name: sources, filters, endpoints, ..."),
+    "pause": ("promptmill.cli.steer:pause", "Let a live run start no request until it is resumed."),
+    "resume": ("promptmill.cli.steer:resume", "Let a paused run go on."),
     "serve": ("promptmill.cli.servers:serve", "Start or stop a real model server."),
+    "set": ("promptmill.cli.steer:set_limits", "Change the limits of a live run: concurrency=64 max_cost=20."),
     "show": ("promptmill.cli.look:show", "Counts, first rows and files of a run."),
+    "status": ("promptmill.cli.steer:status", "How far a run is: once, while it lives, as JSON or for Prometheus."),
+    "stop": ("promptmill.cli.steer:stop", "End a live run cleanly; the same command goes on from there."),
 }
 
 
@@ -68,7 +73,7 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("promptmill").setLevel(logging.INFO)
     logging.getLogger("promptmill").addHandler(logging.NullHandler())
     try:
-        code: Any = app.main(arguments, prog_name="promptmill", standalone_mode=False)
+        code: Any = app.main(arguments, prog_name="promptmill", standalone_mode=False, obj=arguments)
     except click.ClickException as error:
         return _misused(error)
     except PromptmillError as error:
@@ -89,7 +94,7 @@ def run(arguments: list[str]) -> int:
 
 def _fail(text: str) -> int:
     """Say what is wrong in one line."""
-    from promptmill.cli.screen import clean  # not at the top: it takes rich along, which --help does not need
+    from promptmill.cli.panel import clean  # not at the top: it takes rich along, which --help does not need
 
     click.echo(f"error: {clean(' '.join(text.split()))}", err=True)
     return 2

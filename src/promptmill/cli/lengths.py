@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from promptmill import config
+from promptmill.cli import detach as background
 from promptmill.cli.options import recipe_options
 from promptmill.cli.screen import Screen
 from promptmill.config import Document
@@ -25,14 +26,19 @@ def _command(name: str, only: tuple[str, ...], text: str) -> None:
     @click.option("--out", metavar="DIR", help="Run folder [runs/<recipe name>].")
     @click.option("--limit", type=click.IntRange(min=1), help="Ask only the first N prompts.")
     @click.option("--dry-run", is_flag=True, help="Count and show prompts; send and keep nothing.")
+    @click.option("--detach", is_flag=True, help="Run in the background; print the process number and the log.")
     @recipe_options(workflow.Lengths, workflow.SHORT_FLAGS)
-    def command(document: Document, out: str | None, limit: int | None, *, dry_run: bool) -> int:
+    def command(document: Document, out: str | None, limit: int | None, *, dry_run: bool, detach: bool) -> int:
         recipe = config.check(document, workflow.Lengths)
         if name in ("train", "simulate") and getattr(recipe, name) is None:
             raise ConfigError(
                 f"{document.name}: has no section '{name}'. Write '{name}: {{}}' into it, or --set {name}={{}}."
             )
         folder = Path(out) if out else workflow.default_folder(document.name, recipe)
+        if detach and dry_run:
+            raise click.UsageError("--detach: does not go with --dry-run.")
+        if detach:
+            return background.detach(click.get_current_context().find_root().obj, folder)
         screen = Screen()
         if dry_run:
             screen.dry_run(workflow.dry_run(recipe, folder, only=only, limit=limit))

@@ -17,7 +17,8 @@ import msgspec
 import promptmill
 from promptmill import config, registry
 from promptmill.cli.options import plain
-from promptmill.cli.screen import clean, first_rows, size
+from promptmill.cli.panel import clean
+from promptmill.cli.screen import first_rows, size
 from promptmill.errors import ConfigError
 from promptmill.run import read_manifest, read_status
 

@@ -1,6 +1,7 @@
-"""What a person sees while a workflow runs: a live line on a terminal, a plain line every 30 s elsewhere.
+"""What a person sees while a workflow runs: a live panel on a terminal, a plain line every 30 s elsewhere.
 
-Model text is hostile input: control characters never reach the terminal (`clean`).
+What the panel and the line say is `panel`'s business. Model text is hostile input: control characters never reach the
+terminal (`panel.clean`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any, Self
 
 import click
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
 from rich.text import Text
+
+from promptmill.cli.panel import clean, panel, progress_line
 
 QUIET_S = 30.0
 log = logging.getLogger(__name__)
@@ -28,20 +31,20 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._live: Status | None = None
+        self._live: Live | None = None
         self._next = time.monotonic() + QUIET_S
 
     def __enter__(self) -> Self:
-        """Begin the live line, on a terminal."""
+        """Begin the live panel, on a terminal."""
         if self._console.is_terminal:
-            self._live = self._console.status("")
+            self._live = live(self._console)
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the live line away."""
+        """Take the live panel away."""
         if self._live is not None:
             self._live.stop()
 
@@ -51,13 +54,13 @@ class Screen:
         self._console.print(Text(clean(text)), soft_wrap=True)
 
     def progress(self, facts: dict[str, Any]) -> None:
-        """Show how far the generation is."""
-        text = progress_line(facts)
+        """Show how far the generation is; when all has come, what follows is not its business."""
         if self._live is not None:
-            self._live.update(Text(text))
+            over = not facts["in_flight"] and facts["reused"] + facts["done"] + facts["failed"] >= facts["total"]
+            self._live.update(Text() if over else panel(facts, self._console.width), refresh=True)
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + QUIET_S
-            self.line(text)
+            self.line(progress_line(facts))
 
     def summary(self, folder: Path, files: Sequence[Path]) -> None:
         """Print a few rows of the training file, then where the files are."""
@@ -78,21 +81,9 @@ class Screen:
             click.echo(clean(request))
 
 
-def progress_line(facts: dict[str, Any]) -> str:
-    """One line: done / failed / in flight, rates, time left."""
-    came = facts["reused"] + facts["done"]
-    left = "" if facts["eta_s"] is None else f", {duration(facts['eta_s'])} left"
-    return (
-        f"generate: {came}/{facts['total']} done, {facts['failed']} failed, {facts['in_flight']} in flight, "
-        f"{facts['requests_per_s']:.1f} requests/s, {facts['tokens_per_s']:.0f} tokens/s{left}"
-    )
-
-
-def duration(seconds: float) -> str:
-    """`3725.0` -> `1h02m`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+def live(console: Console) -> Live:
+    """A panel that is drawn anew when it is told to, and is gone at the end."""
+    return Live(Text(), console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
 
 
 def size(path: Path) -> str:
@@ -114,11 +105,6 @@ def first_rows(path: Path, count: int, *, width: int = 32) -> list[str]:
         row = {k: _cut(v, width) if isinstance(v, str) else v for k, v in json.loads(line).items()}
         shown.append("  " + clean(json.dumps(row, ensure_ascii=False)))
     return shown
-
-
-def clean(text: str) -> str:
-    """Text without control characters (a model may send terminal escapes); newlines stay."""
-    return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _cut(text: str, width: int) -> str:
