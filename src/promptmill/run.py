@@ -4,6 +4,8 @@
       recipe.yaml      the resolved recipe
       manifest.json    identity of every stage, versions, counts
       status.json      heartbeat: stage, counts, rates, time left
+      spent.json       requests, tokens and money of all sessions
+      control.json     what was said to the live run
       run.log          what happened
       control.json     what a person said to the live run (`generate.control`)
       <stage>/part-00000.jsonl ...
@@ -27,7 +29,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -38,6 +40,9 @@ from promptmill.io.jsonl import atomic
 from promptmill.records import content_id
 
 MANIFEST = "manifest.json"
+STATUS = "status.json"
+SPENT = "spent.json"
+S = TypeVar("S", bound=msgspec.Struct)
 LOOKS = 5  # how often a lock is tried
 LOOK_S = 0.02
 
@@ -122,7 +127,7 @@ class Run:
     def forget(self, stage: str) -> None:
         """Forget that a stage was made, and remove its own files; what is in folders (vectors) is kept."""
         if self.manifest["stages"].pop(stage, None) is not None:
-            self._save_manifest()
+            self.save_manifest()
         for path in (self.path / stage).glob("*"):
             if path.is_file():
                 path.unlink()
@@ -135,12 +140,27 @@ class Run:
     def heartbeat(self, **facts: Any) -> None:
         """Write `status.json`: who runs what, since when, how far."""
         status = {"pid": os.getpid(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts}
-        temporary = self.path / ".status.tmp"
+        self._write_aside(STATUS, msgspec.json.encode(status))
+
+    def _write_aside(self, name: str, content: bytes) -> None:
+        """Replace a small file that is written every second: whole, but not worth an fsync."""
+        temporary = self.path / f".{name}.tmp"
         try:
-            temporary.write_bytes(msgspec.json.encode(status))
-            temporary.replace(self.path / "status.json")
+            temporary.write_bytes(content)
+            temporary.replace(self.path / name)
         except OSError as error:
-            raise _unwritable(self.path / "status.json", error) from error
+            raise _unwritable(self.path / name, error) from error
+
+    def read_spent(self, kind: type[S]) -> S:
+        """What earlier sessions noted of money and tokens; a new one where they noted nothing readable."""
+        try:
+            return msgspec.json.decode((self.path / SPENT).read_bytes(), type=kind)
+        except (FileNotFoundError, msgspec.DecodeError):  # the answers themselves tell, too
+            return kind()
+
+    def write_spent(self, spent: msgspec.Struct) -> None:
+        """Note what is spent so far."""
+        self._write_aside(SPENT, msgspec.json.encode(spent))
 
     def _remember(self, stage: str, *, finished: bool, counts: dict[str, Any]) -> None:
         identity = self._identities[stage]
@@ -150,9 +170,10 @@ class Run:
             "options": identity["options"],
             "counts": counts,
         }
-        self._save_manifest()
+        self.save_manifest()
 
-    def _save_manifest(self) -> None:
+    def save_manifest(self) -> None:
+        """Write what is remembered."""
         with atomic(self.path / MANIFEST) as file:
             file.write(msgspec.json.format(msgspec.json.encode(self.manifest), indent=1))
 
@@ -296,7 +317,7 @@ def check_folder(path: Path) -> None:
     """
     if not path.is_dir() or (path / MANIFEST).exists():
         return
-    known = {"control.json", "detached.log", "exports", "prompts", "recipe.yaml", "run.log", "status.json"}
+    known = {"control.json", "detached.log", "exports", "prompts", "recipe.yaml", "run.log", "spent.json", "status.json"}
     strangers = sorted(
         entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.name not in known
     )

@@ -38,10 +38,12 @@ from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
 from promptmill.train.lengths import LengthRow
 from promptmill.train.predictor import load_predictor
+from promptmill.workflows import asking as asked
 from promptmill.workflows import stages
+from promptmill.workflows.asking import Asking
 from promptmill.workflows.options import GenerateOptions, Positive
 from promptmill.workflows.slicing import Cutting, make_slices, may_write, published
-from promptmill.workflows.stages import Asking, Reporter
+from promptmill.workflows.stages import Reporter
 
 STAGES = ("prompts", "generate", "slices", "train", "simulate")
 PROCESSED = "processed_dataset.json"
@@ -144,7 +146,7 @@ def run(
         folder.identify("prompts", identity)
         if asking.model:
             folder.identify("generate", asking.identity())
-        stages.refuse_foreign(folder, folder.path / "generate")
+        asked.refuse_foreign(folder, folder.path / "generate", recipe.generate)
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
         if "prompts" in only:
@@ -155,7 +157,7 @@ def run(
             )
             _export_prompts(folder)
         if "generate" in only:
-            counts["generate"] = stages.ask(folder, asking, reporter=reporter)
+            counts["generate"] = asked.ask(folder, asking, reporter=reporter)
         if "slices" in only:
             cutting = Cutting(
                 asking=asking,
@@ -179,8 +181,8 @@ def _asking(recipe: Lengths, out: Path, only: Sequence[str], limit: int | None) 
     """Who is asked. Selecting prompts needs no model, and what only reads answers takes the model that gave them."""
     known = None
     if "generate" not in only:
-        known = "" if "prompts" in only else stages.remembered_model(out)
-    return stages.asking(recipe.generate, recipe.serve, limit=limit, known=known)
+        known = "" if "prompts" in only else asked.remembered_model(out)
+    return asked.asking(recipe.generate, recipe.serve, limit=limit, known=known)
 
 
 def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
@@ -226,15 +228,17 @@ def _processed(exports: Path) -> Path:
 def _export_prompts(folder: Run) -> None:
     target = _processed(folder.exports)
     if not target.exists():
-        parts = stages.parts_of(folder)
+        parts = asked.parts_of(folder)
         write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
 
 
 def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
-    """Whether more requests failed than the recipe allows."""
+    """Whether more requests failed than the recipe allows, or a cap ended the run."""
     made = counts.get("generate")
     if not made or not made["requests"]:
         return False
+    if "stopped" in made:
+        return True
     failed = sum(made["failures"].values()) + made["missing"]
     return bool(failed > recipe.generate.max_failure_share * made["requests"])
 
@@ -253,7 +257,7 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
     Returns:
         `lines` for people and `requests`, as JSON texts.
     """
-    asking = stages.asking(recipe.generate, recipe.serve, limit=limit)
+    asking = asked.asking(recipe.generate, recipe.serve, limit=limit)
     steps = stages.steps_of(recipe.source, recipe.select)
     with (
         tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary,
@@ -263,23 +267,23 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         folder.identify("generate", asking.identity())
         if (out / MANIFEST).exists():
             folder.manifest["stages"] = dict(read_manifest(out)["stages"])
-            stages.refuse_foreign(folder, out / "generate")
+            asked.refuse_foreign(folder, out / "generate", recipe.generate)
             folder.manifest["stages"].clear()
         made = stages.make_prompts(
             folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=stages.Silent()
         )
         parts = [
-            part._replace(outcomes=out / "generate" / part.prompts.name) for part in stages.parts_of(folder, limit)
+            part._replace(outcomes=out / "generate" / part.prompts.name) for part in asked.parts_of(folder, asking)
         ]
-        total, left = stages.count_open(asking, parts)
-        first = islice((request for _, _, request, _ in stages.iter_outcomes(asking, parts)), 3)
+        found = asked.count_open(asking, parts)
+        first = islice((request for _, _, request, _ in asked.iter_outcomes(asking, parts)), 3)
         shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
     lines = [
         f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]
     ]
-    lines += [f"prompts: {made['kept']} rows", f"generate: {total} requests, {left} still to send"]
+    lines += [f"prompts: {made['kept']} rows", f"generate: {found.total} requests, {found.left} still to send"]
     if isinstance(recipe.generate.sampling.max_tokens, int):
-        most = total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
+        most = found.total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
         lines.append(f"slices: at most {most} rows (answers of {recipe.generate.sampling.max_tokens} tokens)")
     else:
         lines.append(f"slices: a row for every {recipe.slices.step} tokens of the answers and one at each end")

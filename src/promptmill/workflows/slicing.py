@@ -19,12 +19,13 @@ from promptmill import registry, tokens
 from promptmill.config import Use
 from promptmill.derive import exports, slice_files
 from promptmill.derive.slices import SliceOptions
-from promptmill.generate.window import Part
+from promptmill.generate.parts import Part
 from promptmill.io.targets import publish
 from promptmill.registry import Counts
 from promptmill.run import Run
-from promptmill.workflows import stages
-from promptmill.workflows.stages import Asking, Reporter
+from promptmill.workflows import asking
+from promptmill.workflows.asking import Asking
+from promptmill.workflows.stages import Reporter
 
 
 class Cutting(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ def slice_shard(shard: SliceShard) -> Counts:
     """Cut every completion of one part; return the counts."""
     cutting = shard.cutting
     # equal prompts share one answer, which is one observation of a length, not two
-    found = stages.iter_outcomes(cutting.asking, [shard.part])
+    found = asking.iter_outcomes(cutting.asking, [shard.part])
     once = {outcome.key: (prompt, outcome) for _, prompt, _, outcome in found if outcome is not None}
     return slice_files.write_slices(
         once.values(),
@@ -79,7 +80,7 @@ def slice_shard(shard: SliceShard) -> Counts:
 
 def make_slices(run: Run, cutting: Cutting, engine: Use, *, reporter: Reporter) -> dict[str, Any]:
     """Cut every completion; write the results file and the training rows; return the counts."""
-    parts = stages.parts_of(run, cutting.asking.limit)
+    parts = asking.parts_of(run, cutting.asking)
     run.identify("slices", _identity(cutting, parts))
     made, results = run.path / "slices", cutting.results
     counts = run.counts("slices")
@@ -92,7 +93,7 @@ def make_slices(run: Run, cutting: Cutting, engine: Use, *, reporter: Reporter) 
     shutil.rmtree(made, ignore_errors=True)
     counts = _cut(parts, cutting, run.folder("slices"), engine)
     results.parent.mkdir(parents=True, exist_ok=True)
-    rows = ((index, prompt, outcome) for index, prompt, _, outcome in stages.iter_outcomes(cutting.asking, parts))
+    rows = ((index, prompt, outcome) for index, prompt, _, outcome in asking.iter_outcomes(cutting.asking, parts))
     totals = exports.write_results(
         results, rows, training_samples=counts["training_rows"], protocol=cutting.asking.options.protocol
     )
@@ -116,7 +117,7 @@ def _identity(cutting: Cutting, parts: list[Part]) -> dict[str, Any]:
         "k": cutting.asking.options.k,
         "limit": cutting.asking.limit,
         "results": str(cutting.results),
-        "outcomes": stages.outcome_sizes(parts),
+        "outcomes": asking.outcome_sizes(parts),
     }
 
 

@@ -1,0 +1,332 @@
+"""The stage `generate` that every workflow shares: requests -> outcomes, and how stored outcomes are read again.
+
+A workflow says who is asked what (`Asking`); `ask` sends what is not answered yet; `iter_outcomes` gives everything in
+the order of the prompts. Nothing here knows what is derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from promptmill import prompts, registry
+from promptmill.config import Use
+from promptmill.errors import BudgetReached, ConfigError, RunError
+from promptmill.generate.budget import Budget, Spent
+from promptmill.generate.control import clear_control
+from promptmill.generate.journal import Journal
+from promptmill.generate.lanes import Lanes
+from promptmill.generate.parts import Part, count_part
+from promptmill.generate.reuse import Earlier, Reuse
+from promptmill.generate.status import Progress
+from promptmill.generate.store import Store
+from promptmill.generate.window import Window
+from promptmill.io.jsonl import iter_jsonl
+from promptmill.records import Completion, Outcome, Prompt, Request, content_id
+from promptmill.run import Run, read_manifest
+from promptmill.workflows import stages
+from promptmill.workflows.options import GenerateOptions
+from promptmill.workflows.servers import endpoints_of, lanes_of, running_endpoints
+from promptmill.workflows.stages import Reporter
+from promptmill.workflows.steering import Steering
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
+
+    Attributes:
+        options: the `generate:` section.
+        serve: the `serve:` section, if there is one.
+        model: the name the server knows the model by.
+        limit: ask only the first so many prompts.
+    """
+
+    options: GenerateOptions
+    serve: Use | None
+    model: str
+    limit: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What the text of the answers depends on; more samples or other servers do not change what is there."""
+        o = self.options
+        return {
+            "model": self.model,
+            "protocol": o.protocol,
+            "template": o.template,
+            "system": o.system,
+            "sampling": msgspec.to_builtins(o.sampling),
+        }
+
+    def plan(self, run: Run) -> str:
+        """The id of everything that is asked: parts that were committed under it need not be read again."""
+        return content_id([run.fingerprint("prompts"), self.identity(), self.options.k])
+
+    def requests(self, prompt: Prompt) -> Iterator[Request]:
+        """The requests of one prompt."""
+        o = self.options
+        return prompts.requests(
+            prompt,
+            model=self.model,
+            k=o.k,
+            protocol=o.protocol,
+            sampling=o.sampling.record(),
+            template=o.template,
+            system=o.system,
+        )
+
+    def check(self) -> None:
+        """Raise a ConfigError if nobody can be asked."""
+        if self.serve is None:
+            endpoints_of(self.options)
+
+
+def asking(
+    options: GenerateOptions, serve_use: Use | None, *, limit: int | None = None, known: str | None = None
+) -> Asking:
+    """Settle the model's name: the recipe's, else `known`, else the one that its server will serve.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    model = options.model if options.model is not None else known
+    if model is None and serve_use is not None:
+        model = registry.build("servers", serve_use).model
+    if model is None:
+        raise ConfigError("generate.model: is missing. Name the model as the server knows it (--model NAME).")
+    return Asking(options=options, serve=serve_use, model=model, limit=limit)
+
+
+def remembered_model(out: Path) -> str | None:
+    """The model that answered in a run, for stages that ask nobody and may not have its server."""
+    known = read_manifest(out)["stages"].get("generate")
+    return None if known is None else str(known["options"]["model"])
+
+
+def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
+    """The parts of a run: the prompt files that stand, and where their outcomes go.
+
+    Raises:
+        RunError: there are no prompts yet.
+    """
+    found = stages.prompt_files(run)
+    if not run.is_finished("prompts") or not found:
+        raise RunError(f"{run.path / 'prompts'}: no prompts are here yet. Run the stage 'prompts' first.")
+    outcomes = run.folder("generate")
+    if asking is None:
+        return [Part(path, outcomes / path.name) for path in found]
+    parts = []
+    plan, limit = asking.plan(run), asking.limit
+    for path in found:
+        if limit is not None and limit <= 0:
+            break
+        rows = None if limit is None else sum(1 for _ in iter_jsonl(path, msgspec.Raw))
+        whole = limit is None or (rows is not None and rows <= limit)
+        parts.append(
+            Part(
+                path,
+                outcomes / path.name,
+                None if whole else limit,
+                asking.options.retry_refused,
+                plan if whole else f"{plan} first {limit}",
+            )
+        )
+        if limit is not None and rows is not None:
+            limit -= rows
+    return parts
+
+
+def refuse_foreign(run: Run, answers: Path, options: GenerateOptions) -> None:
+    """Raise unless the answers in this folder were made by today's recipe, or its `reuse` says what to do with them.
+
+    Raises:
+        RunError: they were not; names what differs.
+    """
+    if not any(answers.glob("part-*")):
+        return
+    allowed = {"complete": "generate.sampling.max_tokens:", "top-up": "generate.sampling.seed:"}.get(options.reuse)
+    changes = [*run.changed("prompts"), *run.changed("generate")]
+    changes = [change for change in changes if allowed is None or not change.startswith(allowed)]
+    if changes:
+        hint = "".join(
+            f" (or --generate.reuse {policy} keeps what is still valid)"
+            for policy, field in (("complete", "max_tokens"), ("top-up", "seed"))
+            if all(change.startswith(f"generate.sampling.{field}:") for change in changes)
+        )
+        raise RunError(
+            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
+            f"Use another --out, or set the recipe back{hint}."
+        )
+
+
+class Open(msgspec.Struct, frozen=True):
+    """How much there is to ask: requests of the plan, those still to be sent, and what was charged so far."""
+
+    total: int
+    left: int
+    tokens: int
+    cost: float
+
+
+def count_open(asking: Asking, parts: list[Part]) -> Open:
+    """Count the requests; parts that are done are counted from their summaries."""
+    counts = [count_part(part, asking.requests) for part in parts]
+    return Open(*(sum(column) for column in zip(*counts, strict=True))) if counts else Open(0, 0, 0, 0.0)
+
+
+def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
+    """Stage `generate`: ask the model everything that is not answered yet; return the counts.
+
+    A cap of the recipe that is reached ends it early: the counts then say so under `stopped`.
+
+    Raises:
+        EndpointError: a server is unreachable or gone.
+        KeyboardInterrupt: stopped; the folder is resumable.
+    """
+    parts = parts_of(run, asking)
+    found = count_open(asking, parts)
+    stopped = None
+    if found.left == 0:
+        reporter.line(f"generate: all {found.total} requests are answered from the run folder, nothing is sent.")
+    else:
+        asking.check()
+        rest = "; the rest is answered, or asks the same." if found.left < found.total else "."
+        reporter.line(f"generate: {found.left} of {found.total} requests to send{rest}")
+        run.begin("generate")
+        try:
+            _ask(run, asking, parts, found, reporter)
+        except BudgetReached as reached:
+            stopped = str(reached)
+            reporter.line(f"generate: {stopped}")
+    counts = count_outcomes(asking, parts)
+    if asking.options.k > 1 and counts["completions"]:
+        share = counts["repeated"] / counts["completions"]
+        reporter.line(f"generate: {counts['repeated']} of {counts['completions']} samples ({share:.1%}) repeat another.")
+    if stopped is not None:
+        return {**counts, "stopped": stopped}
+    run.finish("generate", counts)
+    return counts
+
+
+def _ask(run: Run, asking: Asking, parts: list[Part], found: Open, reporter: Reporter) -> None:
+    options = asking.options
+    clear_control(run.path)
+    with ExitStack() as stack:
+        uses = stack.enter_context(running_endpoints(options, asking.serve, reporter))
+        lanes = lanes_of(uses, options)
+        budget = Budget(
+            options.budget,
+            _spent(run, found),
+            prices=(max(lane.price_in for lane in lanes), max(lane.price_out for lane in lanes)),
+        )
+        together = Lanes(
+            lanes,
+            attempts=options.attempts,
+            deadline_s=options.deadline_s,
+            patience_s=options.patience_s,
+            hedge=options.hedge,
+            budget=budget,
+            say=lambda text: reporter.line(f"generate: {text}"),
+        )
+        if options.choices == "separate":
+            together.together = False
+        store = None
+        if options.store is not None:
+            store = Store(Path(options.store))
+            stack.callback(store.close)
+        progress = Progress(found.total)
+        steering = Steering(run, options, together, progress, reporter)
+        window = Window(
+            together,
+            progress,
+            pace=steering.pace(),
+            beat=steering.beat,
+            reuse=_reuse(run, asking, store),
+            keep=None if store is None else store.put,
+        )
+        steering.window = window
+        remember_asked(run, asking)
+        window.run(parts, asking.requests, model=asking.model)
+
+
+def _spent(run: Run, found: Open) -> Spent:
+    """What earlier sessions used: as they noted it, and no less than what the answers tell."""
+    known = run.read_spent(Spent)
+    known.tokens = max(known.tokens, found.tokens)
+    known.cost = max(known.cost, found.cost)
+    return known
+
+
+def _reuse(run: Run, asking: Asking, store: Store | None) -> Reuse | None:
+    policy = asking.options.reuse
+    if policy == "strict" and store is None:
+        return None
+    earlier = [msgspec.convert(each, Earlier) for each in run.manifest.get("asked", [])]
+    return Reuse(policy, earlier, store)
+
+
+def remember_asked(run: Run, asking: Asking) -> None:
+    """Keep in the manifest how the prompts were asked: what another recipe takes over is found by it."""
+    today = msgspec.to_builtins(Earlier(sampling=asking.options.sampling.record(), k=asking.options.k))
+    known = run.manifest.setdefault("asked", [])
+    if today not in known:
+        known.append(today)
+        run.save_manifest()
+
+
+def iter_outcomes(asking: Asking, parts: list[Part]) -> Iterator[tuple[int, Prompt, Request, Outcome | None]]:
+    """Yield `(prompt index, prompt, request, outcome or None)` in the order of the prompts and samples."""
+    index = 0
+    for part in parts:
+        outcomes = Journal(part.outcomes).read()
+        for prompt in part.read_prompts():
+            for request in asking.requests(prompt):
+                yield index, prompt, request, outcomes.get(request.key)
+            index += 1
+
+
+def outcome_sizes(parts: list[Part]) -> list[list[Any]]:
+    """Name and size of every file of outcomes: they change when an answer comes."""
+    files = (file for part in parts for file in (part.outcomes, part.outcomes.with_suffix(".journal")))
+    return [[file.name, file.stat().st_size] for file in files if file.exists()]
+
+
+def count_outcomes(asking: Asking, parts: list[Part]) -> dict[str, Any]:
+    """Count completions by finish and failures by kind; parts that are done are counted from their summaries."""
+    counts: dict[str, Any] = {
+        **dict.fromkeys(("requests", "completions", "truncated", "repeated"), 0),
+        "failures": {},
+        "missing": 0,
+    }
+    for part in parts:
+        summary = part.summary()
+        if summary is None:
+            _count_open_part(asking, part, counts)
+            continue
+        for name in ("requests", "completions", "truncated", "repeated"):
+            counts[name] += getattr(summary, name)
+        for kind, n in summary.failures.items():
+            counts["failures"][kind] = counts["failures"].get(kind, 0) + n
+    return counts
+
+
+def _count_open_part(asking: Asking, part: Part, counts: dict[str, Any]) -> None:
+    journal = Journal(part.outcomes)
+    journal.load()
+    for prompt in part.read_prompts():
+        texts = []
+        for key in dict.fromkeys(request.key for request in asking.requests(prompt)):
+            mark = journal.marks.get(key)
+            counts["requests"] += 1
+            if mark is None:
+                counts["missing"] += 1
+            elif mark.kind:
+                counts["failures"][mark.kind] = counts["failures"].get(mark.kind, 0) + 1
+            else:
+                counts["completions"] += 1
+                counts["truncated"] += mark.finish == "length"
+                texts.append(mark.alike)
+        counts["repeated"] += len(texts) - len(set(texts))

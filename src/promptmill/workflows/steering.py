@@ -1,0 +1,106 @@
+"""Between a live run and the people who watch and steer it: the heartbeat, `control.json`, the watchdog."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from promptmill.generate.budget import Caps
+from promptmill.generate.control import Limits, Watcher
+from promptmill.generate.lanes import Lanes
+from promptmill.generate.status import Progress
+from promptmill.generate.watch import Watchdog
+from promptmill.generate.window import Pace, Window
+from promptmill.run import Run
+from promptmill.workflows.options import GenerateOptions
+from promptmill.workflows.stages import Reporter
+
+
+class Steering:
+    """Beats once a second.
+
+    Args:
+        run: where status and control stand.
+        options: what the recipe says.
+        lanes: who is asked.
+        progress: how far it is.
+        reporter: is told what happens.
+
+    Attributes:
+        window: what is steered; set before it runs.
+    """
+
+    def __init__(
+        self, run: Run, options: GenerateOptions, lanes: Lanes, progress: Progress, reporter: Reporter
+    ) -> None:
+        self.window: Window | None = None
+        self._run = run
+        self._options = options
+        self._lanes = lanes
+        self._progress = progress
+        self._reporter = reporter
+        self._watcher = Watcher(run.path)
+        self._watchdog = Watchdog()
+        self._came = -1
+        self._said = Limits()
+
+    def pace(self) -> Pace:
+        """How many at a time, by the recipe and what was said since."""
+        o, said = self._options, self._said
+        number = said.concurrency or o.concurrency
+        return Pace(
+            width=number if isinstance(number, int) else said.max_concurrency or o.max_concurrency,
+            delay_s=o.delay_s,
+            by_prefix=o.order == "prefix",
+            max_wall_s=said.max_wall_s or o.budget.max_wall_s,
+        )
+
+    def beat(self) -> None:
+        """Listen, write `status.json`, tell people, watch whether anything moves."""
+        changed = self._watcher.changed()
+        if changed is not None:
+            self._steer(changed)
+        facts = self._facts()
+        self._run.heartbeat(stage="generate", **facts)
+        self._run.write_spent(self._lanes.budget.spent)
+        self._reporter.progress(facts)
+        came = self._progress.done + self._progress.failed
+        if came != self._came or self._said.paused:
+            self._came = came
+            self._watchdog.moved()
+        elif self.window is not None:
+            for line in self._watchdog.look(time.monotonic(), self.window.waits) or ():
+                self._reporter.line(f"generate: {line}")
+
+    def _steer(self, said: Limits) -> None:
+        assert self.window is not None
+        before, self._said = self._said, said
+        number = said.concurrency or self._options.concurrency
+        self._lanes.steer(
+            paused=said.paused,
+            fixed=number if isinstance(number, int) else None,
+            most=said.max_concurrency or self._options.max_concurrency,
+            caps=self._caps(),
+        )
+        self.window.set_pace(self.pace())
+        if said.paused != before.paused:
+            self._reporter.line("generate: paused." if said.paused else "generate: goes on.")
+        if said.stop:
+            self.window.end(KeyboardInterrupt())
+
+    def _caps(self) -> Caps:
+        said = {name: getattr(self._said, name) for name in Caps.__struct_fields__}
+        return replace(self._options.budget, **{name: value for name, value in said.items() if value is not None})
+
+    def _facts(self) -> dict[str, Any]:
+        pace = self.pace()
+        return {
+            **self._progress.facts(self._lanes),
+            "width": min(pace.width, sum(lane.width.value for lane in self._lanes.lanes)),
+            "paused": self._said.paused,
+            "waiting": self.window.waits() if self.window is not None else [],
+            "limits": {"concurrency": self._said.concurrency or self._options.concurrency, **to_builtins(self._caps())},
+        }
