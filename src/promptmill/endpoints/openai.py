@@ -98,7 +98,7 @@ class OpenAI:
     ) -> None:
         self._link = link
         self._keep_response = keep_response
-        self._token_ids = token_ids
+        self._with_ids = {"always": True, "never": False, "auto": None}[token_ids]  # None: not known yet
         self._max_tokens_field = max_tokens_field
         self._tags = tags
         self._owners = Once(self._ask_owners)
@@ -166,9 +166,12 @@ class OpenAI:
         body[self._max_tokens_field] = limit
         if n > 1:
             body["n"] = n
-        if self._token_ids == "always" or (self._token_ids == "auto" and {"vllm"} == await self._owners.get()):  # noqa: S105 - a mode, no password
+        if self._with_ids is None:
+            self._with_ids = await self._owners.get() == {"vllm"}
+        if self._with_ids:
             body["return_token_ids"] = True
-        body |= request.sampling.extra
+        if request.sampling.extra:
+            body |= request.sampling.extra
         url = self._link.address.api + ("/chat/completions" if request.protocol == "chat" else "/completions")
         began = time.perf_counter()
         reply = await self._link.ask(url, body)

@@ -52,6 +52,13 @@ def split(text: str, *, given: str | None, tags: Sequence[tuple[str, str]]) -> S
     """
     if given:
         return Split(text, given, closed=True)
+    for opening, closing in tags:  # most answers hold no tag: to look for one character costs a twentieth
+        if (opening[0] in text and opening in text) or (closing[0] in text and closing in text):
+            return _split(text, tags)
+    return Split(text, None, closed=True)
+
+
+def _split(text: str, tags: Sequence[tuple[str, str]]) -> Split:
     thoughts: list[str] = []
     rest = text
     if not _opened(rest, tags):
