@@ -160,8 +160,10 @@ TABLES: dict[str, dict[str, str]] = {
         "turns": "promptmill.select.turns:turns",
     },
     "endpoints": {
+        "function": "promptmill.endpoints.function:function",
         "llamacpp": "promptmill.endpoints.llamacpp:llamacpp",
         "openai": "promptmill.endpoints.openai:openai",
+        "tgi": "promptmill.endpoints.tgi:tgi",
     },
     "servers": {
         "llama.cpp": "promptmill.endpoints.serve:llama_cpp",

@@ -74,15 +74,16 @@ def test_only_the_command_line_prints(path):
     assert not [n.lineno for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
 
 
-def test_broad_excepts_stand_in_two_places_alone():
+def test_broad_excepts_stand_in_three_places_alone():
     found = [
         name(path)
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or "Exception" in names_in(node.type))
     ]
-    # the command line, and where the tokenizers library raises bare Exception (design/house.md)
-    assert found == ["cli/__init__.py", "tokens/load.py"]
+    # the command line, where a user's own function is imported and called, and where the tokenizers library raises bare
+    # Exception (design/house.md)
+    assert sorted(set(found)) == ["cli/__init__.py", "endpoints/function.py", "tokens/load.py"]
 
 
 def names_in(expression):

@@ -182,7 +182,7 @@ def _cut_batch(
     found = [_cut_known(completion, tokenizer, options.step) for _, completion in batch]
     left = []
     for number, (cuts, (_, completion)) in enumerate(zip(found, batch, strict=True)):
-        if cuts is None and completion.reasoning:
+        if cuts is None and completion.reasoning is not None:
             counts["reasoning_without_ids"] += 1  # what stood between reasoning and answer is not known
         elif cuts is None:
             left.append(number)
@@ -200,7 +200,7 @@ def _cut_known(completion: Completion, tokenizer: Tokenizer, step: int) -> Cuts 
     pieces = tokenizer.pieces
     if completion.token_ids is None or pieces is None:
         return None
-    if completion.reasoning:
+    if completion.reasoning is not None:
         return cut_generated(completion.token_ids, pieces, step=step)
     return cut_ids(completion.text, completion.token_ids, pieces, step=step)
 

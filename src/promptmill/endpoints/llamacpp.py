@@ -12,19 +12,23 @@ Measured on real requests (xllamacpp 2026.10, SmolLM2):
 - the limit (`limit`): ids and `content` are the same text, but for the bytes of a cut character.
 - the end of the context also gives `limit`. `n_predict: 0` generates one token.
 
-Not covered: reasoning is not split from the text, and token ids of a streamed answer.
+A model's thought stands in `content`, as this page parses no chat; it is taken out here (`reasoning`).
+
+Not covered: several choices in one request, token ids of a streamed answer.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from promptmill.endpoints.context import TEMPLATE_FIELDS, Context, apply_template, template_fields
 from promptmill.endpoints.link import Link
-from promptmill.endpoints.openai import kept, prompt_fields, sampling_fields
+from promptmill.endpoints.openai import kept, prompt_fields, refuse_own, sampling_fields
+from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
 from promptmill.endpoints.transport import Transport
 from promptmill.errors import ConfigError, Unavailable
 from promptmill.records import Completion, Finish, Request, Usage
@@ -49,9 +53,10 @@ class Answer(msgspec.Struct):
 class LlamaCpp:
     """An `Endpoint` for one llama.cpp server; made by `llamacpp`."""
 
-    def __init__(self, link: Link, *, keep_response: bool) -> None:
+    def __init__(self, link: Link, *, keep_response: bool, tags: tuple[tuple[str, str], ...]) -> None:
         self._link = link
         self._keep_response = keep_response
+        self._tags = tags
         self._context = Context(link)
 
     def __repr__(self) -> str:
@@ -72,17 +77,20 @@ class LlamaCpp:
         finish = FINISH.get(answer.stop_type)
         if finish is None:
             raise Unavailable(f"{self._link.shown}: answer with stop_type '{answer.stop_type}'.")
+        parts = split(answer.content, given=None, tags=self._tags)
         return Completion(
             key=request.key,
             prompt_id=request.prompt_id,
             model=request.model,
             sample=request.sample,
-            text=answer.content,
-            finish=finish,
+            text=parts.text,
+            reasoning=parts.reasoning,
+            finish=finish_after(finish, closed=parts.closed),
             usage=Usage(prompt_tokens=answer.tokens_evaluated, completion_tokens=answer.tokens_predicted),
             token_ids=tuple(answer.tokens),
             latency_s=latency_s,
             served_by=self._link.shown,
+            max_tokens=body["n_predict"],
             response=kept(reply.body) if self._keep_response else None,
         )
 
@@ -107,9 +115,7 @@ class LlamaCpp:
 
     async def _body(self, request: Request) -> dict[str, Any]:
         sampling = request.sampling
-        own = OWN_FIELDS & sampling.extra.keys()
-        if own:
-            raise ConfigError(f"sampling.extra.{min(own)}: this field is set by promptmill. Take it out of extra.")
+        refuse_own(sampling, OWN_FIELDS)
         body = prompt_fields(request)
         if "messages" in body:
             body = {"prompt": await apply_template(self._link, body["messages"], template_fields(request))}
@@ -128,6 +134,7 @@ def llamacpp(
     api_key_env: str | None = None,
     timeout_s: float = 300.0,
     keep_response: bool = False,
+    think_tags: Sequence[str] = THINK_TAGS,
 ) -> LlamaCpp:
     """A llama.cpp server through its own protocol, which gives the ids of the generated tokens.
 
@@ -137,9 +144,11 @@ def llamacpp(
         api_key_env: name of the environment variable that holds the key.
         timeout_s: seconds from sending a request to the last byte of its answer.
         keep_response: keep the server's whole answer in each row.
+        think_tags: tags around reasoning in the text, opening and closing in turn; an empty list leaves the text alone.
 
     Raises:
-        ConfigError: the address is wrong, or the variable holds no key.
+        ConfigError: the address is wrong, the variable holds no key, or the tags are no pairs.
     """
+    tags = pairs_of(think_tags)
     link = Link(base_url, api_key_env=api_key_env, timeout_s=timeout_s, transport=transport)
-    return LlamaCpp(link, keep_response=keep_response)
+    return LlamaCpp(link, keep_response=keep_response, tags=tags)

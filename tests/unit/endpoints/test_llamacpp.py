@@ -85,5 +85,5 @@ def test_check_accepts_the_served_model(fake, check):
 
 def test_every_option_has_a_line_of_help():
     assert {option.name: bool(option.help) for option in options(llamacpp)} == dict.fromkeys(
-        ("base_url", "api_key_env", "timeout_s", "keep_response"), True
+        ("base_url", "api_key_env", "timeout_s", "keep_response", "think_tags"), True
     )

@@ -366,5 +366,6 @@ def test_the_options_of_a_recipe_are_the_keyword_only_parameters_with_a_line_of_
         "keep_response",
         "token_ids",
         "max_tokens_field",
+        "think_tags",
     ]
     assert all(option.help for option in found)

@@ -2,17 +2,22 @@
 
 It is the test server of this project and lets people try a recipe without a model. It answers `/v1/models`,
 `/v1/chat/completions`, `/v1/completions`, `/tokenize`, `/version`, `/health` like vLLM, `/completion`,
-`/apply-template` and `/props` like llama.cpp, and says at `/stats` what it was asked.
+`/apply-template` and `/props` like llama.cpp, `/generate`, `/generate_stream` and `/info` like
+text-generation-inference, and says at `/stats` what it was asked.
 
 Which fault strikes a request depends on the fault seed, the request's content and how often that content came
-before: runs are repeatable, and a retry can succeed. Text and tokens: see `answers`.
+before: runs are repeatable, and a retry can succeed. Text and tokens: see `answers`, with the list of faults.
 
 `/stats` returns JSON: `received`, `answered` (right answers whose every byte was handed to the socket), `in_flight`,
 `peak_in_flight`, `distinct` (different contents), `faults` by kind, `keys` by hash of the key and `contents` by hash of
 path and body without `user`, `metadata` and `request_id` (both with received and answered). `?contents=0` leaves the
 last out; POST, or GET with `?reset=1`, starts the counts anew.
 
-Not covered: streaming, logprobs, embeddings.
+Rooms: `options` what can be asked of it, `answers` texts and odds, `said` answers in the words of each protocol,
+`faults` what goes wrong on the wire, `pages` what it tells about itself, `app` routes and counts, `slots` turns, `http`
+the sockets.
+
+Not covered: streaming at the OpenAI pages, logprobs, embeddings.
 """
 
 from __future__ import annotations

@@ -95,17 +95,53 @@ FAULTS = {
     "429": "too many requests, with Retry-After in seconds",
     "429-date": "the same with a date",
     "429-garbage": "the same with a Retry-After that is none",
+    "429-ms": "the same with retry-after-ms",
+    "429-none": "the same without a time to wait",
+    "429-negative": "the same with a Retry-After below 0",
+    "429-quota": "the key has no quota left (insufficient_quota)",
     "400": "a request that is refused",
+    "400-too-long": "a prompt longer than the context (context_length_exceeded)",
+    "400-filter": "a prompt that a content filter refuses (content_filter)",
     "401": "a key that is refused",
+    "402": "a key without money",
+    "403": "a key without leave",
+    "404": "no such model",
+    "408": "the server waited too long for the request",
+    "409": "a conflict",
+    "413": "a request that is too large",
+    "422": "a request whose fields are wrong",
     "500": "a server error",
+    "500-html": "a server error as a page of HTML",
+    "502": "a gateway that gets no answer from its server",
     "503": "overloaded, with Retry-After in seconds",
+    "504": "a gateway that waited too long for its server",
+    "529": "overloaded, as Anthropic says it",
+    "302": "the server is elsewhere",
+    "204": "a status without a body",
+    "error-200": "status 200 and an error 500 in the body",
+    "error-200-429": "status 200 and an error 429 in the body",
     "timeout": "never answers",
+    "slow-head": "the head of an answer, and its body never",
     "half": "half a body, then the connection closes",
+    "wrong-length": "a whole body under a length that is longer, then the connection closes",
+    "cut": "a body that ends early under a length that says it is whole",
     "drop": "the connection closes without an answer",
+    "reset-before": "the connection is reset without an answer",
     "json": "status 200 and a body that is no JSON",
+    "bad-utf8": "status 200 and a text that is no UTF-8",
+    "null": "status 200 and null",
+    "array": "status 200 and a list",
     "empty": "status 200 and no choices",
+    "no-text": "status 200 and an answer without a text",
+    "no-finish": "status 200 and an answer without finish and counts",
+    "wrong-finish": "status 200 and a finish that nobody knows (abort)",
     "slow": "a right answer, sent slowly",
+    "chunked": "a right answer, sent in chunks",
+    "gzip": "a right answer, packed",
+    "extra": "a right answer and bytes behind it",
+    "twice": "a right answer whose headers stand there twice",
 }
+RIGHT = {"slow", "chunked", "gzip", "extra", "twice"}  # a client should make an answer of these
 
 
 def known_fault(fault: str) -> str:
@@ -158,11 +194,28 @@ class Writer:
         for word in chosen * 2:
             self._starts.append(self._starts[-1] + len(word) + 1)
 
-    def write(self, content: str, *, max_tokens: int, stop: tuple[str, ...]) -> Text:
-        """The answer to `content`, cut at `max_tokens` bytes or before the first stop string."""
-        n_words = round(self._words.draw(fraction(1, content)))
+    def thought(self, content: str) -> str:
+        """What goes before the answer to `content`."""
+        first = stable_hash(3, content) % CORPUS_WORDS
+        words = 5 + stable_hash(4, content) % 16
+        return self._corpus[self._starts[first] : self._starts[first + words] - 1].decode()
+
+    def write(
+        self, content: str, *, max_tokens: int, stop: tuple[str, ...], before: str = "", unclosed: bool = False
+    ) -> Text:
+        """The answer to `content`, cut at `max_tokens` bytes or before the first stop string.
+
+        Args:
+            content: what the answer depends on.
+            max_tokens: bytes it may have.
+            stop: strings that end it.
+            before: written first.
+            unclosed: write nothing else.
+        """
+        n_words = 0 if unclosed else round(self._words.draw(fraction(1, content)))
         first = stable_hash(2, content) % CORPUS_WORDS
         whole = self._corpus[self._starts[first] : max(self._starts[first], self._starts[first + n_words] - 1)]
+        whole = before.encode() + whole
         ends = [(whole.find(s.encode()), s) for s in stop if s and s.encode() in whole]
         if ends:
             at, word = min(ends)

@@ -9,11 +9,14 @@ Not covered: TLS, chunked uploads, pipelining of answers (the next request of a 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Literal, NamedTuple, cast
 
-How = Literal["whole", "half", "drop", "never", "slow"]
+How = Literal["whole", "half", "drop", "reset", "never", "slow", "hang", "close"]
 
 MAX_HEAD_BYTES = 1 << 16
 MAX_BODY_BYTES = 1 << 26
@@ -44,8 +47,10 @@ class Plan(NamedTuple):
     Attributes:
         payload: the whole reply, head included.
         delay_s: how long to wait before it.
-        how: sent whole, half, slowly, not at all (`drop` closes, `never` waits for the client to give up).
+        how: sent whole, half, slowly, whole and closed (`close`), the head alone (`hang`), not at all (`drop` closes,
+            `reset` closes with RST, `never` waits for the client to give up).
         slow_s: over how many seconds a slow reply is spread.
+        enter: called with what starts the request, to call it when its turn has come; None starts it at once.
         done: called once; True when every byte was handed to the socket.
     """
 
@@ -53,6 +58,7 @@ class Plan(NamedTuple):
     delay_s: float = 0.0
     how: How = "whole"
     slow_s: float = 1.0
+    enter: Callable[[Callable[[], None]], None] | None = None
     done: Callable[[bool], None] = lambda _handed: None
 
 
@@ -137,7 +143,13 @@ class Connection(asyncio.Protocol):
 
     def _start(self, plan: Plan) -> None:
         self._plan = plan
-        if plan.how == "never":
+        if plan.enter:
+            plan.enter(partial(self._begin, plan))
+        else:
+            self._begin(plan)
+
+    def _begin(self, plan: Plan) -> None:
+        if plan.how == "never" or self._plan is not plan:  # the client may have gone away while it waited
             return
         if plan.delay_s > 0:
             self._timer = asyncio.get_running_loop().call_later(plan.delay_s, self._act)
@@ -149,10 +161,15 @@ class Connection(asyncio.Protocol):
         plan = self._plan
         if plan is None or self._transport.is_closing():
             return
-        if plan.how == "drop":
+        if plan.how in {"drop", "reset"}:
+            if plan.how == "reset":  # closing without waiting for what was sent makes the kernel send RST
+                raw = self._transport.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
-        elif plan.how == "half":
-            self._transport.write(plan.payload[: _half(plan.payload)])
+        elif plan.how == "hang":
+            self._transport.write(plan.payload[: plan.payload.index(b"\r\n\r\n") + 4])
+        elif plan.how in {"half", "close"}:
+            self._transport.write(plan.payload[: _half(plan.payload)] if plan.how == "half" else plan.payload)
             self._transport.close()
         elif plan.how == "slow":
             self._send_piece(0)
@@ -189,14 +206,20 @@ class Connection(asyncio.Protocol):
             plan.done(handed)
 
 
-def reply(status: int, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    """Bytes of a whole HTTP reply with a JSON body."""
-    extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{extra}\r\n"
-    )
-    return head.encode("latin-1") + body
+def reply(status: int, body: bytes, headers: dict[str, str] | None = None, *, kind: str = "application/json") -> bytes:
+    """Bytes of a whole HTTP reply, JSON unless `kind` says otherwise."""
+    length = {} if status == 204 else {"Content-Length": str(len(body))}
+    return head(status, {"Content-Type": kind, **length, **(headers or {})}) + body
+
+
+def head(status: int, headers: dict[str, str]) -> bytes:
+    """Bytes of the head of an HTTP reply."""
+    phrase = HTTPStatus(status).phrase if status in _KNOWN else "Overloaded"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n".encode("latin-1")
+
+
+_KNOWN = {int(status) for status in HTTPStatus}
 
 
 def _half(payload: bytes) -> int:

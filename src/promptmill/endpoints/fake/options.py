@@ -18,6 +18,10 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
         words: words per answer, a number, a range or shares of these, such as 0.8:20-100,0.2:300.
         latency_s: seconds before an answer or a fault, a number, a range or shares of these, such as 0.9:0.1,0.1:2.
         token_latency_s: further seconds for each generated token.
+        reasoning: a thought before each answer, in a field or between tags; unclosed is one without end and answer.
+        choices: how many choices come where n asks for several, all of them or one.
+        equal_choices: all choices of a request are the same.
+        slots: requests worked on at a time, the others wait; 0 is no limit.
         context: tokens (bytes) that prompt and answer may have together.
         faults: shares of requests that go wrong, such as 429:0.05,drop:0.01; see FAULTS.
         script: what happens to the first, second, ... request of each content, such as 500,429,ok.
@@ -35,10 +39,14 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 0
     model: str = "fake"
-    claims: Literal["vllm", "llama.cpp", "other"] = "vllm"
+    claims: Literal["vllm", "llama.cpp", "tgi", "other"] = "vllm"
     words: str = "20-200"
     latency_s: str = "0"
     token_latency_s: float = 0.0
+    reasoning: Literal["none", "reasoning_content", "reasoning", "think", "unclosed"] = "none"
+    choices: Literal["all", "one"] = "all"
+    equal_choices: bool = False
+    slots: int = 0
     context: int = 32768
     faults: str = ""
     script: str = ""
