@@ -317,7 +317,16 @@ def check_folder(path: Path) -> None:
     """
     if not path.is_dir() or (path / MANIFEST).exists():
         return
-    known = {"control.json", "detached.log", "exports", "prompts", "recipe.yaml", "run.log", "spent.json", "status.json"}
+    known = {
+        "control.json",
+        "detached.log",
+        "exports",
+        "prompts",
+        "recipe.yaml",
+        "run.log",
+        "spent.json",
+        "status.json",
+    }
     strangers = sorted(
         entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.name not in known
     )

@@ -30,7 +30,7 @@ SYNC_S = 0.5
 BEAT_S = 1.0
 GRACE_S = 10.0
 Drawn = tuple[Lease, Sequence[Request]]
-Keep = Callable[[list[Completion]], None]
+Keep = Callable[[list[Completion]], object]
 
 
 class Pace(NamedTuple):

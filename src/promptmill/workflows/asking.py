@@ -26,7 +26,7 @@ from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
 from promptmill.generate.window import Window
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Completion, Outcome, Prompt, Request, content_id
+from promptmill.records import Outcome, Prompt, Request, content_id
 from promptmill.run import Run, read_manifest
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions
@@ -204,7 +204,9 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
     counts = count_outcomes(asking, parts)
     if asking.options.k > 1 and counts["completions"]:
         share = counts["repeated"] / counts["completions"]
-        reporter.line(f"generate: {counts['repeated']} of {counts['completions']} samples ({share:.1%}) repeat another.")
+        reporter.line(
+            f"generate: {counts['repeated']} of {counts['completions']} samples ({share:.1%}) repeat another."
+        )
     if stopped is not None:
         return {**counts, "stopped": stopped}
     run.finish("generate", counts)
@@ -238,7 +240,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], found: Open, reporter: Rep
             store = Store(Path(options.store))
             stack.callback(store.close)
         progress = Progress(found.total)
-        steering = Steering(run, options, together, progress, reporter)
+        steering = Steering(run, options, lanes=together, progress=progress, reporter=reporter)
         window = Window(
             together,
             progress,

@@ -16,22 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
-from promptmill import prompts, registry
+from promptmill import registry
 from promptmill.config import Use
-from promptmill.endpoints import serve
-from promptmill.errors import ConfigError, DataError, PromptmillError, RunError
-from promptmill.generate.journal import Journal
-from promptmill.generate.lanes import Lanes
-from promptmill.generate.status import Progress
-from promptmill.generate.window import Part, Window
-from promptmill.io.jsonl import iter_jsonl, write_jsonl
-from promptmill.records import Completion, Outcome, Prompt, Request
+from promptmill.errors import DataError, PromptmillError, RunError
+from promptmill.io.jsonl import write_jsonl
+from promptmill.records import Prompt
 from promptmill.run import Run, read_manifest
 from promptmill.select import pipeline
 from promptmill.sources.rows import source_paths
-from promptmill.workflows.options import GenerateOptions
 
 HASH_WHOLE_BYTES = 256 << 20
 CONVERSATION_STEPS: tuple[Use, ...] = tuple(

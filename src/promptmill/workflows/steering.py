@@ -34,7 +34,7 @@ class Steering:
     """
 
     def __init__(
-        self, run: Run, options: GenerateOptions, lanes: Lanes, progress: Progress, reporter: Reporter
+        self, run: Run, options: GenerateOptions, *, lanes: Lanes, progress: Progress, reporter: Reporter
     ) -> None:
         self.window: Window | None = None
         self._run = run
