@@ -57,13 +57,15 @@ class EndpointError(PromptmillError):
     Attributes:
         kind: one word for counting, stored in `Failure.kind`.
         retry_after_s: how long the server asked to wait, if it did.
+        sent: the request reached the server and may be on the bill, although there is no answer.
     """
 
     kind = "endpoint"
 
-    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, sent: bool = False) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+        self.sent = sent
 
 
 class RateLimited(EndpointError):  # noqa: N818

@@ -123,7 +123,7 @@ class OpenAI:
             usage=usage,
             token_ids=tuple(choice.token_ids) if choice.token_ids is not None else None,
             latency_s=latency_s,
-            served_by=self._link.shown,
+            served_by=self._link.served_by,
             response=kept(reply.body) if self._keep_response else None,
         )
 
