@@ -57,7 +57,7 @@ class EndpointError(PromptmillError):
     Attributes:
         kind: one word for counting, stored in `Failure.kind`.
         retry_after_s: how long the server asked to wait, if it did.
-        sent: the request reached the server and may be on the bill although there is no answer.
+        sent: the request reached the server and may be on the bill, although there is no answer.
     """
 
     kind = "endpoint"

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from promptmill.endpoints.transport import AiohttpTransport, Reply, Transport
-from promptmill.errors import AuthFailed, ConfigError, RateLimited, Refused, Timeout, Unavailable
+from promptmill.endpoints.keys import Mask, label, read_key
+from promptmill.endpoints.statuses import class_of, message_of, status_in
+from promptmill.endpoints.transport import Reply, Transport, open_transport
+from promptmill.errors import AuthFailed, ConfigError, QuotaSpent, Timeout, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.registry import did_you_mean
 
@@ -38,6 +39,7 @@ class Address:
         root: server root, without `/v1`.
         api: where `/chat/completions` is appended; `/v1` is added where the path names no version.
         query: kept and sent (`?api-version=...`), never shown.
+        secrets: what in the query may be a key.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -57,13 +59,16 @@ class Address:
                 "variable in api_key_env."
             )
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigError(f"base_url: '{base_url}' is no address. Write it like http://127.0.0.1:8000.")
+            shown = base_url.partition("?")[0]  # a query may hold a key
+            raise ConfigError(f"base_url: '{shown}' is no address. Write it like http://127.0.0.1:8000.")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         origin = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
         path = parts.path.rstrip("/")
         self.api = origin + path + ("" if _VERSION.search(path) else "/v1")
         self.root = self.api.removesuffix("/v1")
         self.query = f"?{parts.query}" if parts.query else ""
+        values = [value for name, value in parse_qsl(parts.query) if not name.lower().endswith("version")]
+        self.secrets = [*values, *(quote(value, safe="") for value in values)]
 
 
 class Link:
@@ -71,7 +76,8 @@ class Link:
 
     Attributes:
         address: where it is.
-        shown: the address as messages and rows show it.
+        shown: the address as messages show it.
+        served_by: the address as rows show it, with the label of the key: `http://host:8000 (API_KEYS[2] #3fa2c1)`.
         timeout_s: deadline of one request.
     """
 
@@ -88,12 +94,16 @@ class Link:
         self.address = Address(base_url)
         self.shown = self.address.root
         self.timeout_s = timeout_s
-        self._transport = transport or AiohttpTransport()
+        self.served_by = self.shown if api_key_env is None else f"{self.shown} ({label(api_key_env)})"
+        self._transport = transport or open_transport("auto")
         self._key_env = api_key_env
-        self._key = _key(api_key_env)
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._key:
-            self._headers["Authorization"] = f"Bearer {self._key}"
+        secrets = self.address.secrets
+        if api_key_env is not None:
+            key = read_key(api_key_env)
+            self._headers["Authorization"] = f"Bearer {key}"
+            secrets = [key, *secrets]
+        self._mask = Mask(secrets)
 
     def __repr__(self) -> str:
         return f"Link({self.shown})"
@@ -108,11 +118,8 @@ class Link:
             headers=self._headers,
             timeout_s=timeout_s or self.timeout_s,
         )
-        secret = self._key.encode()
-        # a short key ("EMPTY", "token") is a placeholder: taking it out would damage honest text
-        if len(secret) >= 16 and secret in reply.body:
-            reply = reply._replace(body=reply.body.replace(secret, b"[key]"))
-        return reply
+        masked = self._mask.body(reply.body)
+        return reply if masked is reply.body else reply._replace(body=masked)
 
     async def get(self, path: str) -> Reply:
         """Ask a short question of the server root."""
@@ -139,10 +146,11 @@ class Link:
             return msgspec.json.decode(reply.body, type=type_)
         except UNREADABLE as error:
             # some proxies answer 200 and put the error into the body
-            status = _status_in_body(reply.body)
-            if status:
-                self.fail(reply._replace(status=status))
-            raise Unavailable(f"{self.shown}: wrong answer ({error}): {self.excerpt(reply.body)}") from None
+            status = status_in(reply.body)
+            said = self._mask.text(f"{self.shown}: wrong answer ({error}): {self.excerpt(reply.body)}")
+        if status:
+            self.fail(reply._replace(status=status))
+        raise Unavailable(said, sent=True)
 
     def fail(self, reply: Reply) -> None:
         """Raise what a status means.
@@ -150,28 +158,24 @@ class Link:
         Raises:
             EndpointError: always.
         """
-        status, wait_s = reply.status, retry_after_s(reply.headers)
+        status, kind = reply.status, class_of(reply.status, reply.body)
         said = f"{self.shown}: {status}: {self.excerpt(reply.body)}"
-        if status == 429:
-            raise RateLimited(said, retry_after_s=wait_s)
-        if status in {401, 403}:
+        if kind is QuotaSpent:
+            said += " This key has no quota or money left. Refill it, or name another in api_key_env."
+        elif kind is AuthFailed:
             todo = f"Check the key in {self._key_env}." if self._key_env else "Name the key's variable in api_key_env."
-            raise AuthFailed(f"{said} {todo}")
-        if status in {408, 504}:
-            raise Timeout(said, retry_after_s=wait_s)
-        if status in {409, 425} or status >= 500:
-            raise Unavailable(said, retry_after_s=wait_s)
-        if 300 <= status < 400:
-            raise Refused(f"{self.shown}: {status}: the server sends us elsewhere. Give its final address as base_url.")
-        if 400 <= status < 500:
-            raise Refused(said)
-        raise Unavailable(f"{self.shown}: unexpected status {status}: {self.excerpt(reply.body)}")
+            said += f" {todo}"
+        elif 300 <= status < 400:
+            said = f"{self.shown}: {status}: the server sends us elsewhere. Give its final address as base_url."
+        elif status < 400:
+            said = f"{self.shown}: unexpected status {status}: {self.excerpt(reply.body)}"
+        # a gateway gave up waiting (504): the server behind it may go on and finish
+        raise kind(said, retry_after_s=retry_after_s(reply.headers), sent=status == 504)
 
     def excerpt(self, body: bytes) -> str:
         """What the server said, fit for one line: its own message where there is one, no control characters."""
-        text = _message(body) or body[:4000].decode("utf-8", "replace")
-        if len(self._key) >= 4:
-            text = text.replace(self._key, "[key]")
+        text = message_of(body) or body[:8000].decode("utf-8", "replace")
+        text = self._mask.text(text[:8000])[:4000]  # cut after the key is out, or half of it would stay
         return _plain(text).strip()[:EXCERPT_CHARS].strip() or "(empty answer)"
 
     async def models(self) -> list[dict[str, Any]] | None:
@@ -181,7 +185,7 @@ class Link:
             EndpointError: nothing answers, the key is refused, or the server asks to wait.
         """
         reply = await self.ask(self.address.api + "/models", timeout_s=min(ASK_S, self.timeout_s))
-        if reply.status in {401, 403, 429, 502, 503, 504}:
+        if reply.status in {401, 402, 403, 429, 502, 503, 504, 529}:
             self.fail(reply)
         try:
             entries = msgspec.json.decode(reply.body, type=_Models).data if reply.status == 200 else None
@@ -262,17 +266,6 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _key(api_key_env: str | None) -> str:
-    if api_key_env is None:
-        return ""
-    key = os.environ.get(api_key_env, "").strip()
-    if not key:
-        raise ConfigError(f"api_key_env: the environment variable {api_key_env} is not set or empty. Export it first.")
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"api_key_env: the value of {api_key_env} holds characters that no key has. Export it again.")
-    return key
-
-
 def _plain(text: str) -> str:
     """A server's words without control characters, each run of blanks as one."""
     return re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text))
@@ -287,24 +280,3 @@ def _listed(names: list[str]) -> str:
 
 def _stem(error: Exception) -> str:
     return str(error).rstrip(".")
-
-
-def _status_in_body(body: bytes) -> int | None:
-    try:
-        code = msgspec.json.decode(body)["error"]["code"]
-    except (*UNREADABLE, KeyError, TypeError, IndexError):
-        return None
-    return code if isinstance(code, int) and 400 <= code < 600 else None
-
-
-def _message(body: bytes) -> str | None:
-    """`error.message`, `message`, `detail` or `error` of a JSON body: the ways servers say what is wrong."""
-    try:
-        said = msgspec.json.decode(body)
-    except UNREADABLE:
-        return None
-    if not isinstance(said, dict):
-        return None
-    error = said.get("error")
-    found = [error.get("message") if isinstance(error, dict) else error, said.get("message"), said.get("detail")]
-    return next((text for text in found if isinstance(text, str) and text.strip()), None)

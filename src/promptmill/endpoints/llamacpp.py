@@ -89,7 +89,7 @@ class LlamaCpp:
             usage=Usage(prompt_tokens=answer.tokens_evaluated, completion_tokens=answer.tokens_predicted),
             token_ids=tuple(answer.tokens),
             latency_s=latency_s,
-            served_by=self._link.shown,
+            served_by=self._link.served_by,
             max_tokens=body["n_predict"],
             response=kept(reply.body) if self._keep_response else None,
         )

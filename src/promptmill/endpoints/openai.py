@@ -204,7 +204,7 @@ class OpenAI:
             usage=usage,
             token_ids=choice.token_ids,
             latency_s=sent.latency_s,
-            served_by=self._link.shown,
+            served_by=self._link.served_by,
             max_tokens=sent.limit,
             response=kept(sent.reply.body) if self._keep_response else None,
         )

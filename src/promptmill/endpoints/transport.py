@@ -1,8 +1,14 @@
 """One seam for HTTP: bytes out, bytes in, under a deadline.
 
 An endpoint speaks to a `Transport` and to nothing else, so a faster client or a fake goes in through the constructor.
-Foreign errors (aiohttp, sockets) end here: they become `Unavailable` or `Timeout` with a text that holds the address
-and never a header, a body or a query string.
+Foreign errors (aiohttp, sockets) end here: they become `Unreachable`, `Unavailable` or `Timeout` with a text that holds
+the address and never a header, a body or a query string, and they do not travel with it: a foreign error holds the
+request, and with it the key.
+
+`open_transport("auto")` takes pyreqwest in the event loops of uvloop, where the extra `fast` is installed, and aiohttp
+elsewhere: without uvloop pyreqwest is no faster (figures: design/transports.md). The environment variable
+PROMPTMILL_TRANSPORT (auto, aiohttp, pyreqwest) decides for a whole process, for the case that one of them does not get
+along with a server.
 
 Not covered: what the bytes mean (see `link` and the endpoints), retries (see `generate`), proxies and `.netrc` (they
 are not read from the environment: a request goes to the server that the recipe names and to no other).
@@ -11,19 +17,28 @@ are not read from the environment: a request goes to the server that the recipe 
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.util
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, get_args
 from urllib.parse import urlsplit
 
-from promptmill.errors import Timeout, Unavailable
+from promptmill.errors import ConfigError, Timeout, Unavailable, Unreachable
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.abc import AbstractStreamWriter
 
+Kind = Literal["auto", "aiohttp", "pyreqwest"]
+KIND_ENV = "PROMPTMILL_TRANSPORT"
 # uvicorn (vLLM) closes idle connections after 5 s; closing ours first avoids sending into a connection that is ending
 KEEP_ALIVE_S = 4.0
 MAX_BODY_BYTES = 1 << 28
+# every transport asks for this packing and no other, so that all of them read the same answers
+HEADERS = {"User-Agent": "promptmill", "Accept-Encoding": "gzip"}
+BROKE = "the connection broke in the middle of the answer"
+CLOSED = "the server closed the connection without an answer"
 
 
 class Reply(NamedTuple):
@@ -46,7 +61,7 @@ class Transport(Protocol):
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
     ) -> Reply:
-        """Return the reply; raise `Unavailable` or `Timeout` when there is none."""
+        """Return the reply; raise `Unreachable`, `Unavailable` or `Timeout` when there is none."""
         ...
 
     async def close(self) -> None:
@@ -72,23 +87,27 @@ class AiohttpTransport:
 
         Raises:
             Timeout: no whole answer within `timeout_s`.
-            Unavailable: refused, reset, closed too early, or not HTTP.
+            Unreachable: refused, reset, closed too early, or not HTTP.
+            Unavailable: the answer is too large.
         """
         import aiohttp
 
-        session = self._session()
+        payload = None if body is None else _body_class()(body)
+        failure: Timeout | Unavailable
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                session.request(method, url, data=body, headers=headers, allow_redirects=False) as response,
+                self._session().request(method, url, data=payload, headers=headers, allow_redirects=False) as response,
             ):
                 content = await self._read(response, url)
                 return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
-        # `from None`: the foreign error carries the request's headers, so it must not travel with ours
         except TimeoutError:
-            raise Timeout(f"{origin(url)}: no answer within {timeout_s:g} s.") from None
+            failure = Timeout(no_answer(url, timeout_s))
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{origin(url)}: {_reason(error)}.") from None
+            failure = Unreachable(f"{origin(url)}: {_reason(error)}.")
+        # raised here, for an error raised in an `except` keeps the foreign one as its context, key and all
+        failure.sent = payload is not None and getattr(payload, "taken", False)
+        raise failure
 
     async def close(self) -> None:
         """Close the session of the running loop."""
@@ -105,7 +124,7 @@ class AiohttpTransport:
         async for chunk in response.content.iter_any():
             chunks += chunk
             if len(chunks) > self._max_body_bytes:
-                raise Unavailable(f"{origin(url)}: the answer is larger than {self._max_body_bytes:,} bytes.")
+                raise too_large(url, self._max_body_bytes)
         return bytes(chunks)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -118,10 +137,33 @@ class AiohttpTransport:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "promptmill"},
+                headers=HEADERS,
                 read_bufsize=1 << 20,
             )
         return self._sessions[loop]
+
+
+class ByLoopTransport:
+    """Two transports: one for the event loops of uvloop and one for all others."""
+
+    def __init__(self, others: Transport, *, uvloops: Transport) -> None:
+        self._others = others
+        self._uvloops = uvloops
+
+    async def send(
+        self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """Ask through the transport of the running loop; see there."""
+        chosen = self._chosen()
+        return await chosen.send(method, url, body=body, headers=headers, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        await self._chosen().close()
+
+    def _chosen(self) -> Transport:
+        is_uvloop = type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
+        return self._uvloops if is_uvloop else self._others
 
 
 def origin(url: str) -> str:
@@ -129,6 +171,63 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+
+
+def no_answer(url: str, timeout_s: float) -> str:
+    """The text of a `Timeout`."""
+    return f"{origin(url)}: no answer within {timeout_s:g} s."
+
+
+def too_large(url: str, limit: int) -> Unavailable:
+    """The error for an answer above the limit; the server made it, so it may be on the bill."""
+    return Unavailable(f"{origin(url)}: the answer is larger than {limit:,} bytes.", sent=True)
+
+
+def open_transport(kind: Kind = "auto") -> Transport:
+    """The transport that is asked for; `auto` is what PROMPTMILL_TRANSPORT says, else the faster that is installed.
+
+    Raises:
+        ConfigError: PROMPTMILL_TRANSPORT names no transport.
+        MissingExtra: pyreqwest is asked for and not installed.
+    """
+    from promptmill.endpoints.fast import PyreqwestTransport
+
+    if kind == "auto":
+        named = os.environ.get(KIND_ENV, "").strip() or "auto"
+        if named not in get_args(Kind):
+            known = ", ".join(get_args(Kind))
+            raise ConfigError(f"{KIND_ENV}: there is no transport '{named[:40]}'. There are: {known}.")
+        kind = cast("Kind", named)
+    if kind == "pyreqwest":
+        return PyreqwestTransport()
+    if kind == "aiohttp" or not all(importlib.util.find_spec(name) for name in ("pyreqwest", "uvloop")):
+        return AiohttpTransport()
+    return ByLoopTransport(AiohttpTransport(), uvloops=PyreqwestTransport())
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What `asyncio.Runner(loop_factory=...)` gets: uvloop where it is installed, else asyncio's own (None)."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return made
+
+
+@functools.cache
+def _body_class() -> type[aiohttp.BytesPayload]:
+    """A body that knows whether aiohttp took it: it does when there is a connection, and not before."""
+    import aiohttp
+
+    class Body(aiohttp.BytesPayload):
+        taken = False
+
+        async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+            self.taken = True
+            await super().write_with_length(writer, content_length)
+
+    return Body
 
 
 def _reason(error: Exception) -> str:
@@ -141,7 +240,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"nothing answers ({os.strerror(error.errno).lower() if error.errno else type(error).__name__})"
     if isinstance(error, aiohttp.ClientPayloadError):
-        return "the connection broke in the middle of the answer"
+        return BROKE
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the server closed the connection without an answer"
+        return CLOSED
     return f"the connection failed ({type(error).__name__})"

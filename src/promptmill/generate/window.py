@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from promptmill.endpoints.transport import loop_factory
 from promptmill.errors import BudgetReached
 from promptmill.generate.lanes import Lanes, Wait
 from promptmill.generate.parts import Lease, Part, ToRequests
@@ -103,10 +104,14 @@ class Window:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(self._run(parts, to_requests, model))
+            self._run_loop(parts, to_requests, model)
         else:
             with ThreadPoolExecutor(1, "promptmill-generate") as pool:
-                pool.submit(asyncio.run, self._run(parts, to_requests, model)).result()
+                pool.submit(self._run_loop, parts, to_requests, model).result()
+
+    def _run_loop(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(self._run(parts, to_requests, model))
 
     # -- steering, from `beat` --------------------------------------------------------------------------------------
 

@@ -1,0 +1,154 @@
+"""HTTP by pyreqwest (Rust): the same semantics as `AiohttpTransport` at a fraction of its CPU; the extra `fast`.
+
+Trial and figures: design/transports.md. Its classes of errors say less than they seem to (a connection that is reset
+after the request was sent is a `ConnectError`, and a deadline that passes while the server thinks a
+`ConnectTimeoutError`), so what happened is read from the chain of causes. When a deadline passes nothing tells whether
+there was a connection: the request counts as sent.
+
+Not covered: use after `fork` (the I/O thread does not come along; start processes by `spawn`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import importlib.util
+import os
+import re
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from promptmill.endpoints.transport import (
+    BROKE,
+    CLOSED,
+    HEADERS,
+    KEEP_ALIVE_S,
+    MAX_BODY_BYTES,
+    Reply,
+    no_answer,
+    origin,
+    too_large,
+)
+from promptmill.errors import MissingExtra, Timeout, Unreachable
+
+if TYPE_CHECKING:
+    from pyreqwest.client import Client
+    from pyreqwest.response import Response
+
+
+class PyreqwestTransport:
+    """pyreqwest, with one client for each event loop, opened on the first request.
+
+    Args:
+        max_body_bytes: larger answers are given up, so that no server can fill the memory.
+
+    Raises:
+        MissingExtra: pyreqwest is not installed.
+    """
+
+    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        if importlib.util.find_spec("pyreqwest") is None:
+            raise MissingExtra("fast", needed_for="The transport pyreqwest")
+        self._max_body_bytes = max_body_bytes
+        self._clients: dict[asyncio.AbstractEventLoop, Client] = {}
+
+    async def send(
+        self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """Return the reply; the clock starts now and covers connecting, sending and the last byte.
+
+        Raises:
+            Timeout: no whole answer within `timeout_s`.
+            Unreachable: refused, reset, closed too early, or not HTTP.
+            Unavailable: the answer is too large.
+        """
+        from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+
+        failure: Timeout | Unreachable
+        try:
+            request = self._client().request(method, url).headers(headers).timeout(timedelta(seconds=timeout_s))
+            if body is not None:
+                request = request.body_bytes(body)
+            async with request.build_streamed() as response:
+                content = await self._read(response, url)
+                return Reply(response.status, dict(response.headers.items()), content)
+        except RequestTimeoutError:
+            failure = Timeout(no_answer(url, timeout_s), sent=body is not None)
+        except (PyreqwestError, ValueError) as error:  # ValueError: a host name that is none
+            reason, sent = _reason(error)
+            failure = Unreachable(f"{origin(url)}: {reason}.", sent=sent and body is not None)
+        # raised here, for an error raised in an `except` keeps the foreign one as its context, address and all
+        raise failure
+
+    async def close(self) -> None:
+        """Close the client of the running loop."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client:
+            await client.close()
+
+    async def _read(self, response: Response, url: str) -> bytes:
+        # the header is gone where the answer was packed: what is packed may be any size when it is unpacked
+        length = response.get_header("content-length")
+        if length is not None and int(length) <= self._max_body_bytes:
+            whole: bytes = (await response.bytes()).to_bytes()
+            return whole
+        chunks = bytearray()
+        while (chunk := await response.body_reader.read_chunk()) is not None:
+            chunks += chunk
+            if len(chunks) > self._max_body_bytes:
+                raise too_large(url, self._max_body_bytes)
+        return bytes(chunks)
+
+    def _client(self) -> Client:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            from pyreqwest.client import ClientBuilder
+
+            _outlive_the_last_answer()
+            for ended in [known for known in self._clients if known.is_closed()]:
+                del self._clients[ended]
+            self._clients[loop] = (
+                ClientBuilder()
+                .default_headers(HEADERS)
+                .follow_redirects(enable=False)
+                .no_proxy()
+                .default_cookie_store(enable=False)
+                .deflate(enable=False)
+                .brotli(enable=False)
+                .zstd(enable=False)
+                .pool_idle_timeout(timedelta(seconds=KEEP_ALIVE_S))
+                .build()
+            )
+        return self._clients[loop]
+
+
+@functools.cache
+def _outlive_the_last_answer() -> None:
+    """Give the I/O thread time to let go of the interpreter before it ends.
+
+    In a loop that is not uvloop's the thread wakes the loop by a write to a socket and waits for the GIL after it. A
+    program that is done before it gets the GIL would end with "Fatal Python error" and SIGABRT (one exit in four under
+    load; CPython before 3.14, gh-87135). While this sleeps the GIL is free.
+    """
+    atexit.register(time.sleep, 0.05)
+
+
+def _reason(error: Exception) -> tuple[str, bool]:
+    """What happened in our words, and whether the request may have reached the server."""
+    details = getattr(error, "details", None) or {}
+    causes = [cause["message"] for cause in details.get("causes") or []]
+    said = " / ".join(causes)
+    if "client error (Connect)" in causes:
+        number = re.search(r"\(os error (\d+)\)", said)
+        if "dns error" in causes:
+            return "nothing answers (no such host)", False
+        if "certificate" in said or "tls" in said.lower():
+            return f"the secure connection failed ({type(error).__name__})", False
+        return f"nothing answers ({os.strerror(int(number[1])).lower() if number else type(error).__name__})", False
+    if "request or response body error" in causes:
+        return BROKE, True
+    if "connection closed before message completed" in causes:
+        return CLOSED, True
+    return f"the connection failed ({type(error).__name__})", not isinstance(error, ValueError)
