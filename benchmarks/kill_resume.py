@@ -41,12 +41,13 @@ from promptmill.endpoints.fake.app import VOLATILE
 from promptmill.endpoints.openai import openai
 from promptmill.endpoints.transport import Reply
 from promptmill.errors import EndpointError
-from promptmill.generate.journal import Journal, is_lasting, read_outcomes
+from promptmill.generate.index import is_lasting, read_outcomes
+from promptmill.generate.journal import Journal
 from promptmill.io.jsonl import iter_jsonl
 from promptmill.records import Completion, Prompt
 from promptmill.run import read_status
 from promptmill.testing import FakeOptions, fake_server, fake_stats
-from promptmill.workflows import stages
+from promptmill.workflows import asking as asked
 from promptmill.workflows.lengths import Lengths
 
 CONCURRENCY = 16
@@ -196,7 +197,7 @@ class Course:
     def _contents(self):
         """Request key -> the hash by which the server counts it."""
         recipe = config.check(config.read_recipe(self.recipe), Lengths)
-        asking = stages.asking(recipe.generate, recipe.serve)
+        asking = asked.asking(recipe.generate, recipe.serve)
         found = {}
 
         async def learn():

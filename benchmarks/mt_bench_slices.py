@@ -19,7 +19,7 @@ from pathlib import Path
 
 from promptmill import config
 from promptmill.endpoints import serve
-from promptmill.generate.journal import read_outcomes
+from promptmill.generate.index import read_outcomes
 from promptmill.workflows import lengths
 from promptmill.workflows.stages import Silent
 

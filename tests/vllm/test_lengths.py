@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.generate.journal import read_outcomes
+from promptmill.generate.index import read_outcomes
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]

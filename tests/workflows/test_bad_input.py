@@ -120,7 +120,7 @@ def test_no_server_and_no_model_at_all(refused, tmp_path):
     given = ["--input", tmp_path / "p.json", "--out", tmp_path / "run", "--tokenizer-path", "bytes"]
     assert "generate.model: is missing. Name the model" in refused("lengths", "generate", *given)
     error = refused("lengths", "generate", *given, "--model", "fake")
-    assert "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL)" in error
+    assert "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL, or export " in error
 
 
 def test_a_refused_key(mill, recipe, fake, tmp_path, asked):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.generate.journal import read_outcomes
+from promptmill.generate.index import read_outcomes
 from promptmill.run import read_status
 from promptmill.testing import fake_stats
 
@@ -38,7 +38,7 @@ def wait_for(process, out, stage, **least):
 def journalled(out):
     """The outcomes of a run by key, wherever they stand; a torn last line is left out."""
     found = {}
-    for path in sorted((out / "generate").glob("part-*")):
+    for path in sorted((*(out / "generate").glob("*.jsonl"), *(out / "generate").glob("*.journal"))):
         found |= {outcome.key: outcome for outcome in read_outcomes(path, torn=path.suffix == ".journal")}
     return found
 

@@ -13,6 +13,8 @@ from promptmill.cli.screen import Screen
 from promptmill.config import Document
 from promptmill.errors import ConfigError
 from promptmill.workflows import lengths as workflow
+from promptmill.workflows.asking import is_short_of_answers
+from promptmill.workflows.stages import default_folder
 
 
 @click.group()
@@ -34,7 +36,7 @@ def _command(name: str, only: tuple[str, ...], text: str) -> None:
             raise ConfigError(
                 f"{document.name}: has no section '{name}'. Write '{name}: {{}}' into it, or --set {name}={{}}."
             )
-        folder = Path(out) if out else workflow.default_folder(document.name, recipe)
+        folder = Path(out) if out else default_folder(document.name, recipe.output)
         if detach and dry_run:
             raise click.UsageError("--detach: does not go with --dry-run.")
         if detach:
@@ -46,7 +48,7 @@ def _command(name: str, only: tuple[str, ...], text: str) -> None:
         with screen:
             counts = workflow.run(recipe, folder, only=only, limit=limit, reporter=screen)
         screen.summary(folder, workflow.files(recipe, folder))
-        return 1 if workflow.too_many_failures(recipe, counts) else 0
+        return 1 if is_short_of_answers(recipe.generate, counts) else 0
 
     command.__doc__ = text
     lengths.add_command(click.command(name)(command))

@@ -119,7 +119,7 @@ class Tgi:
             else Usage(prompt_tokens=n_prompt, completion_tokens=details.generated_tokens),
             token_ids=ids,
             latency_s=latency_s,
-            served_by=self._link.shown,
+            served_by=self._link.served_by,
             max_tokens=limit,
             response=kept(reply.body) if self._keep_response and not self._stream else None,
         )

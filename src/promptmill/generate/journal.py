@@ -166,7 +166,7 @@ class Journal:
         return outcomes
 
     def commit(self, groups: Sequence[Sequence[str]], *, plan: str) -> Summary:
-        """Write the outcomes of these keys (the samples of each prompt), in that order, as the finished part, and its summary; the journal goes.
+        """Write the finished part: the outcomes of these keys, prompt by prompt, in that order; the journal goes.
 
         Outcomes of other keys (an earlier, larger recipe) are kept behind them: they were paid for. Lines are copied
         as they are.

@@ -197,7 +197,7 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
         reporter.line(f"generate: {found.left} of {found.total} requests to send{rest}")
         run.begin("generate")
         try:
-            _ask(run, asking, parts, found, reporter)
+            _ask(run, asking, parts, found=found, reporter=reporter)
         except BudgetReached as reached:
             stopped = str(reached)
             reporter.line(f"generate: {stopped}")
@@ -213,7 +213,7 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
     return counts
 
 
-def _ask(run: Run, asking: Asking, parts: list[Part], found: Open, reporter: Reporter) -> None:
+def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: Reporter) -> None:
     options = asking.options
     clear_control(run.path)
     with ExitStack() as stack:
@@ -332,3 +332,12 @@ def _count_open_part(asking: Asking, part: Part, counts: dict[str, Any]) -> None
                 counts["truncated"] += mark.finish == "length"
                 texts.append(mark.alike)
         counts["repeated"] += len(texts) - len(set(texts))
+
+
+def is_short_of_answers(options: GenerateOptions, counts: dict[str, Any]) -> bool:
+    """Whether more requests failed than the recipe allows, or a cap ended the run: exit code 1."""
+    made = counts.get("generate")
+    if not made or not made["requests"]:
+        return False
+    failed = sum(made["failures"].values()) + made["missing"]
+    return "stopped" in made or bool(failed > options.max_failure_share * made["requests"])

@@ -102,19 +102,6 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def default_folder(recipe_name: str, recipe: Lengths) -> Path:
-    """Where a run goes when nobody says: beside the results file, else `runs/<recipe name>`.
-
-    Raises:
-        ConfigError: the output names no file.
-    """
-    if recipe.output is not None:
-        if not Path(recipe.output).name:
-            raise ConfigError(f"output: '{recipe.output}' names no file. Write it like results/vllm_results.json.")
-        return Path(recipe.output).with_suffix(".run")
-    return Path("runs") / Path(recipe_name).stem
-
-
 def run(
     recipe: Lengths, out: Path, *, only: Sequence[str] = STAGES, limit: int | None = None, reporter: Reporter
 ) -> dict[str, Any]:
@@ -230,17 +217,6 @@ def _export_prompts(folder: Run) -> None:
     if not target.exists():
         parts = asked.parts_of(folder)
         write_processed(target, (prompt for part in parts for prompt in iter_jsonl(part.prompts, Prompt)))
-
-
-def too_many_failures(recipe: Lengths, counts: dict[str, Any]) -> bool:
-    """Whether more requests failed than the recipe allows, or a cap ended the run."""
-    made = counts.get("generate")
-    if not made or not made["requests"]:
-        return False
-    if "stopped" in made:
-        return True
-    failed = sum(made["failures"].values()) + made["missing"]
-    return bool(failed > recipe.generate.max_failure_share * made["requests"])
 
 
 def files(recipe: Lengths, out: Path) -> list[Path]:

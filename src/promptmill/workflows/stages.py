@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from promptmill import registry
 from promptmill.config import Use
-from promptmill.errors import DataError, PromptmillError, RunError
+from promptmill.errors import ConfigError, DataError, PromptmillError, RunError
 from promptmill.io.jsonl import write_jsonl
 from promptmill.records import Prompt
 from promptmill.run import Run, read_manifest
@@ -51,6 +51,19 @@ class Silent:
 
     def progress(self, facts: dict[str, Any]) -> None:
         """Show nothing."""
+
+
+def default_folder(recipe_name: str, output: str | None) -> Path:
+    """Where a run goes when nobody says: beside the recipe's output file, else `runs/<recipe name>`.
+
+    Raises:
+        ConfigError: the output names no file.
+    """
+    if output is not None:
+        if not Path(output).name:
+            raise ConfigError(f"output: '{output}' names no file. Write it like results/vllm_results.json.")
+        return Path(output).with_suffix(".run")
+    return Path("runs") / Path(recipe_name).stem
 
 
 def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known: Any = None) -> dict[str, Any]:

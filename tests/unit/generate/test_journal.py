@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from promptmill.errors import RunError
-from promptmill.generate.journal import Journal, is_lasting, read_outcomes
+from promptmill.generate.index import is_lasting, read_outcomes, read_summary
+from promptmill.generate.journal import Journal
 from promptmill.records import Completion, Failure, Usage
 
 
@@ -30,9 +31,11 @@ def test_a_commit_sorts_by_the_keys_of_the_plan_keeps_strangers_and_removes_the_
     journal = Journal(tmp_path / "part-00000.jsonl")
     for key in ("3", "1", "stranger", "2"):
         journal.append(completion(key))
-    journal.commit(["1", "2", "3", "1"])
+    journal.commit([["1", "2"], ["3", "1"]], plan="p")
     assert [outcome.key for outcome in read_outcomes(journal.path)] == ["1", "2", "3", "stranger"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["part-00000.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part-00000.done", "part-00000.jsonl"]
+    summary = read_summary(journal.path)
+    assert (summary.plan, summary.requests, summary.asked, summary.lines, summary.repeated) == ("p", 4, 3, 4, 2)
 
 
 def test_a_later_completion_beats_a_failure_and_the_first_completion_stays(tmp_path):
@@ -75,7 +78,7 @@ def test_any_other_bad_line_is_named_with_file_and_line(tmp_path):
 def test_a_torn_line_in_a_committed_part_is_an_error(tmp_path):
     journal = Journal(tmp_path / "part-00000.jsonl")
     journal.append(completion("1"))
-    journal.commit(["1"])
+    journal.commit([["1"]], plan="p")
     journal.path.write_bytes(journal.path.read_bytes()[:-5])
     with pytest.raises(RunError, match=r"part-00000.jsonl:1: is not an outcome"):
         journal.read()
