@@ -5,6 +5,7 @@ writes docs/reference/*.md and the tables between `<!-- figures -->` and `<!-- e
 docs/performance.md; with `--check` it writes nothing and exits with 1 if a page is not what it should be.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -247,7 +248,7 @@ def cli() -> str:
             if isinstance(command, click.Group):
                 groups += [(f"{name} {sub}", command.commands[sub]) for sub in command.commands]
             for path, each in groups:
-                lines += ["", f"## promptmill {path}", "", (each.help or each.__doc__ or "").strip()]
+                lines += ["", f"## promptmill {path}", "", inspect.cleandoc(each.help or each.__doc__ or "")]
                 if path.startswith("lengths ") and path != "lengths run":
                     lines += ["", "Options as for `lengths run`."]
                     continue

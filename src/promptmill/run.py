@@ -303,8 +303,7 @@ def _take(lock: int, path: Path) -> None:
         else:
             break
     try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        os.pwrite(lock, f"{os.getpid():<15}\n".encode(), 0)  # all at once, so who looks never finds half a number
     except OSError as error:
         raise _unwritable(path / ".lock", error) from error
 

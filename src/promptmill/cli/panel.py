@@ -215,6 +215,7 @@ def _cut(text: str, width: int) -> str:
     """Take from the middle what is too much: ports and keys stand at the end."""
     if cell_len(text) <= width:
         return text
-    tail = max(0, (width - 3) // 2)
-    head = max(0, width - 3 - tail)
-    return f"{set_cell_size(text, head)}...{text[len(text) - tail :]}"
+    end = text[-max(1, (width - 3) // 2) :]
+    while cell_len(end) > (width - 3) // 2:  # some characters are two cells wide
+        end = end[1:]
+    return f"{set_cell_size(text, max(0, width - 3 - cell_len(end)))}...{end}"

@@ -36,7 +36,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         """Begin the live panel, on a terminal."""
-        if self._console.is_terminal:
+        if can_draw(self._console):
             self._live = live(self._console)
             self._live.start()
         return self
@@ -79,6 +79,11 @@ class Screen:
         for number, request in enumerate(plan["requests"], 1):
             click.echo(f"\nRequest {number}:")
             click.echo(clean(request))
+
+
+def can_draw(console: Console) -> bool:
+    """Whether lines can be drawn over: not in a file, and not in an editor's terminal (TERM=dumb)."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def live(console: Console) -> Live:

@@ -19,7 +19,7 @@ from promptmill import config
 from promptmill.cli.metrics import exposition, written_at
 from promptmill.cli.options import plain
 from promptmill.cli.panel import clean, panel, progress_line
-from promptmill.cli.screen import QUIET_S, live
+from promptmill.cli.screen import QUIET_S, can_draw, live
 from promptmill.config import Document
 from promptmill.errors import ConfigError, RunError
 from promptmill.generate.control import Limits, read_control, write_control
@@ -53,7 +53,7 @@ def set_limits(run_folder: str, assignments: tuple[str, ...]) -> None:
 
 def _parsed(assignment: str) -> tuple[str, Any]:
     name, equals, text = assignment.partition("=")
-    if not equals:
+    if not equals or not text.strip():
         raise ConfigError(f"set {assignment}: is not of the form name=value. Names are: {', '.join(_OPTIONS)}.")
     if name not in _OPTIONS:
         hint = did_you_mean(name, _OPTIONS)
@@ -200,7 +200,7 @@ def _facts(pid: int | None, beat: dict[str, Any]) -> dict[str, Any]:
 def _watch(run: Path) -> None:
     """Show a run until it ends."""
     console = Console(highlight=False)
-    if console.is_terminal:
+    if can_draw(console):
         with live(console) as shown:
             while (pid := is_live(run)) is not None:
                 beat = _status(run)

@@ -60,7 +60,7 @@ class Reuse:
 
     def take_over(self, groups: Sequence[Sequence[Request]], journal: Journal) -> list[Completion]:
         """Completions under today's keys for those requests that need not be asked."""
-        wanted = {request.key: list(self._others(request)) for group in groups for request in group}
+        wanted = {request.key: list(self.others(request)) for group in groups for request in group}
         keys = list(dict.fromkeys(key for own, others in wanted.items() for key in (own, *others)))
         found = self._store.find(keys) if self._store is not None else {}
         found |= journal.at(key for others in wanted.values() for key in others)
@@ -83,7 +83,7 @@ class Reuse:
                     taken.append(_as(source, request))
         return taken
 
-    def _others(self, request: Request) -> Iterator[str]:
+    def others(self, request: Request) -> Iterator[str]:
         """Keys of other requests whose answer may do."""
         today = request.sampling
         if self._policy == "complete":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill import prompts, registry
 from promptmill.config import Use
@@ -43,12 +44,14 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
         serve: the `serve:` section, if there is one.
         model: the name the server knows the model by.
         limit: ask only the first so many prompts.
+        only: ask only the prompts with these ids.
     """
 
     options: GenerateOptions
     serve: Use | None
     model: str
     limit: int | None = None
+    only: frozenset[str] | None = None
 
     def identity(self) -> dict[str, Any]:
         """What the text of the answers depends on; more samples or other servers do not change what is there."""
@@ -67,6 +70,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
 
     def requests(self, prompt: Prompt) -> Iterator[Request]:
         """The requests of one prompt."""
+        if self.only is not None and prompt.id not in self.only:
+            return iter(())
         o = self.options
         return prompts.requests(
             prompt,
@@ -139,7 +144,12 @@ def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
     return parts
 
 
-def refuse_foreign(run: Run, answers: Path, options: GenerateOptions) -> None:
+def changes_of(run: Run) -> list[str]:
+    """What differs between today's recipe and the one that the answers were made by."""
+    return [*run.changed("prompts"), *run.changed("generate")]
+
+
+def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) -> None:
     """Raise unless the answers in this folder were made by today's recipe, or its `reuse` says what to do with them.
 
     Raises:
@@ -148,7 +158,6 @@ def refuse_foreign(run: Run, answers: Path, options: GenerateOptions) -> None:
     if not any(answers.glob("part-*")):
         return
     allowed = {"complete": "generate.sampling.max_tokens:", "top-up": "generate.sampling.seed:"}.get(options.reuse)
-    changes = [*run.changed("prompts"), *run.changed("generate")]
     changes = [change for change in changes if allowed is None or not change.startswith(allowed)]
     if changes:
         hint = "".join(
@@ -177,16 +186,32 @@ def count_open(asking: Asking, parts: list[Part]) -> Open:
     return Open(*(sum(column) for column in zip(*counts, strict=True))) if counts else Open(0, 0, 0, 0.0)
 
 
-def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
+def ask(
+    run: Run,
+    asking: Asking,
+    *,
+    reporter: Reporter,
+    parts: list[Part] | None = None,
+    only: set[str] | None = None,
+) -> dict[str, Any]:
     """Stage `generate`: ask the model everything that is not answered yet; return the counts.
 
     A cap of the recipe that is reached ends it early: the counts then say so under `stopped`.
+
+    Args:
+        run: the open run.
+        asking: who is asked what.
+        reporter: is told what happens.
+        parts: parts of the run, all unless given.
+        only: ids of the prompts to ask, all unless given.
 
     Raises:
         EndpointError: a server is unreachable or gone.
         KeyboardInterrupt: stopped; the folder is resumable.
     """
-    parts = parts_of(run, asking)
+    whole = parts is None
+    parts = parts_of(run, asking) if parts is None else parts
+    asking = asking if only is None else replace(asking, only=frozenset(only))
     found = count_open(asking, parts)
     stopped = None
     if found.left == 0:
@@ -209,7 +234,8 @@ def ask(run: Run, asking: Asking, *, reporter: Reporter) -> dict[str, Any]:
         )
     if stopped is not None:
         return {**counts, "stopped": stopped}
-    run.finish("generate", counts)
+    if whole:
+        run.finish("generate", counts)
     return counts
 
 
@@ -246,7 +272,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             progress,
             pace=steering.pace(),
             beat=steering.beat,
-            reuse=_reuse(run, asking, store),
+            reuse=reuse_of(run, asking, store),
             keep=None if store is None else store.put,
         )
         steering.window = window
@@ -262,7 +288,8 @@ def _spent(run: Run, found: Open) -> Spent:
     return known
 
 
-def _reuse(run: Run, asking: Asking, store: Store | None) -> Reuse | None:
+def reuse_of(run: Run, asking: Asking, store: Store | None) -> Reuse | None:
+    """What the recipe lets be taken over; None if that is nothing."""
     policy = asking.options.reuse
     if policy == "strict" and store is None:
         return None

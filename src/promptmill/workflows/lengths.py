@@ -10,7 +10,6 @@ its options or the answers have changed.
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -31,7 +30,7 @@ from promptmill.errors import ConfigError, DataError, MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
-from promptmill.run import MANIFEST, Run, open_run, read_manifest
+from promptmill.run import Run, open_run
 from promptmill.select.processed import write_processed
 from promptmill.sources.rows import source_paths
 from promptmill.train import lengths as predictor
@@ -42,6 +41,7 @@ from promptmill.workflows import asking as asked
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
 from promptmill.workflows.options import GenerateOptions, Positive
+from promptmill.workflows.planning import looking
 from promptmill.workflows.slicing import Cutting, make_slices, may_write, published
 from promptmill.workflows.stages import Reporter
 
@@ -133,7 +133,7 @@ def run(
         folder.identify("prompts", identity)
         if asking.model:
             folder.identify("generate", asking.identity())
-        asked.refuse_foreign(folder, folder.path / "generate", recipe.generate)
+        asked.refuse_foreign(asked.changes_of(folder), folder.path / "generate", recipe.generate)
         folder.save_recipe(config.dump(recipe))
         counts: dict[str, Any] = {}
         if "prompts" in only:
@@ -234,26 +234,12 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         `lines` for people and `requests`, as JSON texts.
     """
     asking = asked.asking(recipe.generate, recipe.serve, limit=limit)
-    steps = stages.steps_of(recipe.source, recipe.select)
-    with (
-        tempfile.TemporaryDirectory(prefix="promptmill-dry-") as temporary,
-        open_run(Path(temporary) / "run", workflow="lengths", seeds={}) as folder,
-    ):
-        folder.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
-        folder.identify("generate", asking.identity())
-        if (out / MANIFEST).exists():
-            folder.manifest["stages"] = dict(read_manifest(out)["stages"])
-            asked.refuse_foreign(folder, out / "generate", recipe.generate)
-            folder.manifest["stages"].clear()
-        made = stages.make_prompts(
-            folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=stages.Silent()
-        )
-        parts = [
-            part._replace(outcomes=out / "generate" / part.prompts.name) for part in asked.parts_of(folder, asking)
-        ]
-        found = asked.count_open(asking, parts)
-        first = islice((request for _, _, request, _ in asked.iter_outcomes(asking, parts)), 3)
+    with looking(recipe, asking, out, workflow="lengths") as looked:
+        asked.refuse_foreign(looked.changes, out / "generate", recipe.generate)
+        found = asked.count_open(asking, looked.parts)
+        first = islice((request for _, _, request, _ in asked.iter_outcomes(asking, looked.parts)), 3)
         shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
+    made = looked.made
     lines = [
         f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]
     ]

@@ -32,7 +32,20 @@ def test_the_version_is_that_of_the_package(said):
 def test_the_help_lists_every_command_with_a_line(said):
     code, out, _ = said("--help")
     assert code == 0
-    for name in ("check", "doctor", "fake-server", "lengths", "list", "serve", "show"):
+    for name in (
+        "check",
+        "doctor",
+        "fake-server",
+        "lengths",
+        "list",
+        "pause",
+        "resume",
+        "serve",
+        "set",
+        "show",
+        "status",
+        "stop",
+    ):
         assert f"\n  {name} " in out
 
 

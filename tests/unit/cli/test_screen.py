@@ -5,16 +5,9 @@ import json
 import pytest
 
 from promptmill import cli
-from promptmill.cli.screen import clean, duration, first_rows, progress_line, size
+from promptmill.cli.screen import Screen, first_rows, size
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x9b1m\r\u202egnp.exe"
-
-
-def test_control_characters_of_a_model_are_replaced_and_text_stays():
-    assert clean("naïve 日本語 \U0001f600\nline") == "naïve 日本語 \U0001f600\nline"
-    shown = clean(HOSTILE)
-    assert shown == "\ufffd]0;owned\ufffd\ufffd[2J\ufffd[31mred\ufffd[0m\ufffd1m\ufffd\ufffdgnp.exe"
-    assert all(character.isprintable() for character in shown)
 
 
 def test_first_rows_are_short_printable_lines(tmp_path):
@@ -27,26 +20,23 @@ def test_first_rows_are_short_printable_lines(tmp_path):
     assert f'"output_prompt": "{"x" * 16} ... {"x" * 16}", "remaining_tokens": 1' in shown[1]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.4, "59s"), (59.6, "1m00s"), (3725, "1h02m"), (86400, "24h00m")]
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
-
-
 @pytest.mark.parametrize(("n_bytes", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (1234567, "1.2 MB")])
 def test_sizes_are_short(tmp_path, n_bytes, text):
     (tmp_path / "f").write_bytes(b"x" * n_bytes)
     assert size(tmp_path / "f") == text
 
 
-def test_the_progress_line_counts_what_was_there_before():
+def test_without_a_terminal_there_is_a_plain_line_every_30_seconds(capsys, caplog):
     facts = {"total": 100, "reused": 40, "done": 9, "failed": 1, "in_flight": 16, "requests_per_s": 2.04,
-             "tokens_per_s": 211.6, "eta_s": 61.0}  # fmt: skip
-    assert progress_line(facts) == (
-        "generate: 49/100 done, 1 failed, 16 in flight, 2.0 requests/s, 212 tokens/s, 1m01s left"
-    )
-    assert progress_line({**facts, "eta_s": None}).endswith("212 tokens/s")
+             "tokens_per_s": 211.6, "eta_s": None, "cost": 1.5}  # fmt: skip
+    with Screen() as screen:
+        screen.progress(facts)
+        assert capsys.readouterr().err == ""
+        screen._next -= 30.0  # half a minute later
+        screen.progress(facts)
+        screen.progress(facts)
+    line = "generate: 49/100 done, 1 failed, 16 in flight, 2.0 requests/s, 212 tokens/s, cost 1.50"
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_an_error_line_is_one_line_without_terminal_escapes(tmp_path, capsys):
