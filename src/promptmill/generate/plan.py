@@ -1,0 +1,131 @@
+"""What a run will cost before it is run: tokens, money and time, each with a range, learnt from answers that are there.
+
+The answers come from a pilot (`choose_pilot`: a few prompts, one from each stratum of length) or from the run so far.
+Prompt tokens are predicted from the bytes of the prompts, which are all known, by least squares; new tokens by the mean
+per prompt. Ranges are 95 % percentile intervals of a bootstrap over prompts (Efron & Tibshirani, 1993): the prompt is
+the unit, since its samples are alike. Everything is per prompt, so several samples in one request, which are charged
+for their prompt once, need no thought.
+
+Not covered: a limit that an endpoint sets on requests per minute; time is by what was in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from promptmill.records import stable_hash
+
+RESAMPLES = 2000
+Floats = npt.NDArray[np.float64]
+
+
+class Observed(NamedTuple):
+    """One prompt whose samples are all answered.
+
+    Attributes:
+        n_bytes: size of the prompt.
+        prompt_tokens: charged, all samples together.
+        new_tokens: charged, all samples together.
+        busy_s: seconds that requests for it were under way.
+    """
+
+    n_bytes: int
+    prompt_tokens: int
+    new_tokens: int
+    busy_s: float
+
+
+class Range(msgspec.Struct, frozen=True):
+    """An estimate and the interval that holds it in 95 of 100 pilots."""
+
+    low: float
+    mid: float
+    high: float
+
+    def plus(self, done: float) -> Range:
+        """The same with what is done already."""
+        return Range(self.low + done, self.mid + done, self.high + done)
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What is still to come.
+
+    Attributes:
+        prompt_tokens: of the requests that are still to be sent.
+        new_tokens: of their answers.
+        cost: money for both; None without prices.
+        time_s: seconds.
+        prompts: on how many prompts it rests.
+    """
+
+    prompt_tokens: Range
+    new_tokens: Range
+    cost: Range | None
+    time_s: Range
+    prompts: int
+
+
+def estimate(
+    seen: Sequence[Observed],
+    left: Sequence[int],
+    *,
+    prices: tuple[float, float] | None,
+    in_flight: float,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate what the prompts that are left will use.
+
+    Args:
+        seen: prompts that are answered, one at least.
+        left: bytes of each prompt that is not.
+        prices: money per prompt token and per new token.
+        in_flight: requests that will be under way at a time.
+        seed: of the bootstrap.
+    """
+    rows = np.array(seen, dtype=np.float64).reshape(-1, 4)
+    todo = np.array(left, dtype=np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(rows), (RESAMPLES, len(rows)))
+    totals = np.array([_totals(rows[draw], todo) for draw in draws])
+    middle = _totals(rows, todo)
+    money = None
+    if prices is not None:
+        money = _range(middle[:2] @ np.array(prices), totals[:, :2] @ np.array(prices))
+    width = max(1.0, in_flight)
+    return Estimate(
+        prompt_tokens=_range(middle[0], totals[:, 0]),
+        new_tokens=_range(middle[1], totals[:, 1]),
+        cost=money,
+        time_s=_range(middle[2] / width, totals[:, 2] / width),
+        prompts=len(rows),
+    )
+
+
+def _totals(rows: Floats, todo: Floats) -> Floats:
+    """Prompt tokens, new tokens and busy seconds of all that is left, by these rows."""
+    size, tokens = rows[:, 0], rows[:, 1]
+    spread = size - size.mean()
+    slope = float(spread @ (tokens - tokens.mean()) / (spread @ spread)) if spread.any() else 0.0
+    slope = max(0.0, slope)
+    prompt_tokens = np.maximum(0.0, tokens.mean() + slope * (todo - size.mean())).sum()
+    return np.array([prompt_tokens, rows[:, 2].mean() * len(todo), rows[:, 3].mean() * len(todo)])
+
+
+def _range(middle: float, resampled: Floats) -> Range:
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Range(float(low), float(middle), float(high))
+
+
+def choose_pilot(sizes: Sequence[int], count: int, *, seed: int) -> list[int]:
+    """Positions of `count` prompts, one by a stable hash from each of `count` strata of equal number by size."""
+    order = sorted(range(len(sizes)), key=lambda position: (sizes[position], stable_hash(seed, str(position))))
+    bounds = np.linspace(0, len(order), min(count, len(order)) + 1).astype(int)
+    return sorted(
+        min(order[low:high], key=lambda position: stable_hash(seed, str(position)))
+        for low, high in pairwise(bounds)
+    )

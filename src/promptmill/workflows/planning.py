@@ -1,0 +1,253 @@
+"""`plan`: what a recipe would send, what it takes over and why not more, and what the rest will cost.
+
+Without a pilot nothing is sent and nothing is written: prompts are selected in a temporary folder, answers are looked
+up where they stand. A pilot asks a few prompts for real; its answers are kept in the run folder like any others.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from promptmill.config import Use
+from promptmill.errors import DataError
+from promptmill.generate.budget import n_bytes
+from promptmill.generate.journal import Journal
+from promptmill.generate.parts import Part
+from promptmill.generate.plan import Estimate, Observed, choose_pilot, estimate
+from promptmill.generate.reuse import Reuse
+from promptmill.generate.store import Store
+from promptmill.records import Request
+from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
+from promptmill.workflows import stages
+from promptmill.workflows.asking import Asking, ask, changes_of, parts_of, reuse_of
+from promptmill.workflows.options import GenerateOptions
+from promptmill.workflows.servers import endpoints_of, lanes_of
+from promptmill.workflows.stages import Reporter
+
+ENOUGH = 2000  # prompts of a run so far that an estimate looks at
+
+
+class Recipe(Protocol):
+    """What every workflow's recipe has."""
+
+    @property
+    def source(self) -> Use:
+        """Where the prompts come from."""
+
+    @property
+    def select(self) -> list[Use] | None:
+        """Selection steps."""
+
+    @property
+    def serve(self) -> Use | None:
+        """A server to start."""
+
+    @property
+    def generate(self) -> GenerateOptions:
+        """Who is asked what."""
+
+    @property
+    def rows_per_part(self) -> int:
+        """Prompts in one part file."""
+
+
+class Looked(NamedTuple):
+    """A recipe as it would run now.
+
+    Attributes:
+        folder: a temporary run with its prompts, and the manifest of the real one.
+        parts: its prompts, and the answers of the real one.
+        made: the counts of the selection.
+        changes: what differs from the recipe that the answers were made by.
+    """
+
+    folder: Run
+    parts: list[Part]
+    made: dict[str, Any]
+    changes: list[str]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recipe would do.
+
+    Attributes:
+        prompts: rows.
+        requests: prompts x samples.
+        to_send: requests that are not answered yet; several samples may travel in one.
+        reused: requests that are answered, by where the answer is from.
+        why: requests that are to be sent, by the reason why no answer is reused.
+        changes: what differs from the recipe that the answers in the folder were made by.
+        basis: what the estimate rests on.
+        estimate: of what is still to be sent; None if nothing is known.
+    """
+
+    prompts: int
+    requests: int
+    to_send: int
+    reused: dict[str, int]
+    why: dict[str, int]
+    changes: list[str]
+    basis: str
+    estimate: Estimate | None
+
+
+@contextmanager
+def looking(recipe: Recipe, asking: Asking, out: Path, *, workflow: str) -> Iterator[Looked]:
+    """Select the prompts in a temporary folder and find their answers in `out`; keeps nothing."""
+    steps = stages.steps_of(recipe.source, recipe.select)
+    with (
+        tempfile.TemporaryDirectory(prefix="promptmill-plan-") as temporary,
+        open_run(Path(temporary) / "run", workflow=workflow, seeds={}) as folder,
+    ):
+        folder.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
+        folder.identify("generate", asking.identity())
+        changes: list[str] = []
+        if (out / MANIFEST).exists():
+            known = read_manifest(out)
+            folder.manifest["stages"] = dict(known["stages"])
+            changes = changes_of(folder)
+            folder.manifest["stages"].clear()
+            folder.manifest["asked"] = known.get("asked", [])
+        made = stages.make_prompts(
+            folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=stages.Silent()
+        )
+        parts = [part._replace(outcomes=out / "generate" / part.prompts.name) for part in parts_of(folder, asking)]
+        yield Looked(folder, parts, made, changes)
+
+
+def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis: str = "the answers so far") -> Plan:
+    """Look what would be sent, why, and what it would cost."""
+    with looking(recipe, asking, out, workflow=workflow) as looked:
+        count = Counter[str]()
+        why: Counter[str] = Counter()
+        reused: Counter[str] = Counter()
+        left: list[int] = []
+        seen: list[Observed] = []
+        store = Store(Path(asking.options.store)) if asking.options.store is not None else None
+        try:
+            reuse = reuse_of(looked.folder, asking, store)
+            for part in looked.parts:
+                _look_at(part, asking, reuse, count=count, why=why, reused=reused, left=left, seen=seen)
+        finally:
+            if store is not None:
+                store.close()
+        if looked.changes and why["never asked"]:
+            n_answers = sum(1 for part in looked.parts for _ in Journal(part.outcomes))
+            if n_answers:
+                why[f"the {n_answers} answers in {out} are of another recipe"] = why.pop("never asked")
+        return Plan(
+            prompts=count["prompts"],
+            requests=count["requests"],
+            to_send=sum(why.values()),
+            reused=dict(reused),
+            why={reason: n for reason, n in why.items() if n},
+            changes=looked.changes,
+            basis=f"{basis}: {len(seen)} prompts" if seen else "nothing: no answer is there yet (--pilot 20 asks some)",
+            estimate=_estimate(asking, seen, left, out) if seen and left else None,
+        )
+
+
+def _look_at(
+    part: Part,
+    asking: Asking,
+    reuse: Reuse | None,
+    *,
+    count: Counter[str],
+    why: Counter[str],
+    reused: Counter[str],
+    left: list[int],
+    seen: list[Observed],
+) -> None:
+    """Tally one part."""
+    journal = Journal(part.outcomes)
+    journal.load()
+    settled = journal.settled(retry_refused=part.retry_refused)
+    asked: set[str] = set()
+    for prompt in part.read_prompts():
+        requests = list(asking.requests(prompt))
+        count["prompts"] += 1
+        count["requests"] += len(requests)
+        missing = [r for r in requests if r.key not in settled and r.key not in asked]
+        reused["equal to another prompt of its part"] += sum(r.key in asked for r in requests)
+        reused["answered in this folder"] += sum(r.key in settled and r.key not in asked for r in requests)
+        asked.update(r.key for r in requests)
+        taken = reuse.take_over([missing], journal) if reuse is not None and missing else []
+        reused["taken over"] += len(taken)
+        open_ = [request for request in missing if request.key not in {completion.key for completion in taken}]
+        for request in open_:
+            why[_reason(request, journal, reuse)] += 1
+        if open_:
+            left.append(n_bytes(open_[0]))
+        elif len(seen) < ENOUGH and (row := _observed(requests, journal)) is not None:
+            seen.append(row)
+
+
+def _reason(request: Request, journal: Journal, reuse: Reuse | None) -> str:
+    mark = journal.marks.get(request.key)
+    if mark is not None:
+        return f"failed before ({mark.kind})"
+    if reuse is not None and any(key in journal.marks for key in reuse.others(request)):
+        return "answered under another max_tokens or seed, but truncated or too long"
+    return "never asked"
+
+
+def _observed(requests: list[Request], journal: Journal) -> Observed | None:
+    """What a prompt's answers were charged; None where some failed or tell nothing."""
+    found = journal.at(dict.fromkeys(request.key for request in requests))
+    charged = [completion.billed or completion.usage for completion in found.values()]
+    if len(found) < len({request.key for request in requests}) or not all(charged):
+        return None
+    return Observed(
+        n_bytes(requests[0]),
+        sum(usage.prompt_tokens for usage in charged if usage),
+        sum(usage.completion_tokens for usage in charged if usage),
+        sum(completion.latency_s / completion.choices for completion in found.values()),
+    )
+
+
+def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path) -> Estimate:
+    prices = None
+    o = asking.options
+    if asking.serve is None and all(use.get("price_in") is not None for use in endpoints_of(o)):
+        lanes = lanes_of(endpoints_of(o), o)
+        weight = sum(lane.options.weight for lane in lanes)
+        prices = (
+            sum(lane.price_in * lane.options.weight for lane in lanes) / weight,
+            sum(lane.price_out * lane.options.weight for lane in lanes) / weight,
+        )
+    if isinstance(o.concurrency, int):
+        in_flight = o.concurrency
+    else:
+        in_flight = (read_status(out) or {}).get("reached") or o.max_concurrency
+    return estimate(seen, left, prices=prices, in_flight=min(in_flight, len(left) * o.k))
+
+
+def run_pilot(run: Run, asking: Asking, count: int, *, reporter: Reporter) -> int:
+    """Ask a few prompts of every length for real; return how many. Their answers are kept.
+
+    Raises:
+        EndpointError: a server is unreachable or gone.
+    """
+    parts = parts_of(run, asking)
+    sizes = [len(prompt.plain.encode()) for part in parts for prompt in part.read_prompts()]
+    chosen = set(choose_pilot(sizes, count, seed=0))
+    ids: set[str] = set()
+    with_pilot = []
+    position = 0
+    for part in parts:
+        here = {prompt.id for at, prompt in enumerate(part.read_prompts(), position) if at in chosen}
+        position += sum(1 for _ in part.read_prompts())
+        ids |= here
+        if here:
+            with_pilot.append(part._replace(plan=f"{part.plan} pilot {count}"))
+    if not ids:
+        raise DataError("plan: there is no prompt to ask.")
+    ask(run, asking, reporter=reporter, parts=with_pilot, only=ids)
+    return len(ids)
