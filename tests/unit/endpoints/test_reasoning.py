@@ -74,3 +74,10 @@ def test_an_answer_that_ended_inside_a_thought_was_cut_whatever_the_server_says(
         for closed in (True, False)
     }
     assert {case: finish for case, finish in found.items() if finish != case[0]} == {("stop", False): "length"}
+
+
+@pytest.mark.parametrize("piece", ["`</think>", "<think></think>", "</think>", "``` </think>", " \n<think>"])
+def test_a_hostile_text_of_many_tags_is_read_in_one_pass(piece):
+    # with work that grows with the square of its length this would take hours
+    text = piece * (4_000_000 // len(piece))
+    assert text.endswith(split(text, given=None, tags=TAGS).text)
