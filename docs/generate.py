@@ -51,7 +51,8 @@ COUNTS = {
     "failures": "requests without an answer; they give no row.",
     "filtered": "answers that the server withheld (`finish: filter`); they give no row.",
     "tool_calls": "answers that call a tool (`finish: tool`); they give no row.",
-    "reasoning_without_ids": "answers with reasoning apart but without token ids; their length is unknown: no row.",
+    "reasoning_without_ids": "answers with reasoning apart but without token ids; their length is unknown: no row. "
+    "Where the reasoning stood in the text, `think_tags: []` leaves it there.",
     "empty": "answers of no token.",
     "server_ids": "answers counted by the ids that the server reported.",
     "encoded": "answers counted by encoding their text again.",

@@ -11,7 +11,7 @@ ENTRIES = [(table, name) for table in registry.TABLES for name in registry.TABLE
 NEEDED = {  # options without a default, filled for the tests
     "chats": {"path": "x"}, "prompts": {"path": "x"}, "hub": {"dataset": "x"}, "openai": {"base_url": "http://127.0.0.1:1"},
     "llamacpp": {"base_url": "http://127.0.0.1:1"}, "vllm": {"model": "x"},
-    "tgi": {"base_url": "http://127.0.0.1:1"}, "function": {"function": "promptmill.testing:fake_server"},
+    "tgi": {"base_url": "http://127.0.0.1:1"}, "function": {"function": "promptmill.endpoints.fake:serve"},
 }  # fmt: skip
 
 
@@ -37,6 +37,14 @@ def test_every_entry_can_be_written_in_a_recipe(table, name):
     document = config.Document({"use": {"kind": name, **NEEDED.get(name, {})}}, {}, "test")
     use = config.check_use(document, "use", table)
     assert set(use) == {"kind", *(option.name for option in registry.options(registry.load(table, name)))}
+
+
+@pytest.mark.parametrize("name", registry.TABLES["endpoints"])
+def test_every_endpoint_has_its_three_methods_and_shows_no_more_than_its_place(name):
+    endpoint = registry.build("endpoints", {"kind": name, **NEEDED[name]})
+    assert all(inspect.iscoroutinefunction(getattr(endpoint, method)) for method in ("complete", "check", "close"))
+    assert not isinstance(endpoint, registry.HasChoices) or inspect.iscoroutinefunction(endpoint.complete_many)
+    assert next(iter(NEEDED[name].values())) in repr(endpoint)
 
 
 def test_an_unknown_name_lists_what_is_there():

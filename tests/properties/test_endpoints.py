@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from promptmill.endpoints.fake.answers import END_ID, Writer, parse_mixture
 from promptmill.endpoints.link import Link, retry_after_s
+from promptmill.endpoints.reasoning import split
 
 WRITER = Writer(parse_mixture("0.5:0-30,0.5:100", name="words"))
 
@@ -36,3 +37,38 @@ def test_text_and_ids_of_an_answer_say_the_same(content, max_tokens, stop):
         assert got.text.encode() == said
     else:
         assert any(word and said.endswith(word.encode()) for word in stop)
+
+
+TAGS = (("<think>", "</think>"), ("[T]", "[/T]"))
+PIECES = st.sampled_from(["<think>", "</think>", "[T]", "[/T]", "a", "b c", " ", "\n", "`", "```", "é"])
+
+
+def bare(text):
+    """Without tags and blanks."""
+    for pair in TAGS:
+        for tag in pair:
+            text = text.replace(tag, "")
+    return "".join(text.split())
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_a_split_loses_nothing_but_tags_and_blanks(text):
+    got = split(text, given=None, tags=TAGS)
+    assert bare((got.reasoning or "") + got.text) == bare(text)
+    assert text.endswith(got.text)
+    assert got.closed or got.text == ""
+    if got.reasoning is None:
+        assert got.text == text
+
+
+@given(st.text(max_size=60))
+def test_a_text_without_tags_is_left_as_it_is(text):
+    if not any(tag in text for pair in TAGS for tag in pair):
+        assert split(text, given=None, tags=TAGS) == (text, None, True)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_thought_at_the_start_and_the_answer_are_found_whole(thought, answer):
+    if not any(tag in thought + answer for pair in TAGS for tag in pair):
+        got = split(f"<think>{thought}</think>{answer}", given=None, tags=TAGS)
+        assert got == (answer.lstrip(), thought.strip(), True)

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 
+import msgspec
 import pytest
 
 from promptmill import errors
@@ -57,6 +58,26 @@ def ask(endpoint, *requests):
             await endpoint.close()
 
     return asyncio.run(go())
+
+
+def test_several_choices_come_up_to_the_slots_of_the_server_and_its_count_is_not_believed(url):
+    async def go(k):
+        endpoint = openai(base_url=url)
+        requests = [
+            msgspec.structs.replace(chat("Name a colour.", max_tokens=12, temperature=1.0), sample=j) for j in range(k)
+        ]
+        try:
+            return await endpoint.complete_many(requests)
+        finally:
+            await endpoint.close()
+
+    two = asyncio.run(go(2))
+    assert [(one.sample, one.choices, one.usage, one.billed) for one in two] == [(0, 2, None, None), (1, 2, None, None)]
+    assert two[0].text != two[1].text
+    # it has two slots and refuses n = 3
+    (one,) = asyncio.run(go(3))
+    assert (one.sample, one.choices) == (0, 1)
+    assert one.usage.completion_tokens > 0
 
 
 def detokenize(url, ids):

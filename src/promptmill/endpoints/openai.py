@@ -2,6 +2,7 @@
 
 `complete` asks for one answer: sample j with `seed + j`, and no `n`. `complete_many` asks for several samples in one
 request (`n`); servers that know no `n` (llama-cpp-python, transformers) give one answer, and as many come back as came.
+A server that refuses (llama.cpp allows no more choices than it has slots) is asked for one.
 `usage` then counts all choices with vLLM and one of them with llama.cpp, so a choice's own usage is known only from its
 token ids, and of llama.cpp not even the bill is.
 
@@ -133,7 +134,12 @@ class OpenAI:
             EndpointError: as `complete`.
             ConfigError: as `complete`.
         """
-        sent = await self._send(requests[0], n=len(requests))
+        try:
+            sent = await self._send(requests[0], n=len(requests))
+        except Refused as error:
+            if type(error) is not Refused or len(requests) == 1:  # too long, filtered: it is not `n`
+                raise
+            return [await self.complete(requests[0])]  # refused for its own sake, it is refused again
         choices = sorted(sent.answer.choices, key=lambda choice: choice.index)
         whole = _usage(sent.answer.usage)
         if len(choices) == 1:

@@ -18,6 +18,7 @@ Not covered: a thought that mentions its own closing tag outside of code, and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from promptmill.errors import ConfigError
 from promptmill.records import Finish
 
 FENCE = "```"
+_BLANKS = re.compile(r"\s*")
 THINK_TAGS = ("<think>", "</think>")
 
 
@@ -59,21 +61,24 @@ def split(text: str, *, given: str | None, tags: Sequence[tuple[str, str]]) -> S
 
 
 def _split(text: str, tags: Sequence[tuple[str, str]]) -> Split:
+    # by positions, not by cutting the rest off: a hostile text of many tags must not cost its square
     thoughts: list[str] = []
-    rest = text
-    if not _opened(rest, tags):
+    at = _after_blanks(text, 0)
+    if not _opened(text, at, tags):
         orphan = _orphan(text, tags)
         if orphan is None:
             return Split(text, None, closed=True)
         start, end = orphan
         thoughts.append(text[:start].strip())
-        rest = text[end:]
-    while pair := _opened(rest, tags):
-        thought, closing, rest = rest.lstrip()[len(pair[0]) :].partition(pair[1])
-        thoughts.append(thought.strip())
-        if not closing:
+        at = _after_blanks(text, end)
+    while pair := _opened(text, at, tags):
+        begin = at + len(pair[0])
+        end = text.find(pair[1], begin)
+        thoughts.append(text[begin : end if end >= 0 else None].strip())
+        if end < 0:
             return Split("", _joined(thoughts), closed=False)
-    return Split(rest.lstrip(), _joined(thoughts), closed=True)
+        at = _after_blanks(text, end + len(pair[1]))
+    return Split(text[at:], _joined(thoughts), closed=True)
 
 
 def finish_after(finish: Finish, *, closed: bool) -> Finish:
@@ -98,10 +103,14 @@ def pairs_of(think_tags: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(zip(think_tags[::2], think_tags[1::2], strict=True))
 
 
-def _opened(text: str, tags: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
-    """The pair whose opening tag the text begins with, blanks skipped."""
-    here = text.lstrip()
-    return next((pair for pair in tags if here.startswith(pair[0])), None)
+def _after_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    return blanks.end() if blanks else at
+
+
+def _opened(text: str, at: int, tags: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """The pair whose opening tag stands at a place."""
+    return next((pair for pair in tags if text.startswith(pair[0], at)), None)
 
 
 def _orphan(text: str, tags: Sequence[tuple[str, str]]) -> tuple[int, int] | None:
@@ -112,16 +121,18 @@ def _orphan(text: str, tags: Sequence[tuple[str, str]]) -> tuple[int, int] | Non
 
 
 def _closing(text: str, opening: str, closing: str) -> int | None:
+    opened = text.find(opening)
+    before = fences = quotes = 0
     at = text.find(closing)
-    while at >= 0:
-        before = text[:at]
-        if opening in before:
-            return None
-        in_fence = before.count(FENCE) % 2 == 1
-        in_line = before[before.rfind("\n") + 1 :].replace(FENCE, "").count("`") % 2 == 1
-        if not in_fence and not in_line:
+    while at >= 0 and not 0 <= opened < at:
+        piece = text[before:at]
+        fences += piece.count(FENCE)
+        *lines, last = piece.rsplit("\n", 1)
+        quotes = (0 if lines else quotes) + last.replace(FENCE, "").count("`")
+        if fences % 2 == 0 and quotes % 2 == 0:
             return at
-        at = text.find(closing, at + len(closing))
+        before = at + len(closing)
+        at = text.find(closing, before)
     return None
 
 

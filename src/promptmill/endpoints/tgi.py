@@ -207,6 +207,8 @@ class Tgi:
                 ids.append(event.token.id)
             if event.generated_text is not None:
                 return event, tuple(ids)
+        if not ids:  # no event at all: the body may be an error in plain JSON
+            self._link.read(reply, Answer)
         raise Unavailable(f"{self._link.shown}: the stream ended after {len(ids)} tokens, before its last event.")
 
     def _fail(self, event: Answer, said: bytes, reply: Reply) -> NoReturn:

@@ -96,6 +96,16 @@ def test_failures_and_answers_that_say_nothing_about_a_length_are_counted_and_gi
     assert (tmp_path / "r_training.jsonl").read_bytes() == (tmp_path / "r_lengths.jsonl").read_bytes() == b""
 
 
+@pytest.mark.parametrize(("reasoning", "said"), [("hm", "<t>hm</t>\nYo"), ("", "<t></t>\nYo")])
+def test_a_thought_that_was_split_off_counts_where_the_ids_are_known(tmp_path, reasoning, said):
+    counts = write(
+        [(prompt("a"), answer("a", "Yo", reasoning=reasoning, token_ids=tuple(said.encode())))], tmp_path, step=100
+    )
+    (row,) = rows(tmp_path / "r_training.jsonl")
+    assert (row["output_prompt"], row["number_of_output_tokens"]) == (said, len(said))
+    assert (counts["server_ids"], counts["ids_not_matching"], counts["reasoning_without_ids"]) == (1, 0, 0)
+
+
 def test_the_meta_file_says_where_the_token_counts_come_from(tmp_path):
     known = answer("a", "abc", token_ids=(97, 98, 99), usage=Usage(prompt_tokens=1, completion_tokens=4))
     foreign = answer("c", "abc", token_ids=(1, 2, 3))

@@ -245,6 +245,52 @@ def test_each_key_has_its_quota_and_a_life_of_its_own(raw, monkeypatch):
         assert ask_all(url, requests[:1], api_key_env="KEY_2")[0].text
 
 
+def test_more_requests_than_slots_wait_for_their_turn(raw):
+    requests = [raw(f"prompt {i}") for i in range(600)]
+    with fake_server(FakeOptions(slots=2, words="3")) as url:
+        got = ask_all(url, requests)
+        stats = fake_stats(url)
+    assert [g.prompt_id for g in got] == ["p1"] * 600
+    assert (stats["answered"], stats["in_flight"], stats["faults"]) == (600, 0, {})
+
+
+def test_who_gives_up_waiting_for_a_slot_or_holding_one_frees_it(raw):
+    requests = [raw(f"prompt {i}") for i in range(4)]
+    with fake_server(FakeOptions(slots=1, script="timeout,ok")) as url:
+        first = ask_all(url, requests, timeout_s=0.4, token_ids="never")
+        for _ in range(1000):  # each asks the server: it needs a moment to see that its clients have gone
+            if not fake_stats(url)["in_flight"]:
+                break
+        second = ask_all(url, requests, token_ids="never")
+    assert [type(g).__name__ for g in first] == ["Timeout"] * 4
+    assert all(g.text for g in second)
+
+
+@pytest.mark.parametrize("reasoning", ["reasoning_content", "reasoning", "think"])
+def test_a_thought_comes_in_the_way_that_was_asked_for_and_is_split_off(*, ask, chat, reasoning):
+    with fake_server(FakeOptions(reasoning=reasoning, words="5-20")) as url:
+        got = ask(openai(base_url=url), chat())
+        body = {"model": "fake", "messages": [{"role": "user", "content": "Say hi."}]}
+        message = post(url + "/v1/chat/completions", body)["choices"][0]["message"]
+    assert set(message) == {"role", "content", *({reasoning} - {"think"})}
+    assert got.finish == "stop"
+    assert got.usage.completion_tokens == len(got.token_ids)
+    assert bytes(got.token_ids[:-1]).decode() == f"<think>\n{got.reasoning}\n</think>\n\n{got.text}"
+
+
+def test_a_thought_without_an_end_has_no_answer_and_was_cut(ask, chat):
+    with fake_server(FakeOptions(reasoning="unclosed")) as url:
+        got = ask(openai(base_url=url), chat())
+    assert (got.text, got.finish) == ("", "length")
+    assert got.reasoning
+
+
+def test_a_thought_that_the_limit_cuts_has_no_answer_either(ask, raw):
+    with fake_server(FakeOptions(reasoning="think")) as url:
+        got = ask(openai(base_url=url), raw(max_tokens=11))
+    assert (got.text, got.finish, len(got.reasoning)) == ("", "length", 3)
+
+
 def test_a_port_in_use_is_one_clear_line():
     with (
         fake_server() as url,

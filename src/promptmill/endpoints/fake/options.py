@@ -19,7 +19,7 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
         latency_s: seconds before an answer or a fault, a number, a range or shares of these, such as 0.9:0.1,0.1:2.
         token_latency_s: further seconds for each generated token.
         reasoning: a thought before each answer, in a field or between tags; unclosed is one without end and answer.
-        choices: how many choices come where n asks for several, all of them or one.
+        choices: what comes where n asks for several choices, all of them, one, or an error 400 (refused).
         equal_choices: all choices of a request are the same.
         slots: requests worked on at a time, the others wait; 0 is no limit.
         context: tokens (bytes) that prompt and answer may have together.
@@ -44,7 +44,7 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: str = "0"
     token_latency_s: float = 0.0
     reasoning: Literal["none", "reasoning_content", "reasoning", "think", "unclosed"] = "none"
-    choices: Literal["all", "one"] = "all"
+    choices: Literal["all", "one", "refused"] = "all"
     equal_choices: bool = False
     slots: int = 0
     context: int = 32768

@@ -46,6 +46,8 @@ def answer(
     asked = _tgi_wanted(body, options) if path in TGI_PAGES else _wanted(path, body, options)
     n_prompt = len(asked.prompt.encode())
     n = 1 if options.choices == "one" else asked.n
+    if options.choices == "refused" and asked.n > 1:
+        raise Problem(400, f"Field 'n': Value must be between 1 <= value <= 1, but got {asked.n}")
     limit = min(asked.limit, options.context - n_prompt)  # as vLLM and llama.cpp do
     texts = []
     for number in range(n):
@@ -166,8 +168,8 @@ def _openai(
             choice["token_ids"] = text.ids
         choices.append(choice)
     n_new = sum(len(text.ids) for text in texts)
-    if options.claims == "llama.cpp":  # it counts one choice only
-        n_new = len(texts[-1].ids)
+    if options.claims == "llama.cpp":  # it counts the first choice only
+        n_new = len(texts[0].ids)
     return {
         "id": "fake",
         "object": "chat.completion" if chat else "text_completion",
