@@ -29,6 +29,7 @@ _COMMANDS = {
     "lengths": ("promptmill.cli.lengths:lengths", "Prompts -> answers -> token slices -> a length predictor."),
     "list": ("promptmill.cli.look:list_table", "What a recipe can name: sources, filters, endpoints, ..."),
     "pause": ("promptmill.cli.steer:pause", "Let a live run start no request until it is resumed."),
+    "plan": ("promptmill.cli.plan:plan", "What a recipe would send, reuse and cost, before it does."),
     "resume": ("promptmill.cli.steer:resume", "Let a paused run go on."),
     "serve": ("promptmill.cli.servers:serve", "Start or stop a real model server."),
     "set": ("promptmill.cli.steer:set_limits", "Change the limits of a live run: concurrency=64 max_cost=20."),

@@ -18,11 +18,10 @@ import promptmill
 from promptmill import config, registry
 from promptmill.cli.options import plain
 from promptmill.cli.panel import clean
+from promptmill.cli.plan import recipe_of
 from promptmill.cli.screen import first_rows, size
 from promptmill.errors import ConfigError
 from promptmill.run import read_manifest, read_status
-
-WORKFLOWS = {"lengths": "promptmill.workflows.lengths:Lengths"}
 
 
 @click.command()
@@ -30,12 +29,7 @@ WORKFLOWS = {"lengths": "promptmill.workflows.lengths:Lengths"}
 def check(recipe_file: str) -> None:
     """Check every key, value and table entry of RECIPE, without a network."""
     document = config.read_recipe(Path(recipe_file))
-    name = document.tree.get("workflow")
-    if name not in WORKFLOWS:
-        hint = registry.did_you_mean(str(name), WORKFLOWS)
-        raise document.error(("workflow",), f"{name!r} is no workflow.{hint} There are: {', '.join(WORKFLOWS)}.")
-    module, _, struct = WORKFLOWS[name].partition(":")
-    recipe = config.check(document, getattr(importlib.import_module(module), struct))
+    name, recipe = recipe_of(document)
     if recipe.source.get("path") is not None:
         from promptmill.sources.rows import source_paths
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from promptmill.config import Use
-from promptmill.errors import DataError
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
 from promptmill.generate.parts import Part
@@ -26,7 +25,7 @@ from promptmill.generate.store import Store
 from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
-from promptmill.workflows.asking import Asking, ask, changes_of, parts_of, reuse_of
+from promptmill.workflows.asking import Asking, ask, changes_of, parts_of, refuse_foreign, reuse_of
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.servers import endpoints_of, lanes_of
 from promptmill.workflows.stages import Reporter
@@ -229,25 +228,29 @@ def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path) 
     return estimate(seen, left, prices=prices, in_flight=min(in_flight, len(left) * o.k))
 
 
-def run_pilot(run: Run, asking: Asking, count: int, *, reporter: Reporter) -> int:
-    """Ask a few prompts of every length for real; return how many. Their answers are kept.
+def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count: int, reporter: Reporter) -> None:
+    """Ask a few prompts of every size for real. Their answers are kept in the run folder like any others.
 
     Raises:
+        RunError: the folder holds answers of another recipe.
         EndpointError: a server is unreachable or gone.
     """
-    parts = parts_of(run, asking)
-    sizes = [len(prompt.plain.encode()) for part in parts for prompt in part.read_prompts()]
-    chosen = set(choose_pilot(sizes, count, seed=0))
-    ids: set[str] = set()
-    with_pilot = []
-    position = 0
-    for part in parts:
-        here = {prompt.id for at, prompt in enumerate(part.read_prompts(), position) if at in chosen}
-        position += sum(1 for _ in part.read_prompts())
-        ids |= here
-        if here:
-            with_pilot.append(part._replace(plan=f"{part.plan} pilot {count}"))
-    if not ids:
-        raise DataError("plan: there is no prompt to ask.")
-    ask(run, asking, reporter=reporter, parts=with_pilot, only=ids)
-    return len(ids)
+    asking.check()
+    steps = stages.steps_of(recipe.source, recipe.select)
+    with open_run(out, workflow=workflow, seeds={}) as run:
+        run.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
+        run.identify("generate", asking.identity())
+        refuse_foreign(changes_of(run), run.path / "generate", asking.options)
+        stages.make_prompts(run, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter)
+        parts = parts_of(run, asking)
+        sizes = [len(prompt.plain.encode()) for part in parts for prompt in part.read_prompts()]
+        chosen = set(choose_pilot(sizes, count, seed=0))
+        position, ids, with_pilot = 0, set[str](), []
+        for part in parts:
+            everyone = [prompt.id for prompt in part.read_prompts()]
+            here = {each for at, each in enumerate(everyone, position) if at in chosen}
+            position += len(everyone)
+            ids |= here
+            if here:
+                with_pilot.append(part._replace(plan=f"{part.plan} pilot {count}"))
+        ask(run, asking, reporter=reporter, parts=with_pilot, only=ids)

@@ -1,0 +1,118 @@
+"""`promptmill plan`: what a recipe would send, why, and what it would cost, before it does."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from promptmill import config, registry
+from promptmill.cli.panel import clean, duration, money
+from promptmill.cli.screen import Screen
+from promptmill.config import Document
+from promptmill.errors import ConfigError
+from promptmill.generate.plan import Estimate, Range
+
+WORKFLOWS = {"lengths": "promptmill.workflows.lengths:Lengths"}
+
+
+def recipe_of(document: Document) -> tuple[str, Any]:
+    """The workflow that a document names, and the document checked as its recipe.
+
+    Raises:
+        ConfigError: no such workflow, or something in the recipe is wrong.
+    """
+    name = document.tree.get("workflow")
+    if name not in WORKFLOWS:
+        hint = registry.did_you_mean(str(name), WORKFLOWS)
+        raise document.error(("workflow",), f"{name!r} is no workflow.{hint} There are: {', '.join(WORKFLOWS)}.")
+    module, _, struct = WORKFLOWS[name].partition(":")
+    return name, config.check(document, getattr(importlib.import_module(module), struct))
+
+
+def document_of(given: str, assignments: tuple[str, ...] = ()) -> Document:
+    """A recipe file, or the recipe of a run folder, with `--set` laid over it."""
+    path = Path(given)
+    document = config.read_recipe(path / "recipe.yaml" if path.is_dir() else path)
+    for assignment in assignments:
+        at, equals, text = assignment.partition("=")
+        if not equals or not at:
+            raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
+        config.override(document, at, config.parse_value(text), origin=f"--set {at}")
+    return document
+
+
+@click.command()
+@click.argument("given", metavar="RECIPE|RUN")
+@click.option("--out", metavar="DIR", help="Run folder whose answers are reused [as the workflow would choose].")
+@click.option("--pilot", type=click.IntRange(min=1), metavar="N", help="Ask N prompts for real and learn from them.")
+@click.option("--limit", type=click.IntRange(min=1), help="Plan the first N prompts.")
+@click.option("--set", "assignments", multiple=True, metavar="A.B=VALUE", help="Set any key of the recipe.")
+@click.option("--json", "as_json", is_flag=True, help="The plan as one JSON object.")
+def plan(
+    given: str,
+    *,
+    out: str | None,
+    pilot: int | None,
+    limit: int | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say what RECIPE would send, what it reuses and why not more, and what the rest would cost.
+
+    Without --pilot nothing is sent and nothing is written. A pilot's answers are kept in the run folder.
+    """
+    from promptmill.workflows import planning
+    from promptmill.workflows.asking import asking
+    from promptmill.workflows.stages import default_folder
+
+    document = document_of(given, assignments)
+    name, recipe = recipe_of(document)
+    asked = asking(recipe.generate, recipe.serve, limit=limit)
+    folder = Path(given) if Path(given).is_dir() else default_folder(document.name, recipe.output)
+    folder = Path(out) if out else folder
+    basis = "the answers so far"
+    if pilot is not None:
+        with Screen() as screen:
+            planning.run_pilot(recipe, asked, folder, workflow=name, count=pilot, reporter=screen)
+        basis = "the pilot and the answers so far"
+    found = planning.make_plan(recipe, asked, folder, workflow=name, basis=basis)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        return
+    for line in _lines(found):
+        click.echo(clean(line))
+
+
+def _lines(found: Any) -> list[str]:
+    lines = [f"prompts   {found.prompts:,}", f"requests  {found.requests:,}", f"to send   {found.to_send:,}"]
+    lines += [f"  {n:,} {why}" for why, n in found.why.items()]
+    lines += [f"reused    {sum(found.reused.values()):,}"]
+    lines += [f"  {n:,} {where}" for where, n in found.reused.items() if n]
+    lines += [f"differs   {change}" for change in found.changes]
+    if not found.to_send:
+        return [*lines, "nothing is to be sent."]
+    lines.append(f"estimate  from {found.basis}")
+    return lines + (_estimate(found.estimate) if found.estimate is not None else [])
+
+
+def _estimate(found: Estimate) -> list[str]:
+    lines = [
+        f"  prompt tokens  {_range(found.prompt_tokens, _count)}",
+        f"  new tokens     {_range(found.new_tokens, _count)}",
+    ]
+    if found.cost is not None:
+        lines.append(f"  money          {_range(found.cost, money)}")
+    lines.append(f"  time           {_range(found.time_s, duration)}")
+    return lines
+
+
+def _range(value: Range, say: Any) -> str:
+    return f"{say(value.mid)}  [{say(value.low)} to {say(value.high)}]"
+
+
+def _count(value: float) -> str:
+    return f"{round(value):,}"
