@@ -13,12 +13,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from promptmill.endpoints.transport import AiohttpTransport, Reply, Transport
+from promptmill.endpoints.transport import AiohttpTransport, Reply, Streams, Transport
 from promptmill.errors import AuthFailed, ConfigError, RateLimited, Refused, Timeout, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.registry import did_you_mean
@@ -101,18 +101,60 @@ class Link:
     async def ask(self, url: str, body: Any = None, *, timeout_s: float | None = None) -> Reply:
         """POST `body` as JSON, or GET without one; return the reply whatever its status."""
         content = None if body is None else msgspec.json.encode(body)
+        method = "GET" if body is None else "POST"
+        return await self.send(method, url, content, timeout_s=timeout_s)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        content_type: str = "application/json",
+        timeout_s: float | None = None,
+    ) -> Reply:
+        """Send bytes of any kind; return the reply whatever its status."""
         reply = await self._transport.send(
-            "GET" if body is None else "POST",
-            url + self.address.query,
-            body=content,
-            headers=self._headers,
+            method,
+            self._with_query(url),
+            body=body,
+            headers={**self._headers, "Content-Type": content_type},
             timeout_s=timeout_s or self.timeout_s,
         )
+        return reply._replace(body=self._redacted(reply.body))
+
+    async def save(self, url: str, file: IO[bytes], *, timeout_s: float) -> None:
+        """GET lines of text into a file, whatever their number: only one line is held at a time.
+
+        Raises:
+            EndpointError: what the status says, or the answer broke off (the file then holds a part of it).
+        """
+        rest = b""
+
+        def take(piece: bytes) -> None:
+            nonlocal rest
+            whole, newline, rest = (rest + piece).rpartition(b"\n")
+            file.write(self._redacted(whole + newline))
+
+        if not isinstance(self._transport, Streams):
+            reply = await self.send("GET", url, timeout_s=timeout_s)
+            take(reply.body)
+        else:
+            headers = {**self._headers, "Accept": "*/*"}
+            reply = await self._transport.stream(self._with_query(url), take, headers=headers, timeout_s=timeout_s)
+        if reply.status != 200:
+            self.fail(reply)
+        file.write(self._redacted(rest))
+
+    def _with_query(self, url: str) -> str:
+        """The address with the query of `base_url`, behind its own if it has one."""
+        query = self.address.query
+        return f"{url}&{query[1:]}" if query and "?" in url else url + query
+
+    def _redacted(self, body: bytes) -> bytes:
         secret = self._key.encode()
         # a short key ("EMPTY", "token") is a placeholder: taking it out would damage honest text
-        if len(secret) >= 16 and secret in reply.body:
-            reply = reply._replace(body=reply.body.replace(secret, b"[key]"))
-        return reply
+        return body.replace(secret, b"[key]") if len(secret) >= 16 and secret in body else body
 
     async def get(self, path: str) -> Reply:
         """Ask a short question of the server root."""

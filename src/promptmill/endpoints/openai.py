@@ -18,9 +18,9 @@ import msgspec
 
 from promptmill.endpoints.context import Context
 from promptmill.endpoints.link import Link, Once
-from promptmill.endpoints.transport import Transport
+from promptmill.endpoints.transport import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Unavailable
-from promptmill.records import Completion, Finish, Request, Usage
+from promptmill.records import Completion, Finish, Protocol, Request, Usage
 
 FINISH: dict[str, Finish] = {
     "stop": "stop",
@@ -88,6 +88,11 @@ class OpenAI:
     def __repr__(self) -> str:
         return f"OpenAI({self._link.shown})"
 
+    @property
+    def link(self) -> Link:
+        """The server, for protocols beside this one (batch files)."""
+        return self._link
+
     async def complete(self, request: Request) -> Completion:
         """Ask once.
 
@@ -95,19 +100,30 @@ class OpenAI:
             EndpointError: the server did not give a completion.
             ConfigError: `max_tokens: context` of a server that does not tell, or a wrong field in `sampling.extra`.
         """
-        chat = request.protocol == "chat"
-        body = await self._body(request)
-        url = self._link.address.api + ("/chat/completions" if chat else "/completions")
+        body = await self.body_of(request)
         sent = time.perf_counter()
-        reply = await self._link.ask(url, body)
+        reply = await self._link.ask(self._link.address.api + path_of(request.protocol), body)
         latency_s = time.perf_counter() - sent
+        return self.read_answer(request, reply, max_tokens=body[self._max_tokens_field], latency_s=latency_s)
+
+    def read_answer(self, request: Request, reply: Reply, *, max_tokens: int, latency_s: float = 0.0) -> Completion:
+        """Turn a reply, of the live server or of a batch result line, into a completion.
+
+        Args:
+            request: what was asked.
+            reply: what came back.
+            max_tokens: the limit on new tokens that was sent.
+            latency_s: seconds from send to whole answer.
+
+        Raises:
+            EndpointError: there is no completion in it.
+        """
         answer = self._link.read(reply, Answer)
         if not answer.choices:
             raise Unavailable(f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}")
         choice = answer.choices[0]
         usage = _usage(answer.usage)
-        limit = body[self._max_tokens_field]
-        finish = finish_of(choice.finish_reason, usage=usage, max_tokens=limit)
+        finish = finish_of(choice.finish_reason, usage=usage, max_tokens=max_tokens)
         text, reasoning = _text_of(choice)
         if finish is None or (text is None and not reasoning and finish not in {"tool", "filter"}):
             what = f"finish_reason {choice.finish_reason}" if finish is None else "no text"
@@ -139,7 +155,13 @@ class OpenAI:
         """Give back connections."""
         await self._link.close()
 
-    async def _body(self, request: Request) -> dict[str, Any]:
+    async def body_of(self, request: Request) -> dict[str, Any]:
+        """The body that asks `request`, for the live page and for a line of a batch file.
+
+        Raises:
+            EndpointError: the server must be asked something first (is it vLLM? its context?), and does not answer.
+            ConfigError: `max_tokens: context` of a server that does not tell, or a wrong field in `sampling.extra`.
+        """
         sampling = request.sampling
         own = OWN_FIELDS & sampling.extra.keys()
         if own:
@@ -182,6 +204,11 @@ def openai(
     """
     link = Link(base_url, api_key_env=api_key_env, timeout_s=timeout_s, transport=transport)
     return OpenAI(link, keep_response=keep_response, token_ids=token_ids, max_tokens_field=max_tokens_field)
+
+
+def path_of(protocol: Protocol) -> str:
+    """The page that answers requests of a protocol, below `/v1`."""
+    return "/chat/completions" if protocol == "chat" else "/completions"
 
 
 def prompt_fields(request: Request) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from promptmill.errors import Timeout, Unavailable
@@ -54,6 +55,20 @@ class Transport(Protocol):
         ...
 
 
+@runtime_checkable
+class Streams(Protocol):
+    """A transport that can hand on a large answer in pieces."""
+
+    async def stream(
+        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """GET; give each piece of a 200 answer to `take`; return the reply, with its body where the status is another.
+
+        Raise `Unavailable` or `Timeout` when there is none or it broke off.
+        """
+        ...
+
+
 class AiohttpTransport:
     """aiohttp, with one session for each event loop, opened on the first request.
 
@@ -90,6 +105,31 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{origin(url)}: {_reason(error)}.") from None
 
+    async def stream(
+        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """GET; give each piece of a 200 answer to `take`, whatever its length (`Streams`).
+
+        Raises:
+            Timeout: no whole answer within `timeout_s`.
+            Unavailable: refused, reset, closed too early, or not HTTP.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                with _mapped(url):
+                    response = await self._session().get(url, headers=headers, allow_redirects=False)
+                async with response:
+                    with _mapped(url):
+                        content = b"" if response.status == 200 else await self._read(response, url)
+                        piece = await response.content.readany()
+                    while piece:
+                        take(piece)  # a disk that is full is no fault of the connection
+                        with _mapped(url):
+                            piece = await response.content.readany()
+                    return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+        except TimeoutError:
+            raise Timeout(f"{origin(url)}: no answer within {timeout_s:g} s.") from None
+
     async def close(self) -> None:
         """Close the session of the running loop."""
         session = self._sessions.pop(asyncio.get_running_loop(), None)
@@ -122,6 +162,19 @@ class AiohttpTransport:
                 read_bufsize=1 << 20,
             )
         return self._sessions[loop]
+
+
+@contextmanager
+def _mapped(url: str) -> Iterator[None]:
+    """Turn what aiohttp and sockets raise into `Unavailable`."""
+    import aiohttp
+
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(f"{origin(url)}: {_reason(error)}.") from None
 
 
 def origin(url: str) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from promptmill.endpoints.fake.answers import END_ID, Text, Writer, fraction, known_fault, parse_faults, parse_mixture
+from promptmill.endpoints.fake.batches import FakeBatches
 from promptmill.endpoints.fake.http import Asked, How, Plan, reply
 from promptmill.endpoints.fake.options import FakeOptions
 from promptmill.io.jsonl import UNREADABLE
@@ -64,12 +65,15 @@ class App:
         self._script = [None if step == "ok" else known_fault(step) for step in steps]
         self._counts = Counts()
         self._windows: dict[str, tuple[float, int]] = {}
+        self._batches = FakeBatches(options, self._answer_line)
 
     def respond(self, asked: Asked) -> Plan:
         """Decide what happens to a request."""
         try:
             if asked.path in COMPLETIONS and asked.method == "POST":
                 return self._complete(asked)
+            if asked.path.startswith(("/v1/files", "/v1/batches")):
+                return self._batches.respond(asked)
             return Plan(reply(200, _encode(self._tell(asked))))
         except Problem as problem:
             return Plan(problem.payload)
@@ -204,6 +208,13 @@ class App:
             _native(texts[0], body, n_prompt) if native else _openai(path, texts, body, model=model, n_prompt=n_prompt)
         )
         return reply(200, _encode(said)), n_tokens
+
+    def _answer_line(self, path: str, body: dict[str, Any]) -> bytes:
+        """The whole reply to one line of a batch file, an error status included."""
+        try:
+            return self._answer(path, body)[0]
+        except Problem as problem:
+            return problem.payload
 
     def _tell(self, asked: Asked) -> Any:
         """Answer a question about the server itself.
