@@ -17,6 +17,7 @@ Not covered: what stands in the files (see `workflows.batching`), prices.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,6 +32,7 @@ from promptmill.errors import DataError, EndpointError, RateLimited, Timeout, Un
 from promptmill.io.jsonl import atomic
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 MAX_LINES = 50_000
 MAX_BYTES = 200_000_000  # "200 MB": the smaller of the two readings
@@ -251,7 +253,9 @@ class Batches:
                 pause_s = error.retry_after_s
                 if pause_s is None:
                     pause_s = random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**attempt))  # noqa: S311 - spreads load
-                await asyncio.sleep(min(pause_s, 10 * LONGEST_PAUSE_S))
+                pause_s = min(pause_s, 10 * LONGEST_PAUSE_S)
+                log.info("%s Asked again in %.1f s.", error, pause_s)
+                await asyncio.sleep(pause_s)
         return await ask()
 
 

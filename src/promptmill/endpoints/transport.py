@@ -119,14 +119,7 @@ class AiohttpTransport:
                 with _mapped(url):
                     response = await self._session().get(url, headers=headers, allow_redirects=False)
                 async with response:
-                    with _mapped(url):
-                        content = b"" if response.status == 200 else await self._read(response, url)
-                        piece = await response.content.readany()
-                    while piece:
-                        take(piece)  # a disk that is full is no fault of the connection
-                        with _mapped(url):
-                            piece = await response.content.readany()
-                    return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+                    return await self._hand_on(response, url, take)
         except TimeoutError:
             raise Timeout(f"{origin(url)}: no answer within {timeout_s:g} s.") from None
 
@@ -135,6 +128,17 @@ class AiohttpTransport:
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session:
             await session.close()
+
+    async def _hand_on(self, response: aiohttp.ClientResponse, url: str, take: Callable[[bytes], None]) -> Reply:
+        headers = {k.lower(): v for k, v in response.headers.items()}
+        while True:
+            with _mapped(url):
+                if response.status != 200:
+                    return Reply(response.status, headers, await self._read(response, url))
+                piece = await response.content.readany()
+            if not piece:
+                return Reply(response.status, headers, b"")
+            take(piece)  # not mapped: a full disk is no fault of the connection
 
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
         # what is packed may be any size when it is unpacked

@@ -15,14 +15,6 @@ from promptmill.workflows.batching.ledger import load_ledger
 from promptmill.workflows.batching.sending import submit, write
 
 __all__ = [
-    "Wire",
-    "cancel",
-    "check_options",
-    "collect",
-    "collect_file",
-    "counts_text",
-    "load_ledger",
-    "status",
-    "submit",
+    "Wire", "cancel", "check_options", "collect", "collect_file", "counts_text", "load_ledger", "status", "submit",
     "write",
-]
+]  # fmt: skip

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from promptmill.endpoints.batches import Batch, Batches
-from promptmill.errors import DataError, RunError
+from promptmill.endpoints.batches import AGAIN, Batch, Batches
+from promptmill.errors import DataError, EndpointError, PromptmillError, RunError
 from promptmill.run import read_manifest
 from promptmill.workflows.batching.desk import WIRE, Desk, Server, Wire, open_desk
 from promptmill.workflows.batching.ledger import (
@@ -63,27 +65,46 @@ def collect(
         EndpointError: the server does not answer; what was kept is kept, and calling again goes on.
         DataError: a result belongs to another run; nothing of its file was kept.
     """
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     with open_desk(out, options, reporter=reporter, wire=wire) as desk:
-        while True:
-            under_way = []
-            for file in [file for file in desk.ledger.files if file.state in {"submitted", "submitting"}]:
-                batch = desk.server.ask(file, lambda batches, file=file: desk.look(file, batches))  # type: ignore[misc]
-                if batch is None:
-                    reporter.line(f"collect: {file.name}: its batch was never started. Submit it again.")
-                elif not batch.has_ended:
-                    under_way.append(f"{file.name} ({_said(batch)})")
-                else:
-                    for name, count in _collect(desk, file, batch).items():
-                        total[name] = total.get(name, 0) + count
-            desk.run.heartbeat(stage="batch", under_way=len(under_way), counts=total)
-            if under_way:
-                reporter.line(f"collect: under way: {', '.join(under_way)}")
-            if not (wait and under_way):
+        while under_way := _round(desk, total, patient=wait):
+            reporter.line(f"collect: under way: {', '.join(under_way)}")
+            if not wait:
                 break
             time.sleep(every_s)
         _say_what_is_left(desk)
-    return total
+    return dict(total)
+
+
+def _round(desk: Desk, total: Counter[str], *, patient: bool) -> list[str]:
+    """Collect every batch that has ended, also when one of them cannot be; return what is still under way.
+
+    Raises:
+        EndpointError: a server did not answer; not when `patient`, if it may answer later.
+        DataError: a result belongs to another run.
+    """
+    under_way = []
+    errors: list[PromptmillError] = []
+    for file in desk.ledger.files:
+        if file.state not in {"submitted", "submitting"}:
+            continue
+        try:
+            batch = desk.server.ask(file, partial(desk.look, file))
+            if batch is not None and batch.has_ended:
+                total.update(_collect(desk, file, batch))
+            elif batch is not None:
+                under_way.append(f"{file.name} ({_said(batch)})")
+            else:
+                desk.reporter.line(f"collect: {file.name}: its batch was never started. Submit it again.")
+        except AGAIN as error:
+            under_way.append(f"{file.name} ({str(error).rstrip('.')})")
+            errors += [] if patient else [error]
+        except (EndpointError, DataError) as error:
+            errors.append(error)
+    desk.run.heartbeat(stage="batch", under_way=len(under_way), counts=dict(total))
+    if errors:
+        raise errors[0]
+    return under_way
 
 
 def _collect(desk: Desk, file: RequestFile, batch: Batch) -> dict[str, int]:
@@ -93,7 +114,7 @@ def _collect(desk: Desk, file: RequestFile, batch: Batch) -> dict[str, int]:
     for kind, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
         if file_id is not None:
             path = stem.with_name(f"{stem.name}.{kind}.jsonl")
-            desk.server.ask(file, lambda batches, a=file_id, b=path: batches.save(a, b))  # type: ignore[misc]
+            desk.server.ask(file, partial(_fetch, file_id, path))
             paths.append(path)
     results = Results(paths, desk.ledger)
     counts = merge(desk.run, desk.asking, results, desk.server.endpoint(file.endpoint))
@@ -102,6 +123,14 @@ def _collect(desk: Desk, file: RequestFile, batch: Batch) -> dict[str, int]:
     why = f": {batch.why}" if batch.status == "failed" else ""
     desk.reporter.line(f"collect: {file.name}: {batch.status}{why}: {counts_text(counts)}.")
     return counts
+
+
+async def _fetch(file_id: str, path: Path, batches: Batches) -> None:
+    await batches.save(file_id, path)
+
+
+async def _get(batch_id: str, batches: Batches) -> Batch:
+    return await batches.get(batch_id)
 
 
 def collect_file(out: Path, options: GenerateOptions, results: Path, *, reporter: Reporter) -> dict[str, int]:
@@ -170,7 +199,7 @@ def cancel(
         chosen = [file for file in desk.chosen(names) if file.state in WAITING]
         for file in chosen:
             if not give_up and file.state not in UNSENT:
-                said = desk.server.ask(file, lambda batches, file=file: _cancel(desk, file, batches))  # type: ignore[misc]
+                said = desk.server.ask(file, partial(_cancel, desk, file))
             else:
                 desk.note(file, state="cancelled")
                 said = "given up" if give_up else "was not sent, and is not"
@@ -208,7 +237,7 @@ def status(out: Path, options: GenerateOptions, *, wire: Wire = WIRE) -> list[di
     for file in ledger.files:
         row = {**msgspec.to_builtins(file), "age_s": round(time.time() - file.written_at), "says": None}
         if file.state == "submitted" and file.batch_id is not None:
-            batch = server.ask(file, lambda batches, name=file.batch_id: batches.get(name))  # type: ignore[misc]
+            batch = server.ask(file, partial(_get, file.batch_id))
             row |= {"status": batch.status, "expires_at": batch.expires_at}
             row["says"] = msgspec.to_builtins(batch.request_counts)
         row["expires_in_s"] = round(row["expires_at"] - time.time()) if row["expires_at"] else None
@@ -221,7 +250,7 @@ def counts_text(counts: dict[str, int]) -> str:
     shown = [f"{counts.get('answers', 0)} answers"]
     words = {
         "refused": "refused",
-        "again": "failed, to ask again",
+        "again": "to ask again",
         "missing": "did not come back",
         "unsent": "not reached",
         "already": "known already",

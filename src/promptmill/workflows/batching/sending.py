@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,7 +153,7 @@ def submit(
             if file.endpoint not in checked:
                 asyncio.run(_check(desk.server.endpoint(file.endpoint), desk.asking.model))
                 checked.add(file.endpoint)
-            desk.server.ask(file, lambda batches, file=file: _submit(desk, file, batches, start))  # type: ignore[misc]
+            desk.server.ask(file, partial(_submit, desk, file, start))
             reporter.line(f"submit: {file.name}: {file.lines} requests are {file.batch_id} ({file.status}).")
         if not unsent:
             reporter.line("submit: no file waits to be sent.")
@@ -166,7 +167,7 @@ async def _check(endpoint: OpenAI, model: str) -> None:
         await endpoint.close()
 
 
-async def _submit(desk: Desk, file: RequestFile, batches: Batches, start: _Start) -> None:
+async def _submit(desk: Desk, file: RequestFile, start: _Start, batches: Batches) -> None:
     """Bring one file from where the ledger has it to `submitted`; every step is in the ledger before it is done."""
     if file.state in {"written", "uploading"}:
         desk.note(file, state="uploading")
