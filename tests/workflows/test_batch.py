@@ -238,6 +238,57 @@ def test_waiting_ends_when_the_batches_do(fake, recipe, mill, tmp_path):
     assert "all 6 requests are settled" in said.err
 
 
+def test_a_batch_that_is_gone_does_not_keep_the_others_from_being_collected(fake, recipe, mill, tmp_path):
+    out = tmp_path / "batch"
+    with fake() as url:
+        mill("batch", "write", recipe(url), "--out", out, "--max-lines", 3)
+        mill("batch", "submit", out)
+        path = out / "batch" / "ledger.json"
+        path.write_text(path.read_text().replace("batch_0000", "batch_gone"))
+        said = mill("batch", "collect", out)
+        assert said.code == 2
+        assert "requests-00000.jsonl: " in said.error
+        assert f"promptmill batch cancel {out} requests-00000.jsonl --give-up" in said.error
+        assert states(out) == ["submitted", "collected"]
+        mill("batch", "cancel", out, "requests-00000.jsonl", "--give-up")
+        assert "write: 3 requests in 1 files" in mill("batch", "write", out).err
+
+
+class Flaky(AiohttpTransport):
+    """Nothing answers the first questions after how far a batch is."""
+
+    down_for = 6
+
+    async def send(self, method, url, **options):
+        if method == "GET" and "/batches/" in url and self.down_for:
+            self.down_for -= 1
+            raise Unreachable("http://server.test: nothing answers.")
+        return await super().send(method, url, **options)
+
+
+def test_waiting_outlasts_a_server_that_is_down_for_a_while_and_a_single_look_does_not(fake, recipe, mill, tmp_path):
+    out = tmp_path / "batch"
+    said = []
+
+    class Told(Silent):
+        def line(self, text):
+            said.append(text)
+
+    with fake() as url:
+        mill("batch", "write", recipe(url), "--out", out)
+        mill("batch", "submit", out)
+        with pytest.raises(Unreachable, match="nothing answers"):
+            batching.collect(out, options_of(out), reporter=Silent(), wire=batching.Wire(Flaky(), pause_s=0.0))
+        batching.collect(
+            out, options_of(out), reporter=Told(), wait=True, every_s=0.01, wire=batching.Wire(Flaky(), pause_s=0.0)
+        )
+    assert said == [
+        "collect: under way: requests-00000.jsonl (http://server.test: nothing answers)",
+        "collect: requests-00000.jsonl: completed: 6 answers.",
+        "collect: all 6 requests are settled.",
+    ]
+
+
 def test_status_tells_both_sides_and_changes_nothing(fake, recipe, mill, tmp_path):
     out = tmp_path / "batch"
     with fake() as url:

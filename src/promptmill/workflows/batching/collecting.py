@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from promptmill.endpoints.batches import AGAIN, Batch, Batches
-from promptmill.errors import DataError, EndpointError, PromptmillError, RunError
+from promptmill.errors import DataError, EndpointError, PromptmillError, Refused, RunError
 from promptmill.run import read_manifest
 from promptmill.workflows.batching.desk import WIRE, Desk, Server, Wire, open_desk
 from promptmill.workflows.batching.ledger import (
@@ -99,6 +99,9 @@ def _round(desk: Desk, total: Counter[str], *, patient: bool) -> list[str]:
         except AGAIN as error:
             under_way.append(f"{file.name} ({str(error).rstrip('.')})")
             errors += [] if patient else [error]
+        except Refused as error:
+            todo = f"If it is gone for good: promptmill batch cancel {desk.run.path} {file.name} --give-up"
+            errors.append(Refused(f"{file.name}: {error} {todo}"))
         except (EndpointError, DataError) as error:
             errors.append(error)
     desk.run.heartbeat(stage="batch", under_way=len(under_way), counts=dict(total))
