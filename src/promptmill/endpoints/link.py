@@ -110,18 +110,20 @@ class Link:
         url: str,
         body: bytes | None = None,
         *,
-        content_type: str = "application/json",
+        content_type: str | None = None,
         timeout_s: float | None = None,
     ) -> Reply:
-        """Send bytes of any kind; return the reply whatever its status."""
+        """Send bytes of any kind, JSON unless told; return the reply whatever its status."""
+        headers = self._headers if content_type is None else {**self._headers, "Content-Type": content_type}
         reply = await self._transport.send(
             method,
             self._with_query(url),
             body=body,
-            headers={**self._headers, "Content-Type": content_type},
+            headers=headers,
             timeout_s=timeout_s or self.timeout_s,
         )
-        return reply._replace(body=self._redacted(reply.body))
+        body = self._redacted(reply.body)
+        return reply if body is reply.body else reply._replace(body=body)
 
     async def save(self, url: str, file: IO[bytes], *, timeout_s: float) -> None:
         """GET lines of text into a file, whatever their number: only one line is held at a time.
