@@ -56,7 +56,7 @@ def test_every_promptmill_command_in_the_pages_is_known(page):
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["promptmill"]:
-                names = words[1:3] if words[1:2] == ["lengths"] else words[1:2]
+                names = words[1:3] if words[1] in {"lengths", "batch"} else words[1:2]
                 done = run([*MILL, *names, "--help"], ROOT)
                 assert done.returncode == 0, line
                 for flag in [word for word in words if word.startswith("--")]:

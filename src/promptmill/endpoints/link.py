@@ -12,14 +12,14 @@ import math
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
 from promptmill.endpoints.keys import Mask, label, read_key
 from promptmill.endpoints.statuses import class_of, message_of, status_in
-from promptmill.endpoints.transport import Reply, Transport, open_transport
+from promptmill.endpoints.transport import Reply, Streams, Transport, open_transport
 from promptmill.errors import AuthFailed, ConfigError, QuotaSpent, Timeout, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.registry import did_you_mean
@@ -111,15 +111,57 @@ class Link:
     async def ask(self, url: str, body: Any = None, *, timeout_s: float | None = None) -> Reply:
         """POST `body` as JSON, or GET without one; return the reply whatever its status."""
         content = None if body is None else msgspec.json.encode(body)
+        method = "GET" if body is None else "POST"
+        return await self.send(method, url, content, timeout_s=timeout_s)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        content_type: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Reply:
+        """Send bytes of any kind, JSON unless told; return the reply whatever its status."""
+        headers = self._headers if content_type is None else {**self._headers, "Content-Type": content_type}
         reply = await self._transport.send(
-            "GET" if body is None else "POST",
-            url + self.address.query,
-            body=content,
-            headers=self._headers,
+            method,
+            self._with_query(url),
+            body=body,
+            headers=headers,
             timeout_s=timeout_s or self.timeout_s,
         )
         masked = self._mask.body(reply.body)
         return reply if masked is reply.body else reply._replace(body=masked)
+
+    async def save(self, url: str, file: IO[bytes], *, timeout_s: float) -> None:
+        """GET lines of text into a file, whatever their number: only one line is held at a time.
+
+        Raises:
+            EndpointError: what the status says, or the answer broke off (the file then holds a part of it).
+        """
+        rest = b""
+
+        def take(piece: bytes) -> None:
+            nonlocal rest
+            whole, newline, rest = (rest + piece).rpartition(b"\n")
+            file.write(self._mask.body(whole + newline))
+
+        if not isinstance(self._transport, Streams):
+            reply = await self.send("GET", url, timeout_s=timeout_s)
+            take(reply.body)
+        else:
+            headers = {**self._headers, "Accept": "*/*"}
+            reply = await self._transport.stream(self._with_query(url), take, headers=headers, timeout_s=timeout_s)
+        if reply.status != 200:
+            self.fail(reply)
+        file.write(self._mask.body(rest))
+
+    def _with_query(self, url: str) -> str:
+        """The address with the query of `base_url`, behind its own if it has one."""
+        query = self.address.query
+        return f"{url}&{query[1:]}" if query and "?" in url else url + query
 
     async def get(self, path: str) -> Reply:
         """Ask a short question of the server root."""

@@ -28,7 +28,7 @@ from promptmill.endpoints.link import Link, Once
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
 from promptmill.endpoints.transport import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Unavailable
-from promptmill.records import Completion, Finish, Request, Sampling, Usage
+from promptmill.records import Completion, Finish, Protocol, Request, Sampling, Usage
 
 FINISH: dict[str, Finish] = {
     "stop": "stop",
@@ -109,6 +109,11 @@ class OpenAI:
     def __repr__(self) -> str:
         return f"OpenAI({self._link.shown})"
 
+    @property
+    def link(self) -> Link:
+        """The server, for protocols beside this one (batch files)."""
+        return self._link
+
     async def complete(self, request: Request) -> Completion:
         """Ask once.
 
@@ -164,7 +169,13 @@ class OpenAI:
             for number, (one, bill) in enumerate(zip(found, bills, strict=True))
         ]
 
-    async def _send(self, request: Request, *, n: int) -> _Sent:
+    async def body_of(self, request: Request, *, n: int = 1) -> dict[str, Any]:
+        """The body that asks `request`, for the live page and for a line of a batch file.
+
+        Raises:
+            EndpointError: the server must be asked something first (is it vLLM? its context?), and does not answer.
+            ConfigError: `max_tokens: context` of a server that does not tell, or a wrong field in `sampling.extra`.
+        """
         limit = request.sampling.max_tokens
         if limit == "context" or limit < 1:
             limit = await self._context.limit(request)
@@ -178,14 +189,35 @@ class OpenAI:
             body["return_token_ids"] = True
         if request.sampling.extra:
             body |= request.sampling.extra
-        url = self._link.address.api + ("/chat/completions" if request.protocol == "chat" else "/completions")
+        return body
+
+    def read_answer(self, request: Request, reply: Reply, *, max_tokens: int, latency_s: float = 0.0) -> Completion:
+        """Turn a reply, of the live server or of a batch result line, into a completion.
+
+        Args:
+            request: what was asked.
+            reply: what came back.
+            max_tokens: the limit on new tokens that was sent.
+            latency_s: seconds from send to whole answer.
+
+        Raises:
+            EndpointError: there is no completion in it.
+        """
+        sent = self._read(reply, max_tokens=max_tokens, latency_s=latency_s)
+        return self._completion(request, sent, sent.answer.choices[0], _usage(sent.answer.usage))
+
+    async def _send(self, request: Request, *, n: int) -> _Sent:
+        body = await self.body_of(request, n=n)
         began = time.perf_counter()
-        reply = await self._link.ask(url, body)
+        reply = await self._link.ask(self._link.address.api + path_of(request.protocol), body)
         latency_s = time.perf_counter() - began
+        return self._read(reply, max_tokens=body[self._max_tokens_field], latency_s=latency_s)
+
+    def _read(self, reply: Reply, *, max_tokens: int, latency_s: float) -> _Sent:
         answer = self._link.read(reply, Answer)
         if not answer.choices:
             raise Unavailable(f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}")
-        return _Sent(reply, answer, latency_s, limit)
+        return _Sent(reply, answer, latency_s, max_tokens)
 
     def _completion(self, request: Request, sent: _Sent, choice: _Choice, usage: Usage | None) -> Completion:
         """What one choice says.
@@ -283,6 +315,11 @@ def refuse_own(sampling: Sampling, own_fields: set[str]) -> None:
     own = own_fields & sampling.extra.keys()
     if own:
         raise ConfigError(f"sampling.extra.{min(own)}: this field is set by promptmill. Take it out of extra.")
+
+
+def path_of(protocol: Protocol) -> str:
+    """The page that answers requests of a protocol, below `/v1`."""
+    return "/chat/completions" if protocol == "chat" else "/completions"
 
 
 def prompt_fields(request: Request) -> dict[str, Any]:

@@ -20,8 +20,9 @@ import asyncio
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, get_args
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 from urllib.parse import urlsplit
 
 from promptmill.errors import ConfigError, Timeout, Unavailable, Unreachable
@@ -69,6 +70,20 @@ class Transport(Protocol):
         ...
 
 
+@runtime_checkable
+class Streams(Protocol):
+    """A transport that can hand on a large answer in pieces."""
+
+    async def stream(
+        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """GET; give each piece of a 200 answer to `take`; return the reply, with its body where the status is another.
+
+        Raise `Unavailable` or `Timeout` when there is none or it broke off.
+        """
+        ...
+
+
 class AiohttpTransport:
     """aiohttp, with one session for each event loop, opened on the first request.
 
@@ -109,11 +124,40 @@ class AiohttpTransport:
         failure.sent = payload is not None and getattr(payload, "taken", False)
         raise failure
 
+    async def stream(
+        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """GET; give each piece of a 200 answer to `take`, whatever its length (`Streams`).
+
+        Raises:
+            Timeout: no whole answer within `timeout_s`.
+            Unavailable: refused, reset, closed too early, or not HTTP.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                with _mapped(url):
+                    response = await self._session().get(url, headers=headers, allow_redirects=False)
+                async with response:
+                    return await self._hand_on(response, url, take)
+        except TimeoutError:
+            raise Timeout(f"{origin(url)}: no answer within {timeout_s:g} s.") from None
+
     async def close(self) -> None:
         """Close the session of the running loop."""
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session:
             await session.close()
+
+    async def _hand_on(self, response: aiohttp.ClientResponse, url: str, take: Callable[[bytes], None]) -> Reply:
+        headers = {k.lower(): v for k, v in response.headers.items()}
+        while True:
+            with _mapped(url):
+                if response.status != 200:
+                    return Reply(response.status, headers, await self._read(response, url))
+                piece = await response.content.readany()
+            if not piece:
+                return Reply(response.status, headers, b"")
+            take(piece)  # not mapped: a full disk is no fault of the connection
 
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
         # what is packed may be any size when it is unpacked
@@ -143,6 +187,19 @@ class AiohttpTransport:
         return self._sessions[loop]
 
 
+@contextmanager
+def _mapped(url: str) -> Iterator[None]:
+    """Turn what aiohttp and sockets raise into `Unreachable`."""
+    import aiohttp
+
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(f"{origin(url)}: {_reason(error)}.") from None
+
+
 class ByLoopTransport:
     """Two transports: one for the event loops of uvloop and one for all others."""
 
@@ -157,9 +214,17 @@ class ByLoopTransport:
         chosen = self._chosen()
         return await chosen.send(method, url, body=body, headers=headers, timeout_s=timeout_s)
 
+    async def stream(
+        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
+    ) -> Reply:
+        """Hand on a large answer in pieces, which the transport of the other loops can, whatever the loop."""
+        assert isinstance(self._others, Streams)
+        return await self._others.stream(url, take, headers=headers, timeout_s=timeout_s)
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
-        await self._chosen().close()
+        await self._others.close()
+        await self._uvloops.close()
 
     def _chosen(self) -> Transport:
         is_uvloop = type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"

@@ -55,6 +55,14 @@ def running_endpoints(options: GenerateOptions, serve_use: Use | None, reporter:
     reporter.line(f"serve: PID {server.pid} is stopped.")
 
 
+def first_of(use: Use) -> Use:
+    """How an endpoint is spoken to with its first key; for what must always be asked with one key (batch files)."""
+    own = msgspec.convert({name: use[name] for name in _OF_LANE if name in use}, LaneOptions)
+    how = {name: value for name, value in use.items() if name not in _OF_LANE}
+    (reference, *_) = _references(use, own, 0)
+    return how if reference is None else {**how, "api_key_env": reference}
+
+
 def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
     """A lane for each endpoint and key.
 

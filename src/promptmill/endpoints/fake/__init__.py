@@ -3,7 +3,8 @@
 It is the test server of this project and lets people try a recipe without a model. It answers `/v1/models`,
 `/v1/chat/completions`, `/v1/completions`, `/tokenize`, `/version`, `/health` like vLLM, `/completion`,
 `/apply-template` and `/props` like llama.cpp, `/generate`, `/generate_stream` and `/info` like
-text-generation-inference, and says at `/stats` what it was asked.
+text-generation-inference, `/v1/files` and `/v1/batches` like OpenAI (see `batches`), and says at `/stats` what it was
+asked.
 
 Which fault strikes a request depends on the fault seed, the request's content and how often that content came
 before: runs are repeatable, and a retry can succeed. Text and tokens: see `answers`, with the list of faults.

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from promptmill.endpoints.fake.answers import RIGHT, Writer, fraction, known_fault, parse_faults, parse_mixture
+from promptmill.endpoints.fake.batches import FakeBatches
 from promptmill.endpoints.fake.faults import on_the_wire, retry_after
 from promptmill.endpoints.fake.http import Asked, Plan, reply
 from promptmill.endpoints.fake.options import FakeOptions
@@ -67,27 +68,25 @@ class App:
         self._slots = Slots(options.slots) if options.slots else None
         self._tickets = itertools.count()
         self._pages = {"/stats": self._stats, **pages(options)}
-        self.routes: list[Callable[[Asked], Plan | None]] = []
+        self._batches = FakeBatches(options, self._answer_line)
 
     def respond(self, asked: Asked) -> Plan:
         """Decide what happens to a request."""
         try:
-            for route in self.routes:
-                if plan := route(asked):
-                    return plan
             if asked.path in COMPLETIONS and asked.method == "POST":
                 return self._complete(asked)
+            if asked.path.startswith(("/v1/files", "/v1/batches")):
+                return self._batches.respond(asked)
             return Plan(reply(200, _encode(self._tell(asked))))
         except Problem as problem:
             return Plan(problem.payload)
 
-    def answer(self, path: str, body: dict[str, Any]) -> bytes:
-        """A right answer to a body, head and all; not counted.
-
-        Raises:
-            Problem: the request is wrong.
-        """
-        return answer(path, body, self._options, writer=self._writer)[0]
+    def _answer_line(self, path: str, body: dict[str, Any]) -> bytes:
+        """The whole reply to one line of a batch file, an error status included."""
+        try:
+            return answer(path, body, self._options, writer=self._writer)[0]
+        except Problem as problem:
+            return problem.payload
 
     def _complete(self, asked: Asked) -> Plan:
         body = object_of(asked.body)

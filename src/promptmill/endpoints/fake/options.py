@@ -34,6 +34,11 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
         key_quota: requests that one key may make in a window; 0 is no limit.
         quota_window_s: length of that window in seconds.
         key_lifetime: answers after which a key is refused for ever; 0 is no limit.
+        batch_s: seconds that a batch is in progress.
+        batch_script: how the first, second, ... batch ends, completed, expired or failed, such as expired,completed.
+        batch_done: share of the lines that are done when a batch expires or is cancelled.
+        batch_faults: shares of batch lines that go wrong, such as 500:0.05,missing:0.01; see LINE_FAULTS.
+        batch_lost: so many batches are made with an answer 500, as if the answer was lost.
     """
 
     host: str = "127.0.0.1"
@@ -59,3 +64,8 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
     key_quota: int = 0
     quota_window_s: float = 60.0
     key_lifetime: int = 0
+    batch_s: float = 0.0
+    batch_script: str = ""
+    batch_done: float = 0.5
+    batch_faults: str = ""
+    batch_lost: int = 0
