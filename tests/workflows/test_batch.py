@@ -70,7 +70,9 @@ def states(out):
 
 def outcomes(out):
     return [
-        outcome for path in sorted((out / "generate").glob("part-*")) for outcome in Journal(path.with_suffix(".jsonl"))
+        outcome
+        for path in sorted((out / "prompts").glob("part-*.jsonl"))
+        for outcome in Journal(out / "generate" / path.name)
     ]
 
 
@@ -87,7 +89,7 @@ def test_exports_by_batch_are_byte_for_byte_those_of_asking_live(
     fake, recipe, mill, by_batch, asked, tmp_path, protocol
 ):
     with fake() as url:
-        path = recipe(url, prompts=PROMPTS, k=2, protocol=protocol)
+        path = recipe(url, prompts=PROMPTS, k=2, protocol=protocol, choices="separate")
         assert mill("lengths", "run", path, "--out", tmp_path / "live").code == 0
         sent = asked(url)
         assert "all 24 requests are settled" in by_batch(path, tmp_path / "batch", flags=["--max-lines", 5]).err

@@ -344,7 +344,7 @@ def test_a_refused_prompt_is_a_failed_row_and_too_many_of_them_are_exit_code_1(m
     assert (results["total"], results["success"], results["failed"]) == (2, 1, 1)
     good, bad = results["results"]
     assert (good["status"], bad["status"], bad["output_text"]) == ("success", "failed", None)
-    assert bad["full_response"]["error"]["kind"] == "refused"
+    assert bad["full_response"]["error"]["kind"] == "too_long"
     assert "Shorten the prompt" in bad["full_response"]["error"]["detail"]
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from promptmill.endpoints.link import Link, Once, names_of
-from promptmill.errors import ConfigError, Refused, Unavailable
+from promptmill.errors import ConfigError, TooLong, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Message, Request
 
@@ -40,7 +40,7 @@ class Context:
 
         Raises:
             ConfigError: the number is below 1 (llama.cpp takes -1 for no limit), or the server does not tell.
-            Refused: the prompt fills the context.
+            TooLong: the prompt fills the context.
         """
         limit = request.sampling.max_tokens
         if limit == "context":
@@ -54,7 +54,7 @@ class Context:
 
         Raises:
             ConfigError: the server does not tell.
-            Refused: the prompt fills the context.
+            TooLong: the prompt fills the context.
         """
         found = (await self._sizes.get()).get(request.model)
         if found is None:
@@ -65,7 +65,7 @@ class Context:
         dialect, size = found
         count = await (self._vllm_count(request) if dialect == "vllm" else self._llamacpp_count(request))
         if count >= size:
-            raise Refused(
+            raise TooLong(
                 f"{self._link.shown}: prompt {request.prompt_id}: the prompt has {count} tokens and the model's "
                 f"context is {size}. Shorten the prompt, or serve the model with a longer context."
             )

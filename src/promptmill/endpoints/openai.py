@@ -216,7 +216,9 @@ class OpenAI:
     def _read(self, reply: Reply, *, max_tokens: int, latency_s: float) -> _Sent:
         answer = self._link.read(reply, Answer)
         if not answer.choices:
-            raise Unavailable(f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}")
+            raise Unavailable(
+                f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}", sent=True
+            )
         return _Sent(reply, answer, latency_s, max_tokens)
 
     def _completion(self, request: Request, sent: _Sent, choice: _Choice, usage: Usage | None) -> Completion:
@@ -229,7 +231,9 @@ class OpenAI:
         text, given = _text_of(choice)
         if finish is None or (text is None and not given and finish not in {"tool", "filter"}):
             what = f"finish_reason {choice.finish_reason}" if finish is None else "no text"
-            raise Unavailable(f"{self._link.shown}: answer with {what}: {self._link.excerpt(sent.reply.body)}")
+            raise Unavailable(
+                f"{self._link.shown}: answer with {what}: {self._link.excerpt(sent.reply.body)}", sent=True
+            )
         parts = split(text or "", given=given, tags=self._tags)
         return Completion(
             key=request.key,
