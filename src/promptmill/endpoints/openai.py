@@ -184,7 +184,8 @@ class OpenAI:
         latency_s = time.perf_counter() - began
         answer = self._link.read(reply, Answer)
         if not answer.choices:
-            raise Unavailable(f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}")
+            said = f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}"
+            raise Unavailable(said, sent=True)
         return _Sent(reply, answer, latency_s, limit)
 
     def _completion(self, request: Request, sent: _Sent, choice: _Choice, usage: Usage | None) -> Completion:
@@ -197,7 +198,8 @@ class OpenAI:
         text, given = _text_of(choice)
         if finish is None or (text is None and not given and finish not in {"tool", "filter"}):
             what = f"finish_reason {choice.finish_reason}" if finish is None else "no text"
-            raise Unavailable(f"{self._link.shown}: answer with {what}: {self._link.excerpt(sent.reply.body)}")
+            said = f"{self._link.shown}: answer with {what}: {self._link.excerpt(sent.reply.body)}"
+            raise Unavailable(said, sent=True)
         parts = split(text or "", given=given, tags=self._tags)
         return Completion(
             key=request.key,

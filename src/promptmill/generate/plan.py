@@ -126,6 +126,5 @@ def choose_pilot(sizes: Sequence[int], count: int, *, seed: int) -> list[int]:
     order = sorted(range(len(sizes)), key=lambda position: (sizes[position], stable_hash(seed, str(position))))
     bounds = np.linspace(0, len(order), min(count, len(order)) + 1).astype(int)
     return sorted(
-        min(order[low:high], key=lambda position: stable_hash(seed, str(position)))
-        for low, high in pairwise(bounds)
+        min(order[low:high], key=lambda position: stable_hash(seed, str(position))) for low, high in pairwise(bounds)
     )
