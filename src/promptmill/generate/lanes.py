@@ -219,9 +219,9 @@ class Lanes:
         if error.retry_after_s is not None or (elsewhere and tried.attempts < len(self.lanes)):
             return
         wait.set(f"a pause before attempt {tried.attempts + 1} ({error.kind})")
-        await asyncio.sleep(
-            random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**tried.attempts))  # noqa: S311 - spreads load
-        )
+        # no longer than the patience, or nobody would notice that it has ended
+        longest = min(LONGEST_PAUSE_S, self._patience_s, self._pause_s * 2 ** min(tried.attempts, 16))
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads load
 
     async def _ask_once(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
         if not self._hedge or (patience := lane.quantile(0.95)) is None:
