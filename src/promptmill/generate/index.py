@@ -50,6 +50,7 @@ class Mark(NamedTuple):
         tokens: prompt tokens and new tokens that were charged.
         cost: money that was charged.
         alike: a checksum of the text: equal for equal texts.
+        origin: key of the answer that it was taken over from.
     """
 
     committed: bool
@@ -60,6 +61,7 @@ class Mark(NamedTuple):
     tokens: tuple[int, int]
     cost: float
     alike: int
+    origin: str | None = None
 
     @property
     def is_lasting(self) -> bool:
@@ -193,6 +195,7 @@ def mark_of(head: Head, *, committed: bool, start: int, size: int) -> Mark:
         tokens=charged_tokens(head),
         cost=0.0 if head.reused_from else head.cost or 0.0,
         alike=crc32(head.text.encode()),
+        origin=head.reused_from,
     )
 
 

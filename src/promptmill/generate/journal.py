@@ -18,7 +18,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from zlib import crc32
@@ -77,7 +77,8 @@ class Journal:
             while written < len(line):
                 written += os.write(descriptor, line[written:])
         except OSError as error:
-            os.ftruncate(descriptor, self._size)
+            with suppress(OSError):  # a disk that is gone; the next to open it cuts the torn line off
+                os.ftruncate(descriptor, self._size)
             raise self._unwritable(error) from error
         self._note(
             Mark(
@@ -111,7 +112,7 @@ class Journal:
             for key in keys:
                 mark = self.marks.get(key)
                 if mark is not None and not mark.kind:
-                    outcome = _decode(_read(sources[mark.committed], mark))
+                    outcome = _decode(self._line(sources, mark))
                     if isinstance(outcome, Completion):
                         found[key] = outcome
         return found
@@ -131,6 +132,9 @@ class Journal:
                 await asyncio.to_thread(os.fsync, own)
             except OSError as error:
                 raise self._unwritable(error) from error
+            except asyncio.CancelledError:
+                self._unsynced = True  # nobody knows; closing does it
+                raise
             finally:
                 os.close(own)
 
@@ -182,7 +186,7 @@ class Journal:
         size = 0
         with self._sources() as sources, atomic(self.path) as file:
             for key in order:
-                line = _read(sources[self.marks[key].committed], self.marks[key])
+                line = self._line(sources, self.marks[key])
                 file.write(line)
                 checksum.update(line)
                 size += len(line)
@@ -228,6 +232,15 @@ class Journal:
                 for committed, path in ((True, self.path), (False, self.journal))
             }
 
+    def _line(self, sources: dict[bool, IO[bytes] | None], mark: Mark) -> bytes:
+        source = sources[mark.committed]
+        line = b"" if source is None else os.pread(source.fileno(), mark.size, mark.start)
+        if len(line) != mark.size:
+            path = self.path if mark.committed else self.journal
+            raise RunError(f"{path}: lost what stood in it: the disk is gone, or another program changed the file. "
+                           "Mend it and run again.")  # fmt: skip
+        return line
+
     def _unwritable(self, error: OSError) -> RunError:
         return RunError(
             f"{self.journal}: cannot be written: {error.strerror}. Make room or mend the disk and run again: "
@@ -244,11 +257,6 @@ class Journal:
                 f"{self.journal}: cannot be opened: {error.strerror}. Mend the folder and run again."
             ) from error
         return self._fd
-
-
-def _read(source: IO[bytes] | None, mark: Mark) -> bytes:
-    assert source is not None
-    return os.pread(source.fileno(), mark.size, mark.start)
 
 
 def _whole_length(path: Path) -> int:

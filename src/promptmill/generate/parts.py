@@ -109,6 +109,7 @@ class Lease:
         self.journal.load()
         settled = self.journal.settled(retry_refused=self.part.retry_refused)
         groups: list[list[Request]] = []
+        beside: list[list[str]] = []
         for number, prompt in enumerate(self.part.read_prompts()):
             group = []
             requests = list(to_requests(prompt))
@@ -121,16 +122,18 @@ class Lease:
                     group.append(request)
             if group:
                 groups.append(group)
+                open_ = {request.key for request in group}
+                beside.append([key for key in self._keys[-1] if key not in open_])
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
         if reuse is not None and groups:
-            groups = self._take_over(groups, reuse)
+            groups = self._take_over(groups, reuse, beside)
         self._left = sum(map(len, groups))
         yield from in_order(groups) if by_prefix else groups
         self._drawn = True
 
-    def _take_over(self, groups: list[list[Request]], reuse: Reuse) -> list[list[Request]]:
-        found = reuse.take_over(groups, self.journal)
+    def _take_over(self, groups: list[list[Request]], reuse: Reuse, beside: list[list[str]]) -> list[list[Request]]:
+        found = reuse.take_over(groups, self.journal, beside)
         for completion in found:
             self.journal.append(completion)
         taken = {completion.key for completion in found}
