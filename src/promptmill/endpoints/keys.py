@@ -122,13 +122,13 @@ def _spelled(secret: str) -> str:
     spelled = []
     for c in secret:
         number = ord(c)
-        ways = [re.escape(c), rf"\\{{1,4}}(?i:u00{number:02x})", f"(?i:%{number:02x})"]
+        ways = [rf"\\{{1,4}}(?i:u00{number:02x})", f"(?i:%{number:02x})"]
         ways.append(f"(?i:&#(?:{number}|x{number:x});)")
         if c in '"\\/':
             ways.append(r"\\{1,4}" + re.escape(c))
         if html.escape(c) != c:
             ways.append(html.escape(c))
-        spelled.append("(?:" + "|".join(ways) + ")")
+        spelled.append("(?:" + "|".join([*ways, re.escape(c)]) + ")")  # itself last: an escape starts with one of them
     return "".join(spelled)
 
 

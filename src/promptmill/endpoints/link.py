@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
 
@@ -67,8 +67,10 @@ class Address:
         self.api = origin + path + ("" if _VERSION.search(path) else "/v1")
         self.root = self.api.removesuffix("/v1")
         self.query = f"?{parts.query}" if parts.query else ""
-        values = [value for name, value in parse_qsl(parts.query) if not name.lower().endswith("version")]
-        self.secrets = [*values, *(quote(value, safe="") for value in values)]
+        fields = [field.partition("=") for field in parts.query.split("&")]
+        values = [value for name, _, value in fields if not name.lower().endswith("version")]
+        # a + is a blank to some servers and itself to others; %XX are seen through by the mask
+        self.secrets = [read(value) for value in values for read in (unquote, unquote_plus)]
 
 
 class Link:

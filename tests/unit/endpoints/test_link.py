@@ -1,13 +1,27 @@
-"""Addresses, waits and questions asked once."""
+"""Addresses, waits, questions asked once, and keys that come out nowhere."""
 
 import asyncio
+import contextlib
 import email.utils
+import html
+import importlib.util
+import json
+import logging
+import socket
+import threading
 import time
+import traceback
+from urllib.parse import quote, unquote
 
 import pytest
 
+from promptmill.endpoints.fake.http import reply
+from promptmill.endpoints.fast import PyreqwestTransport
+from promptmill.endpoints.keys import label
 from promptmill.endpoints.link import Address, Link, Once, retry_after_s
-from promptmill.errors import ConfigError
+from promptmill.endpoints.openai import openai
+from promptmill.endpoints.transport import AiohttpTransport
+from promptmill.errors import ConfigError, EndpointError
 
 
 @pytest.mark.parametrize(
@@ -100,3 +114,148 @@ def test_many_who_ask_at_the_same_time_ask_once_and_a_failed_question_is_asked_a
 
     assert asyncio.run(go()) == [5] * 11
     assert len(asked) == 2
+
+
+def test_an_address_without_a_scheme_is_shown_without_its_query():
+    with pytest.raises(ConfigError, match=r"'api\.example\.org/v1' is no address") as caught:
+        Address("api.example.org/v1?key=hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_rows_show_the_address_and_the_label_of_the_key(monkeypatch, canned, ask, chat):
+    monkeypatch.setenv("API_KEYS", '["first-key-0001", "second-key-0002"]')
+    body = {"choices": [{"finish_reason": "stop", "message": {"content": "hi"}}]}
+    with canned(200, body) as server:
+        got = ask(openai(base_url=server.url, api_key_env="API_KEYS[1]"), chat())
+        assert server.headers[-1]["authorization"] == "Bearer second-key-0002"
+        assert got.served_by == f"{server.url} ({label('API_KEYS[1]')})"
+        assert ask(openai(base_url=server.url), chat()).served_by == server.url
+
+
+CANARY = 'sk-CaNaRy/01234567+89"abc&d<e='
+CORE = "01234567"  # no part of the key may come out: this stretch stands for it
+GIVEN = {
+    "plain": ("CANARY", CANARY),
+    "json text": ("CANARY", json.dumps(CANARY)),
+    "json list": ("CANARY[1]", json.dumps(["another-key-in-the-list", CANARY])),
+    "commas": ("CANARY[1]", f"another-key-in-the-list, {CANARY}"),
+    "json object": ("CANARY[svc][0]", json.dumps({"svc": [CANARY], "other": "another-key-in-it"})),
+    "query": (None, "?api-version=2&key=" + quote(CANARY, safe="")),
+    "query as it is": (None, "?key=" + quote(CANARY, safe='/+"<=')),
+}
+ECHOES = {
+    "as it is": f"wrong key {CANARY} given".encode(),
+    "json": json.dumps({"error": {"message": f"wrong key {CANARY}", "got": CANARY}}).encode(),
+    "json, slashes": json.dumps({"error": f"key {CANARY}"}).replace("/", "\\/").encode(),
+    "json, all": b'{"error": "%s"}' % "".join(f"\\u{ord(c):04x}" for c in CANARY).encode(),
+    "json in json": json.dumps({"error": json.dumps({"message": CANARY})}).encode(),
+    "url": json.dumps({"message": "no page /v1?key=" + quote(CANARY, safe="")}).encode(),
+    "url, all": "".join(f"%{ord(c):02x}" for c in CANARY).encode(),
+    "html": f"<p>{html.escape(CANARY)}</p>".encode(),
+    "late": b" " * 3985 + CANARY.encode(),
+}
+
+
+def seen_through(text):
+    """The text and what it says when its escapes are undone."""
+    plain = text
+    with contextlib.suppress(ValueError):
+        plain = json.loads(f'"{text}"')
+    return [text, plain, unquote(text), html.unescape(text), text.encode().decode("unicode_escape", "replace")]
+
+
+@contextlib.contextmanager
+def breaking_server():
+    """A server that resets each connection in the middle of the body."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + CANARY.encode())
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join(10)
+
+
+@pytest.fixture(params=["aiohttp", "pyreqwest"])
+def transport(request):
+    if request.param == "aiohttp":
+        return AiohttpTransport()
+    if not importlib.util.find_spec("pyreqwest"):
+        pytest.skip("the extra 'fast' is not installed")
+    return PyreqwestTransport()
+
+
+@pytest.fixture
+def failure(monkeypatch, transport):
+    """Ask through a link whose key is the canary; return all that can be seen of what went wrong."""
+
+    def run(way, url, *, timeout_s=5.0):
+        reference, value = GIVEN[way]
+        if reference:
+            monkeypatch.setenv("CANARY", value)
+        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=timeout_s, transport=transport)
+
+        async def go():
+            try:
+                link.read(await link.ask(link.address.api + "/chat/completions", {"a": 1}), dict[str, int])
+            finally:
+                await link.close()
+
+        with pytest.raises(EndpointError) as caught:
+            asyncio.run(go(), debug=True)
+        error = caught.value
+        assert error.__context__ is None
+        assert error.__cause__ is None
+        return [str(error), repr(error), repr(error.args), *traceback.format_exception(error), repr(link), str(link)]
+
+    return run
+
+
+@pytest.mark.parametrize("way", GIVEN)
+def test_a_key_comes_out_of_no_error_however_it_was_given_and_whatever_happens(way, failure, canned, caplog):
+    caplog.set_level(logging.DEBUG)
+    seen = failure(way, "http://127.0.0.1:9")
+    with breaking_server() as url:
+        seen += failure(way, url)
+    with canned(200, {}) as server:
+        server.payload = reply(200, b"x" * 100)[:-50]
+        seen += failure(way, server.url, timeout_s=0.1)
+        for status in (401, 400, 429, 500, 302, 200):
+            for echo in ECHOES.values():
+                server.payload = reply(status, echo)
+                seen += failure(way, server.url)
+    seen += [record.getMessage() for record in caplog.records]
+    assert len(seen) > 200
+    assert [text for text in seen if any(CORE in plain for plain in seen_through(text))] == []
+
+
+@pytest.mark.parametrize("way", GIVEN)
+def test_a_long_key_is_in_no_body_however_the_server_writes_it(way, transport, canned, monkeypatch):
+    reference, value = GIVEN[way]
+    if reference:
+        monkeypatch.setenv("CANARY", value)
+
+    async def go(url):
+        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=5, transport=transport)
+        reply = await link.ask(url + "/v1/x", {})
+        await link.close()
+        return reply.body
+
+    with canned(200, {}) as server:
+        for name, echo in ECHOES.items():
+            server.payload = reply(200, echo)
+            body = asyncio.run(go(server.url))
+            assert b"[key]" in body, name
+            assert [text for text in seen_through(body.decode()) if CORE in text] == [], name

@@ -1,18 +1,31 @@
-"""The seam for HTTP: a transport goes in through the constructor, and aiohttp's own limits."""
+"""The seam for HTTP: a transport goes in through the constructor, and all transports behave alike."""
 
 import asyncio
+import contextlib
 import gzip
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
-from promptmill.endpoints.fake.http import reply
+from promptmill.endpoints import transport as seam
+from promptmill.endpoints.fake.http import Connection, Plan, reply
+from promptmill.endpoints.fast import PyreqwestTransport
 from promptmill.endpoints.openai import openai
-from promptmill.endpoints.transport import AiohttpTransport, Reply
-from promptmill.errors import Timeout, Unavailable
+from promptmill.endpoints.transport import AiohttpTransport, ByLoopTransport, Reply, loop_factory, open_transport
+from promptmill.errors import ConfigError, MissingExtra, Timeout, Unavailable, Unreachable
 from promptmill.registry import build
 
 ANSWER = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content": "hi"}}]}).encode()
+FAST = all(importlib.util.find_spec(name) for name in ("pyreqwest", "uvloop"))
+needs_fast = pytest.mark.skipif(not FAST, reason="the extra 'fast' is not installed")
+KINDS = [
+    pytest.param((AiohttpTransport, False), id="aiohttp"),
+    pytest.param((AiohttpTransport, True), id="aiohttp-uvloop", marks=needs_fast),
+    pytest.param((PyreqwestTransport, False), id="pyreqwest", marks=needs_fast),
+    pytest.param((PyreqwestTransport, True), id="pyreqwest-uvloop", marks=needs_fast),
+]
 
 
 class Prepared:
@@ -39,54 +52,363 @@ def test_an_endpoint_speaks_to_the_transport_it_was_given_and_closes_it(ask, cha
     assert transport.closed
 
 
-def test_a_body_above_the_limit_is_given_up(canned, ask, chat):
-    with canned(200, b" " * 2000) as server, pytest.raises(Unavailable, match="larger than 1,000 bytes"):
-        ask(openai(AiohttpTransport(max_body_bytes=1000), base_url=server.url), chat())
-
-
-def test_a_packed_body_is_unpacked_and_its_unpacked_size_counts(canned, ask, chat):
-    packed = {"Content-Encoding": "gzip"}
-    with canned(200, gzip.compress(ANSWER, mtime=0), packed) as server:
-        assert ask(openai(base_url=server.url), chat()).text == "hi"
-    with (
-        canned(200, gzip.compress(b" " * 100_000, mtime=0), packed) as server,
-        pytest.raises(Unavailable, match="larger"),
-    ):
-        ask(openai(AiohttpTransport(max_body_bytes=1000), base_url=server.url), chat())
-
-
 def test_an_endpoint_may_be_used_in_one_event_loop_after_the_other(canned, ask, chat):
     with canned(200, ANSWER) as server:
         endpoint = openai(base_url=server.url)
         assert [ask(endpoint, chat()).text for _ in range(3)] == ["hi"] * 3
 
 
+class Server:
+    """A server of the running loop that carries out plans and counts connections and requests."""
+
+    def __init__(self):
+        self.plans = []
+        self.asked = []
+        self.connections = set()
+        self.accepted = 0
+
+    def respond(self, asked):
+        self.asked.append(asked)
+        return self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
+
+    def connect(self):
+        self.accepted += 1
+        return Connection(self.respond, self.connections)
+
+
+@contextlib.asynccontextmanager
+async def serving(*plans):
+    server = Server()
+    server.plans += [Plan(plan) if isinstance(plan, bytes) else plan for plan in plans]
+    listening = await asyncio.get_running_loop().create_server(server.connect, "127.0.0.1", 0, backlog=1024)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        listening.close()
+        for connection in list(server.connections):
+            connection.abort()
+
+
+async def until(is_so):
+    for _ in range(2000):
+        if is_so():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("it did not come to be so")
+
+
+def handles():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def send(transport, url, *, method="POST", timeout_s=10.0, path="/v1/x"):
+    body = b'{"a": 1}' if method == "POST" else None
+    return await transport.send(method, url + path, body=body, headers={"X-Own": "yes"}, timeout_s=timeout_s)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def using(kind):
+    """Run `act(transport, server)` with a transport of each kind, in the loops it is for, under a deadline."""
+    made, in_uvloop = kind
+
+    def run(act, *plans, **options):
+        async def go():
+            transport = made(**options)
+            try:
+                async with asyncio.timeout(30), serving(*plans) as server:
+                    return await act(transport, server)
+            finally:
+                await transport.close()
+
+        with asyncio.Runner(loop_factory=loop_factory() if in_uvloop else None) as runner:
+            return runner.run(go())
+
+    return run
+
+
+@pytest.fixture
+def failing(using):
+    """The error of one request, seen to hold nothing foreign."""
+
+    def run(*plans, timeout_s=10.0, method="POST", **options):
+        async def act(transport, server):
+            with pytest.raises((Unavailable, Timeout)) as caught:
+                await send(transport, server.url, timeout_s=timeout_s, method=method)
+            assert caught.value.__cause__ is None
+            assert caught.value.__context__ is None
+            return caught.value, str(caught.value).removeprefix(server.url)
+
+        return using(act, *plans, **options)
+
+    return run
+
+
+def whole(head, body):
+    return b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body
+
+
+def test_a_reply_has_its_status_its_headers_in_small_letters_and_its_whole_body(using):
+    async def act(transport, server):
+        got = await send(transport, server.url, path="/a?b=c%20d")
+        sent = server.asked[0]
+        assert (sent.method, sent.path, sent.query, sent.body) == ("POST", "/a", "b=c%20d", b'{"a": 1}')
+        assert sent.headers["x-own"] == "yes"
+        assert sent.headers["user-agent"] == "promptmill"
+        assert sent.headers["accept-encoding"] == "gzip"
+        return got.status, got.headers["x-several"], got.headers["retry-after"], got.body
+
+    payload = reply(418, b"x" * 100_000, {"X-Several": "1\r\nX-SEVERAL: 2", "Retry-After": "5"})
+    assert using(act, payload) == (418, "2", "5", b"x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("payload", "body"),
+    [
+        (whole(b"Transfer-Encoding: chunked", b"2\r\nhi\r\n3\r\n yo\r\n0\r\n\r\n"), b"hi yo"),
+        (whole(b"Content-Length: 0", b""), b""),
+        (reply(200, gzip.compress(b"hi", mtime=0), {"Content-Encoding": "gzip"}), b"hi"),
+    ],
+)
+def test_a_body_may_come_in_pieces_empty_or_packed(using, payload, body):
+    async def act(transport, server):
+        return [(await send(transport, server.url)).body for _ in range(2)]
+
+    assert using(act, payload) == [body, body]
+
+
+def test_redirects_are_not_followed_cookies_not_kept_and_proxies_not_read(using, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    async def act(transport, server):
+        statuses = [(await send(transport, server.url)).status for _ in range(2)]
+        assert "cookie" not in server.asked[1].headers
+        return statuses, len(server.asked)
+
+    assert using(act, reply(302, b"", {"Location": "/other", "Set-Cookie": "a=b"})) == ([302, 302], 2)
+
+
+def test_connections_are_kept_and_used_again(using):
+    async def act(transport, server):
+        for _ in range(5):
+            await send(transport, server.url)
+        return server.accepted
+
+    assert using(act, reply(200, b"{}")) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_body_that_breaks_off_may_be_on_the_bill(failing, method):
+    for payload in (Plan(reply(200, b"x" * 100), how="half"), Plan(reply(200, b"x" * 300_000), how="half")):
+        error, text = failing(payload, method=method)
+        assert type(error) is Unreachable
+        assert text == ": the connection broke in the middle of the answer."
+        assert error.sent == (method == "POST")
+
+
+def test_pieces_that_break_off_are_no_answer(failing):
+    cut = Plan(whole(b"Transfer-Encoding: chunked", b"64\r\n" + b"x" * 100), how="half")
+    error, text = failing(cut)
+    assert (type(error), error.sent) == (Unreachable, True)
+    assert text == ": the connection broke in the middle of the answer."
+
+
+def test_bytes_after_the_announced_length_are_part_of_no_answer(using):
+    async def act(transport, server):
+        done = await asyncio.gather(*[send(transport, server.url)], return_exceptions=True)
+        done += await asyncio.gather(*[send(transport, server.url)], return_exceptions=True)
+        return [one.body if isinstance(one, Reply) else type(one) for one in done]
+
+    got = using(act, reply(200, b"1") + b'{"not": "asked for"}', reply(200, b"2"))
+    assert got[0] in {b"1", Unreachable}  # aiohttp gives up an answer that more follows at once
+    assert got[1] in {b"2", Unreachable}
+
+
+def test_a_server_that_closes_without_an_answer_is_unreachable_and_may_have_worked(failing):
+    error, text = failing(Plan(b"", how="drop"))
+    assert (type(error), error.kind, error.sent) == (Unreachable, "network", True)
+    assert text.endswith(".")
+    assert "connection" in text
+
+
+def test_where_nothing_listens_nothing_was_sent(using):
+    async def act(transport, _):
+        found = []
+        for url in ("http://127.0.0.1:9", "http://no-such-host.invalid"):
+            with pytest.raises(Unreachable) as caught:
+                await send(transport, url)
+            assert caught.value.__context__ is None
+            found.append((str(caught.value), caught.value.sent))
+        return found
+
+    assert using(act, b"") == [
+        ("http://127.0.0.1:9: nothing answers (connection refused).", False),
+        ("http://no-such-host.invalid: nothing answers (no such host).", False),
+    ]
+
+
 @pytest.mark.parametrize("payload", [b"not HTTP at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"])
-def test_what_is_no_http_is_unavailable(canned, ask, chat, payload):
-    with canned(200, {}) as server:
-        server.payload = payload
-        with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:\d+: .*failed"):
-            ask(openai(base_url=server.url), chat())
+def test_what_is_no_http_is_unreachable(failing, payload):
+    error, text = failing(payload)
+    assert type(error) is Unreachable
+    assert text.startswith(": the connection failed (")
 
 
-def test_the_deadline_covers_a_server_that_stops_in_the_middle(canned, ask, chat):
-    with canned(200, {}) as server:
-        server.payload = reply(200, b"x" * 100)[:-50]
-        with pytest.raises(Timeout, match=r"no answer within 0\.3 s"):
-            ask(openai(base_url=server.url, timeout_s=0.3, token_ids="never"), chat())
+def test_an_address_that_is_none_is_unreachable_and_not_sent(using):
+    async def act(transport, _):
+        with pytest.raises(Unreachable, match=r"http://exa mple: (nothing answers|the connection failed)") as caught:
+            await send(transport, "http://exa mple", path="/?key=hunter2")
+        return caught.value.sent, "hunter2" in str(caught.value)
+
+    assert using(act, b"") == (False, False)
 
 
-def test_giving_up_a_request_leaves_the_endpoint_usable(canned, chat):
-    async def go(url):
-        endpoint = openai(base_url=url)
-        task = asyncio.create_task(endpoint.complete(chat()))
-        await asyncio.sleep(0)
+def test_an_answer_above_the_limit_is_given_up_whether_packed_in_pieces_or_plain(failing):
+    large = gzip.compress(b" " * 10_000_000, mtime=0)
+    payloads = [
+        reply(200, b" " * 2000),
+        reply(200, large, {"Content-Encoding": "gzip"}),
+        whole(b"Transfer-Encoding: chunked", b"7d0\r\n" + b" " * 2000 + b"\r\n0\r\n\r\n"),
+    ]
+    for payload in payloads:
+        error, text = failing(payload, max_body_bytes=1000)
+        assert (type(error), text, error.sent) == (Unavailable, ": the answer is larger than 1,000 bytes.", True)
+
+
+def test_what_is_packed_wrongly_is_no_answer(failing):
+    error, _ = failing(reply(200, b"this is no gzip", {"Content-Encoding": "gzip"}))
+    assert (type(error), error.sent) == (Unreachable, True)
+
+
+@pytest.mark.parametrize("plan", [Plan(b"", how="never"), Plan(reply(200, b"x" * 100)[:-50])])
+def test_the_deadline_covers_a_server_that_never_answers_or_stops_in_the_middle(failing, plan):
+    error, text = failing(plan, timeout_s=0.2)
+    assert (type(error), text, error.sent) == (Timeout, ": no answer within 0.2 s.", True)
+    assert failing(plan, timeout_s=0.2, method="GET")[0].sent is False
+
+
+@pytest.mark.parametrize("plan", [Plan(b"", how="never"), Plan(reply(200, b"x" * 100)[:-50])])
+def test_a_request_that_is_given_up_ends_its_connection(using, plan):
+    async def act(transport, server):
+        task = asyncio.create_task(send(transport, server.url))
+        await until(lambda: server.asked)
+        await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        got = await endpoint.complete(chat())
-        await endpoint.close()
-        return got.text
+        got = await send(transport, server.url)
+        await until(lambda: len(server.connections) == 1)
+        return got.body, server.accepted, len(server.asked)
 
-    with canned(200, ANSWER) as server:
-        assert asyncio.run(go(server.url)) == "hi"
+    assert using(act, plan, reply(200, b"{}")) == (b"{}", 2, 2)
+
+
+def test_a_connection_that_ended_between_requests_is_replaced(using):
+    async def act(transport, server):
+        bodies = []
+        for _ in range(3):
+            bodies.append((await send(transport, server.url)).body)
+            for connection in list(server.connections):
+                connection.abort()
+            await asyncio.sleep(0.05)
+        return bodies, server.accepted
+
+    assert using(act, reply(200, b"{}")) == ([b"{}"] * 3, 3)
+
+
+def test_a_request_into_a_connection_that_ends_is_unreachable_and_never_sent_twice(using):
+    async def act(transport, server):
+        await send(transport, server.url)
+        with pytest.raises(Unreachable) as caught:
+            await send(transport, server.url)
+        return caught.value.sent, len(server.asked)
+
+    assert using(act, reply(200, b"{}"), Plan(b"", how="drop")) == (True, 2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="file handles are counted in /proc")
+def test_512_at_once_share_no_answer_and_leave_no_handle_open(using):
+    async def act(transport, server):
+        server.respond = lambda asked: Plan(reply(200, asked.path.encode()), delay_s=0.05)
+        before = handles()
+        got = await asyncio.gather(*[send(transport, server.url, path=f"/{i}") for i in range(512)])
+        assert [one.body for one in got] == [b"/%d" % i for i in range(512)]
+        await transport.close()
+        await until(lambda: not server.connections)
+        return handles() - before
+
+    assert using(act, b"") <= 2
+
+
+def test_requests_in_flight_when_the_transport_is_closed_end(using):
+    async def act(transport, server):
+        tasks = [asyncio.create_task(send(transport, server.url)) for _ in range(20)]
+        await until(lambda: len(server.asked) == 20)
+        await transport.close()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        return {type(error) for error in done}
+
+    assert using(act, Plan(b"", how="never")) == {Unreachable}
+
+
+def test_one_transport_serves_two_event_loops_in_a_row(kind):
+    made, in_uvloop = kind
+    transport = made()
+
+    async def go(*, close):
+        async with asyncio.timeout(20), serving(reply(200, b"{}")) as server:
+            got = await asyncio.gather(*[send(transport, server.url) for _ in range(3)])
+            if close:
+                await transport.close()
+                await transport.close()
+            return [one.body for one in got]
+
+    for close in (True, False, True):
+        with asyncio.Runner(loop_factory=loop_factory() if in_uvloop else None) as runner:
+            assert runner.run(go(close=close)) == [b"{}"] * 3
+
+
+def test_the_transport_is_chosen_by_name_or_variable(monkeypatch):
+    monkeypatch.setenv("PROMPTMILL_TRANSPORT", "aiohttp")
+    assert type(open_transport()) is AiohttpTransport
+    monkeypatch.setenv("PROMPTMILL_TRANSPORT", "")
+    assert type(open_transport()) is (ByLoopTransport if FAST else AiohttpTransport)
+    monkeypatch.setenv("PROMPTMILL_TRANSPORT", "curl")
+    with pytest.raises(ConfigError, match=r"PROMPTMILL_TRANSPORT: there is no transport 'curl'\. There are: auto, aio"):
+        open_transport()
+    assert type(open_transport("aiohttp")) is AiohttpTransport
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in {"pyreqwest", "uvloop"} else found(name)
+    )
+    assert type(open_transport()) is AiohttpTransport
+    assert loop_factory() is None
+    with pytest.raises(MissingExtra, match=r"pip install 'promptmill\[fast\]'"):
+        open_transport("pyreqwest")
+
+
+@needs_fast
+def test_of_two_transports_the_running_loop_chooses():
+    plain, fast = Prepared(), Prepared()
+    transport = ByLoopTransport(plain, uvloops=fast)
+
+    async def go(url):
+        await transport.send("GET", url, body=None, headers={"Content-Type": "x"}, timeout_s=1)
+        await transport.close()
+
+    for factory, url in ((None, "http://plain"), (loop_factory(), "http://fast")):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(go(url))
+    assert [sent[1] for sent in plain.sent] == ["http://plain"]
+    assert [sent[1] for sent in fast.sent] == ["http://fast"]
+    assert (plain.closed, fast.closed) == (True, True)
+    assert seam.KEEP_ALIVE_S < 5
