@@ -79,19 +79,7 @@ class Journal:
         except OSError as error:
             os.ftruncate(descriptor, self._size)
             raise self._unwritable(error) from error
-        self._note(
-            Mark(
-                committed=False,
-                start=self._size,
-                size=len(line),
-                kind="" if isinstance(outcome, Completion) else outcome.kind,
-                finish=outcome.finish if isinstance(outcome, Completion) else "",
-                tokens=charged_tokens(outcome) if isinstance(outcome, Completion) else (0, 0),
-                cost=(outcome.cost or 0.0) if isinstance(outcome, Completion) else 0.0,
-                alike=crc32(outcome.text.encode()) if isinstance(outcome, Completion) else 0,
-            ),
-            outcome.key,
-        )
+        self._note(_mark(outcome, start=self._size, size=len(line)), outcome.key)
         self._size += len(line)
         self._unsynced = True
 
@@ -244,6 +232,20 @@ class Journal:
                 f"{self.journal}: cannot be opened: {error.strerror}. Mend the folder and run again."
             ) from error
         return self._fd
+
+
+def _mark(outcome: Outcome, *, start: int, size: int) -> Mark:
+    made = isinstance(outcome, Completion)
+    return Mark(
+        committed=False,
+        start=start,
+        size=size,
+        kind="" if made else outcome.kind,
+        finish=outcome.finish if made else "",
+        tokens=charged_tokens(outcome) if made else (0, 0),
+        cost=(outcome.cost or 0.0) if made else 0.0,
+        alike=crc32(outcome.text.encode()) if made else 0,
+    )
 
 
 def _read(source: IO[bytes] | None, mark: Mark) -> bytes:
