@@ -139,7 +139,7 @@ def _reason(error: Exception) -> tuple[str, bool]:
     """What happened in our words, and whether the request may have reached the server."""
     details = getattr(error, "details", None) or {}
     causes = [cause["message"] for cause in details.get("causes") or []]
-    said = " / ".join(causes)
+    said = " / ".join(causes[1:])  # the first one holds the address
     if "client error (Connect)" in causes:
         number = re.search(r"\(os error (\d+)\)", said)
         if "dns error" in causes:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.endpoints import transport as seam
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.fast import PyreqwestTransport
 from promptmill.endpoints.openai import openai
-from promptmill.endpoints.transport import AiohttpTransport, ByLoopTransport, Reply, loop_factory, open_transport
-from promptmill.errors import ConfigError, MissingExtra, Timeout, Unavailable, Unreachable
+from promptmill.endpoints.transport import AiohttpTransport, Reply, loop_factory
+from promptmill.errors import Timeout, Unavailable, Unreachable
 from promptmill.registry import build
 
 ANSWER = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content": "hi"}}]}).encode()
@@ -372,43 +371,3 @@ def test_one_transport_serves_two_event_loops_in_a_row(kind):
     for close in (True, False, True):
         with asyncio.Runner(loop_factory=loop_factory() if in_uvloop else None) as runner:
             assert runner.run(go(close=close)) == [b"{}"] * 3
-
-
-def test_the_transport_is_chosen_by_name_or_variable(monkeypatch):
-    monkeypatch.setenv("PROMPTMILL_TRANSPORT", "aiohttp")
-    assert type(open_transport()) is AiohttpTransport
-    monkeypatch.setenv("PROMPTMILL_TRANSPORT", "")
-    assert type(open_transport()) is (ByLoopTransport if FAST else AiohttpTransport)
-    monkeypatch.setenv("PROMPTMILL_TRANSPORT", "curl")
-    with pytest.raises(ConfigError, match=r"PROMPTMILL_TRANSPORT: there is no transport 'curl'\. There are: auto, aio"):
-        open_transport()
-    assert type(open_transport("aiohttp")) is AiohttpTransport
-
-
-def test_a_missing_library_is_named_with_its_extra(monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name in {"pyreqwest", "uvloop"} else found(name)
-    )
-    assert type(open_transport()) is AiohttpTransport
-    assert loop_factory() is None
-    with pytest.raises(MissingExtra, match=r"pip install 'promptmill\[fast\]'"):
-        open_transport("pyreqwest")
-
-
-@needs_fast
-def test_of_two_transports_the_running_loop_chooses():
-    plain, fast = Prepared(), Prepared()
-    transport = ByLoopTransport(plain, uvloops=fast)
-
-    async def go(url):
-        await transport.send("GET", url, body=None, headers={"Content-Type": "x"}, timeout_s=1)
-        await transport.close()
-
-    for factory, url in ((None, "http://plain"), (loop_factory(), "http://fast")):
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(go(url))
-    assert [sent[1] for sent in plain.sent] == ["http://plain"]
-    assert [sent[1] for sent in fast.sent] == ["http://fast"]
-    assert (plain.closed, fast.closed) == (True, True)
-    assert seam.KEEP_ALIVE_S < 5
