@@ -1,6 +1,6 @@
 """CPU of one request in the client, everything in, beside the clients that others wrote.
 
-Ours is the stage `generate` of `lengths`: read the prompts, render, hash, send, parse, append to the journal, commit the parts.
+Ours is the stage `generate`: read the prompts, render, hash, send, parse, append to the journal, commit the parts.
 Answers of 2 KB, prompts of about 1 KB, 512 in flight, server and client on the same cores. Each client is run with two
 numbers of requests; what the difference costs is the price of a request, so that imports and start-up count for
 nobody. User and system time of the client's process and its children. Rounds are interleaved; medians.
@@ -26,6 +26,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
+
 from load.measured import load_server, ours, recipe, run, select
 from load.peers import prompts
 
@@ -48,7 +49,7 @@ class Bench:
 
     def __init__(self, work, url, counts):
         self.work, self.url, self.counts = work, url, counts
-        self.python = os.environ.get("PROMPTMILL_PEERS", sys.executable)
+        self.peers = os.environ.get("PROMPTMILL_PEERS", sys.executable)
         for count in counts:
             source = work / f"{count}.json"
             source.write_text(json.dumps({"prompts": prompts(count)}))
@@ -63,7 +64,9 @@ class Bench:
 
     def _used(self, name, count):
         if name not in OURS:
-            return run([self.python, PEERS, name, self.url, str(count), str(IN_FLIGHT)])
+            # the bare loop runs with our own aiohttp
+            python = sys.executable if name == "aiohttp" else self.peers
+            return run([python, PEERS, name, self.url, str(count), str(IN_FLIGHT)])
         out = self.work / "run"
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(self.work / f"{count}", out)
@@ -71,7 +74,7 @@ class Bench:
 
     def installed(self):
         """The peers that are there."""
-        said = subprocess.run([self.python, PEERS, "installed"], stdout=subprocess.PIPE, check=True, timeout=60).stdout
+        said = subprocess.run([self.peers, PEERS, "installed"], stdout=subprocess.PIPE, check=True, timeout=60).stdout
         return json.loads(said)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 
+
 class Used(NamedTuple):
     """What a process took: CPU seconds, with those of its children, and seconds by the clock."""
 

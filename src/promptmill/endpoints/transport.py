@@ -47,7 +47,7 @@ class Reply(NamedTuple):
 
     Attributes:
         status: HTTP status.
-        headers: by names in lower case.
+        headers: by names in lower case; of one that comes twice, the first.
         body: the whole body.
     """
 

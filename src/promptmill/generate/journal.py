@@ -235,16 +235,14 @@ class Journal:
 
 
 def _mark(outcome: Outcome, *, start: int, size: int) -> Mark:
-    made = isinstance(outcome, Completion)
+    kind, finish, tokens, cost, alike = "", "", (0, 0), 0.0, 0
+    if isinstance(outcome, Completion):
+        finish, tokens, cost = outcome.finish, charged_tokens(outcome), outcome.cost or 0.0
+        alike = crc32(outcome.text.encode())
+    else:
+        kind = outcome.kind
     return Mark(
-        committed=False,
-        start=start,
-        size=size,
-        kind="" if made else outcome.kind,
-        finish=outcome.finish if made else "",
-        tokens=charged_tokens(outcome) if made else (0, 0),
-        cost=(outcome.cost or 0.0) if made else 0.0,
-        alike=crc32(outcome.text.encode()) if made else 0,
+        committed=False, start=start, size=size, kind=kind, finish=finish, tokens=tokens, cost=cost, alike=alike
     )
 
 

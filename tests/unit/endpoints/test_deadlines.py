@@ -13,9 +13,8 @@ def within_a_minute(work):
 
 def test_a_block_that_takes_too_long_ends_with_a_timeout():
     async def work():
-        with pytest.raises(TimeoutError):
-            with Deadlines().within(0.02):
-                await asyncio.sleep(50)
+        with pytest.raises(TimeoutError), Deadlines().within(0.02):
+            await asyncio.sleep(50)
         await asyncio.sleep(0)  # the task itself is not cancelled
         return "on"
 
@@ -39,9 +38,8 @@ def test_each_of_many_waits_has_its_own_deadline():
         await asyncio.sleep(start_s)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        with pytest.raises(TimeoutError):
-            with deadlines.within(0.05):
-                await asyncio.sleep(50)
+        with pytest.raises(TimeoutError), deadlines.within(0.05):
+            await asyncio.sleep(50)
         return loop.time() - began
 
     async def work():
@@ -109,9 +107,8 @@ def test_the_inner_of_two_deadlines_is_the_one_that_is_named():
     async def work():
         deadlines = Deadlines()
         with deadlines.within(50):
-            with pytest.raises(TimeoutError):
-                with deadlines.within(0.01):
-                    await asyncio.sleep(50)
+            with pytest.raises(TimeoutError), deadlines.within(0.01):
+                await asyncio.sleep(50)
             return "outer goes on"
 
     assert within_a_minute(work()) == "outer goes on"
