@@ -119,8 +119,10 @@ class Lane:
 
     def widen(self, *, fixed: int | None, most: int) -> None:
         """Set the requests in flight, within the lane's own limit."""
-        own = self.options.max_in_flight or most
-        self.width.set(fixed=None if fixed is None else min(fixed, own), most=min(most, own))
+        own = self.options.max_in_flight
+        if own is not None:
+            fixed, most = None if fixed is None else min(fixed, own), min(most, own)
+        self.width.set(fixed=fixed, most=most)
 
     @property
     def has_price(self) -> bool:
