@@ -80,19 +80,7 @@ class Journal:
             with suppress(OSError):  # a disk that is gone; the next to open it cuts the torn line off
                 os.ftruncate(descriptor, self._size)
             raise self._unwritable(error) from error
-        self._note(
-            Mark(
-                committed=False,
-                start=self._size,
-                size=len(line),
-                kind="" if isinstance(outcome, Completion) else outcome.kind,
-                finish=outcome.finish if isinstance(outcome, Completion) else "",
-                tokens=charged_tokens(outcome) if isinstance(outcome, Completion) else (0, 0),
-                cost=(outcome.cost or 0.0) if isinstance(outcome, Completion) else 0.0,
-                alike=crc32(outcome.text.encode()) if isinstance(outcome, Completion) else 0,
-            ),
-            outcome.key,
-        )
+        self._note(_mark(outcome, start=self._size, size=len(line)), outcome.key)
         self._size += len(line)
         self._unsynced = True
 
@@ -257,6 +245,18 @@ class Journal:
                 f"{self.journal}: cannot be opened: {error.strerror}. Mend the folder and run again."
             ) from error
         return self._fd
+
+
+def _mark(outcome: Outcome, *, start: int, size: int) -> Mark:
+    kind, finish, tokens, cost, alike = "", "", (0, 0), 0.0, 0
+    if isinstance(outcome, Completion):
+        finish, tokens, cost = outcome.finish, charged_tokens(outcome), outcome.cost or 0.0
+        alike = crc32(outcome.text.encode())
+    else:
+        kind = outcome.kind
+    return Mark(
+        committed=False, start=start, size=size, kind=kind, finish=finish, tokens=tokens, cost=cost, alike=alike
+    )
 
 
 def _whole_length(path: Path) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from promptmill.endpoints.deadlines import Deadlines
 from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Filtered, Refused, Timeout, TooLong
 from promptmill.generate.budget import Budget, Caps, Reserved
 from promptmill.generate.lane import Lane
@@ -102,6 +103,7 @@ class Lanes:
         self._hedge = hedge and len(self.lanes) > 1
         self._say = say
         self._turns = Turns(self.lanes)
+        self._deadlines = Deadlines()
         self._silent_since: float | None = None
         self._failed_in_a_row = 0
         self._refused_first: int | None = 0  # None once anything was answered: then refusals are single prompts' fault
@@ -151,7 +153,7 @@ class Lanes:
         tried = _Tried(requests if self.together is not False else requests[:1])
         first = await self._begin(tried, wait)
         try:
-            async with asyncio.timeout(self._deadline_s):
+            with self._deadlines.within(self._deadline_s):
                 outcomes: list[Outcome] = await self._try(tried, first, wait)
         except Refused as error:
             outcomes = self._failures(tried, error)

@@ -68,6 +68,8 @@ def count_part(part: Part, to_requests: ToRequests) -> Count:
         return Count(summary.requests, n_open, summary.prompt_tokens + summary.completion_tokens, summary.cost)
     journal = Journal(part.outcomes)
     journal.load()
+    if not journal.marks:
+        return _count_new(part, to_requests)
     settled = journal.settled(retry_refused=part.retry_refused)
     total = left = 0
     for prompt in part.read_prompts():
@@ -77,6 +79,16 @@ def count_part(part: Part, to_requests: ToRequests) -> Count:
             settled.add(request.key)  # equal requests of a part are asked once
     marks = journal.marks.values()
     return Count(total, left, sum(sum(mark.tokens) for mark in marks), sum(mark.cost for mark in marks))
+
+
+def _count_new(part: Part, to_requests: ToRequests) -> Count:
+    """Count where nothing is answered: equal requests are found without their keys, which cost more than they tell."""
+    total, different = 0, set()
+    for prompt in part.read_prompts():
+        for request in to_requests(prompt):
+            total += 1
+            different.add((request.model, request.protocol, request.messages, request.text, request.sample))
+    return Count(total, len(different), 0, 0.0)
 
 
 class Lease:

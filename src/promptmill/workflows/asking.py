@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
 from promptmill.generate.window import Window
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Outcome, Prompt, Request, content_id
+from promptmill.records import Outcome, Prompt, Request, Sampling, content_id
 from promptmill.run import Run, read_manifest
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions
@@ -36,7 +37,7 @@ from promptmill.workflows.stages import Reporter
 from promptmill.workflows.steering import Steering
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
+class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
 
     Attributes:
@@ -78,10 +79,14 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
             model=self.model,
             k=o.k,
             protocol=o.protocol,
-            sampling=o.sampling.record(),
+            sampling=self._sampling,
             template=o.template,
             system=o.system,
         )
+
+    @cached_property
+    def _sampling(self) -> Sampling:
+        return self.options.sampling.record()
 
     def check(self) -> None:
         """Raise a ConfigError if nobody can be asked."""
