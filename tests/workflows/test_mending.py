@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,6 +144,14 @@ def flip_in_text(out):
     flip(part(out), found.index(b'"text":"') + 9)
 
 
+def other_crc(out):
+    path = part(out, suffix="done")
+    found = bytearray(path.read_bytes())
+    at = found.index(b'"crcs":"') + 10
+    found[at] = ord("B" if found[at] == ord("A") else "A")
+    path.write_bytes(found)
+
+
 class Case(NamedTuple):
     """A damage: what is done, the exit code, what is said, how many requests are asked again."""
 
@@ -181,7 +190,7 @@ CASES = [
         2,
         r"part-00000.jsonl:6: has no end of line",
     ),
-    case("a torn part", lambda out: os.truncate(part(out), part(out).stat().st_size // 2), 2, "is not an outcome", None),
+    case("half a part", lambda out: os.truncate(part(out), part(out).stat().st_size // 2), 2, "no outcome", None),
     case("an empty part", lambda out: os.truncate(part(out), 0), 2, r"part-00000.jsonl: is not the file", 6),
     case("no part", lambda out: part(out).unlink(), 2, r"is missing; its summary says that it held 6 outcomes", 6),
     case("a folder for a part", lambda out: as_folder(part(out)), 2, r"part-00000.jsonl: cannot be read: Is a dir", 6),
@@ -215,7 +224,7 @@ CASES = [
     ),
     case(
         "a byte of the line checksums",
-        lambda out: flip(part(out, suffix="done"), part(out, suffix="done").read_bytes().index(b'"crcs":"') + 10),
+        other_crc,
         2,
         "part-00000.done: says crcs of lines, and it is another",
     ),
@@ -268,7 +277,7 @@ CASES = [
         "names another prompt, model or sample than its key",
         1,
     ),
-    case("an open failure", lambda out: to_journal(out, lambda f: [failure(f[0]), *f[1:]]), 1, r"failed \(timeout\)", 1),
+    case("an open failure", lambda out: to_journal(out, lambda f: [failure(f[0]), *f[1:]]), 1, r"failed \(timeo", 1),
     # prompts
     case(
         "a byte of a prompt",
@@ -443,6 +452,70 @@ def test_a_run_that_somebody_works_in_is_refused(mill, out):
         assert f"process {os.getpid()} works here" in mill("recover", out, "--dry-run").error
 
 
+class Killed(BaseException):
+    """The end of a process, at an instant of our choice."""
+
+
+HOOKS = []
+sys.addaudithook(lambda event, _: [hook(event) for hook in HOOKS])
+
+
+def killed_before(at, work):
+    """Work until step `at` that changes a folder would begin; return how many steps began."""
+    steps = 0
+
+    def count(event):
+        nonlocal steps
+        if event in {"os.rename", "os.remove", "os.truncate", "os.mkdir"} and steps < at:
+            steps += 1
+            if steps == at:
+                raise Killed
+
+    HOOKS.append(count)
+    try:
+        work()
+    except Killed:
+        pass
+    finally:
+        HOOKS.clear()
+    return steps
+
+
+@pytest.mark.parametrize("damaged", ["rows", "manifest", "swapped"])
+def test_recover_can_be_killed_before_any_of_its_steps_and_begun_again(good, mill, out, go_on, damaged):
+    def damage():
+        shutil.rmtree(out)
+        shutil.copytree(good.out, out)
+        if damaged == "rows":
+            rewrite(part(out), lambda found: [b"no row\n", found[0][:-9] + b"\n", *found[1:], found[2]])
+            to_journal_of(out, 1)
+        elif damaged == "manifest":
+            (out / "manifest.json").write_text("{")
+            flip_in_text(out)
+        else:
+            swap(part(out), part(out, 1))
+
+    for at in range(1, 40):
+        damage()
+        if killed_before(at, lambda: cli.run(["recover", str(out)])) < at:
+            break
+        assert mill("recover", out).code == 0, f"killed before step {at}"
+        assert mill("verify", out).code <= 1
+        mended = content(out)
+        assert mill("recover", out).code == 0
+        assert content(out) == mended
+    else:
+        pytest.fail("recover has no end")
+    assert at > 3
+    assert go_on() == {"rows": 1, "manifest": 1, "swapped": 0}[damaged]
+    assert exports(out) == exports(good.out)
+
+
+def to_journal_of(out, number):
+    open_again(out, number)
+    rewrite(part(out, number, "journal"), lambda found: [*found, found[-1][:30]])
+
+
 def test_a_folder_without_a_run_is_one_line(mill, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no run is here" in mill("verify", tmp_path / "empty").error
@@ -469,3 +542,55 @@ def test_a_file_that_may_not_be_read_is_named_and_left_alone(mill, out):
     part(out).chmod(0)
     assert "part-00000.jsonl: cannot be read: Permission denied" in mill("verify", out).out
     assert "cannot be read. Mend the disk or its rights" in mill("recover", out).error
+
+
+@pytest.fixture(scope="module")
+def in_batches(good, tmp_path_factory):
+    """A run whose 12 requests wait in a batch of the server."""
+    out = tmp_path_factory.mktemp("batch") / "run"
+    assert cli.run(["batch", "write", str(good.recipe), "--out", str(out)]) == 0
+    assert cli.run(["batch", "submit", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def waiting(in_batches, tmp_path):
+    return Path(shutil.copytree(in_batches, tmp_path / "waiting"))
+
+
+@pytest.mark.parametrize("command", [["lengths", "run"], ["lengths", "generate"], ["plan", "--pilot", "2"]])
+def test_nobody_is_asked_what_waits_in_a_batch(good, mill, waiting, command):
+    fake_stats(good.url, reset=True)
+    said = mill(*command, good.recipe, "--out", waiting)
+    assert said.code == 2
+    assert said.error == (
+        f"error: {waiting}: 12 requests wait in batch files: requests-00000.jsonl (submitted). Collect them "
+        f"(promptmill batch collect {waiting}) or cancel them (promptmill batch cancel {waiting}), then go on."
+    )
+    assert fake_stats(good.url)["received"] == 0
+
+
+def test_once_nothing_is_open_a_waiting_file_is_in_nobodys_way(good, mill, waiting):
+    ledger = (waiting / "batch" / "ledger.json").read_bytes()
+    assert mill("batch", "collect", waiting).code == 0
+    (waiting / "batch" / "ledger.json").write_bytes(ledger)
+    assert mill("lengths", "run", good.recipe, "--out", waiting).code == 0
+    assert exports(waiting) == exports(good.out)
+
+
+def test_after_giving_a_batch_up_its_requests_are_asked_live(good, mill, waiting):
+    assert mill("batch", "cancel", waiting, "--give-up").code == 0
+    assert mill("lengths", "run", good.recipe, "--out", waiting).code == 0
+    assert exports(waiting) == exports(good.out)
+
+
+def test_verify_tells_what_waits_and_names_a_damaged_ledger(mill, waiting):
+    said = mill("verify", waiting)
+    assert said.code == 1
+    assert "requests-00000.jsonl: 12 requests wait in a batch (submitted)" in said.out
+    (waiting / "batch" / "ledger.json").write_text("{")
+    assert mill("verify", waiting).code == 2
+    said = mill("recover", waiting)
+    assert said.code == 2
+    assert "cannot be repaired:" in said.out
+    assert "Bring back a copy of it" in said.out
