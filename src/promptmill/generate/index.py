@@ -86,6 +86,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         lines: lines of the file; more than `asked` where answers to other plans are kept.
         size: bytes of the file.
         blake2b: its checksum.
+        crcs: a CRC-32 of every line, four bytes each: where the checksum is wrong they tell which line is.
     """
 
     plan: str
@@ -101,6 +102,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     lines: int
     size: int
     blake2b: str
+    crcs: bytes = b""
 
     def n_open(self, *, retry_refused: bool = False) -> int:
         """Requests that another run asks again."""

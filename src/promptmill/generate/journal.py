@@ -24,6 +24,7 @@ from typing import IO
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.errors import RunError
 from promptmill.generate.index import Mark, Summary, charged_tokens, iter_heads, mark_of, read_outcomes
@@ -171,20 +172,24 @@ class Journal:
         wanted = dict.fromkeys(key for group in groups for key in group)
         order = [*wanted, *(key for key in self.marks if key not in wanted)]
         checksum = hashlib.blake2b(digest_size=16)
+        crcs = bytearray()
         size = 0
         with self._sources() as sources, atomic(self.path) as file:
             for key in order:
                 line = self._line(sources, self.marks[key])
+                line = line if line.endswith(b"\n") else line + b"\n"  # the end of a file that was cut there
                 file.write(line)
                 checksum.update(line)
+                crcs += crc32(line).to_bytes(4, "little")
                 size += len(line)
-        summary = self._summary(groups, plan=plan, size=size, checksum=checksum.hexdigest())
+        summary = replace(self.count(groups, plan=plan), size=size, blake2b=checksum.hexdigest(), crcs=bytes(crcs))
         with atomic(self.done) as file:
             file.write(_encode(summary))
         self.journal.unlink(missing_ok=True)
         return summary
 
-    def _summary(self, groups: Sequence[Sequence[str]], *, plan: str, size: int, checksum: str) -> Summary:
+    def count(self, groups: Sequence[Sequence[str]], *, plan: str) -> Summary:
+        """What the index says of these keys, prompt by prompt; the file itself (its size and checksum) is left out."""
         failures: dict[str, int] = {}
         keys = [key for group in groups for key in group]
         of_plan = [self.marks[key] for key in keys]
@@ -204,8 +209,8 @@ class Journal:
             completion_tokens=sum(mark.tokens[1] for mark in every),
             cost=sum(mark.cost for mark in every),
             lines=len(self.marks),
-            size=size,
-            blake2b=checksum,
+            size=0,
+            blake2b="",
         )
 
     def _repeated(self, group: Sequence[str]) -> int:

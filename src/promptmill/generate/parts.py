@@ -170,6 +170,18 @@ class Lease:
         return True
 
 
+def settle(part: Part, to_requests: ToRequests) -> bool:
+    """Commit a part whose requests all have an outcome already (a kill came first, or the plan grew smaller).
+
+    Returns:
+        Whether every request has one.
+    """
+    lease = Lease(part)
+    for _ in lease.draw(to_requests, None, by_prefix=False):
+        pass
+    return lease.finish()
+
+
 def in_order(groups: list[list[Request]]) -> list[list[Request]]:
     """Prompts that begin alike beside one another, so that a server's prefix cache serves them; else as they came."""
     texts = [_start(group[0]) for group in groups]

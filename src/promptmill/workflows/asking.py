@@ -22,7 +22,7 @@ from promptmill.generate.budget import Budget, Spent
 from promptmill.generate.control import clear_control
 from promptmill.generate.journal import Journal
 from promptmill.generate.lanes import Lanes
-from promptmill.generate.parts import Part, count_part
+from promptmill.generate.parts import Part, count_part, settle
 from promptmill.generate.reuse import Earlier, Reuse
 from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
@@ -212,6 +212,7 @@ def ask(
 
     Raises:
         EndpointError: a server is unreachable or gone.
+        RunError: requests of this run wait in batch files.
         KeyboardInterrupt: stopped; the folder is resumable.
     """
     whole = parts is None
@@ -221,7 +222,11 @@ def ask(
     stopped = None
     if found.left == 0:
         reporter.line(f"generate: all {found.total} requests are answered from the run folder, nothing is sent.")
+        for part in parts if whole else ():
+            if part.summary() is None:
+                settle(part, asking.requests)
     else:
+        _refuse_twice(run)
         asking.check()
         rest = "; the rest is answered, or asks the same." if found.left < found.total else "."
         reporter.line(f"generate: {found.left} of {found.total} requests to send{rest}")
@@ -242,6 +247,24 @@ def ask(
     if whole:
         run.finish("generate", counts)
     return counts
+
+
+def _refuse_twice(run: Run) -> None:
+    """Raise if requests of a run wait in batch files: they would be asked, and paid for, twice.
+
+    Raises:
+        RunError: says which files, and how to collect or cancel them.
+    """
+    from promptmill.workflows.batching.ledger import load_ledger  # it is asked through this module: not at the top
+
+    ledger = load_ledger(run.path)
+    waiting = ledger.waiting if ledger is not None else []
+    if waiting:
+        first = f"{waiting[0].name} ({waiting[0].state})" + (f" and {len(waiting) - 1} more" if waiting[1:] else "")
+        raise RunError(
+            f"{run.path}: {sum(file.lines for file in waiting)} requests wait in batch files: {first}. Collect them "
+            f"(promptmill batch collect {run.path}) or cancel them (promptmill batch cancel {run.path}), then go on."
+        )
 
 
 def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: Reporter) -> None:

@@ -56,6 +56,10 @@ class Recipe(Protocol):
     def rows_per_part(self) -> int:
         """Prompts in one part file."""
 
+    @property
+    def output(self) -> str | None:
+        """Where the results go."""
+
 
 class Looked(NamedTuple):
     """A recipe as it would run now.
