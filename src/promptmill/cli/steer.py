@@ -59,8 +59,6 @@ def _parsed(assignment: str) -> tuple[str, Any]:
         hint = did_you_mean(name, _OPTIONS)
         raise ConfigError(f"set {assignment}: no limit '{name}'.{hint} There are: {', '.join(_OPTIONS)}.")
     value = config.parse_value(text, _OPTIONS[name].type)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 1e6 is what people write for a million tokens
     checked = config.check(Document({name: value}, {}, f"set {assignment}"), Limits)
     return name, getattr(checked, name)
 
