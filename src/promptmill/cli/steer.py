@@ -43,6 +43,9 @@ def set_limits(run_folder: str, assignments: tuple[str, ...]) -> None:
     changes = dict(map(_parsed, assignments))
     run = Path(run_folder)
     pid = _live(run)
+    beat = _status(run) or {}
+    if changes.get("max_cost") is not None and "lanes" in beat and beat.get("cost") is None:
+        raise ConfigError(f"set max_cost: {run} counts no money, its endpoints have no price_in. Use max_tokens.")
     before = read_control(run)
     after = write_control(run, changes)
     for name in changes:
