@@ -113,6 +113,19 @@ def test_every_file_of_the_extend_page_runs(my_mill, name):
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
+TRAINED = ROOT / "docs" / "lengths.md"  # its block loads a predictor, which takes minutes to train
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p not in (EXTEND, TRAINED) and blocks(p, "python")], ids=lambda page: page.name
+)
+def test_every_python_block_of_the_other_pages_runs(tmp_path, page):
+    for number, text in enumerate(blocks(page, "python")):
+        (tmp_path / f"block_{number}.py").write_text(text)
+        done = run([sys.executable, f"block_{number}.py"], tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
 def test_what_the_extend_page_publishes_is_listed_with_its_options(my_mill):
     folder, more, groups = my_mill
     for group, entries in groups.items():
