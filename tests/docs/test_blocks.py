@@ -40,6 +40,8 @@ def run(command, folder, **more):
 def test_every_recipe_in_the_pages_is_whole(page):
     for text in blocks(page, "yaml"):
         tree = yaml.safe_load(text)
+        if isinstance(tree, dict) and "generate" in tree and "workflow" not in tree:
+            tree = {"workflow": "lengths", "source": {"kind": "prompts", "path": "prompts.json"}, **tree}
         if isinstance(tree, dict) and tree.get("workflow") == "lengths":
             assert config.check(config.Document(tree, {}, page.name), Lengths).workflow == "lengths"
 
