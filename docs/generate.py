@@ -21,6 +21,7 @@ from promptmill.cli import _COMMANDS, app
 from promptmill.cli.options import plain
 from promptmill.derive import exports, lengths, row_files, slice_files, slices
 from promptmill.derive.parquet import COLUMNS
+from promptmill.generate.lane import LaneOptions
 from promptmill.select import pipeline
 from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
 
@@ -126,6 +127,15 @@ def tables() -> str:
             function = registry.load(table, name)
             lines += ["", f"### {name}", "", (function.__doc__ or "").strip().splitlines()[0], ""]
             lines += option_rows([(option.name, option) for option in registry.options(function)])
+        if table == "endpoints":
+            lines += [
+                "",
+                "### lanes",
+                "",
+                "Every endpoint also has these options; see [asking](../asking.md#lanes).",
+                "",
+            ]
+            lines += option_rows([(option.name, option) for option in config.struct_options(LaneOptions)])
     return "\n".join(lines)
 
 

@@ -204,6 +204,8 @@ def _check(doc: Document, value: Any, wanted: Any, at: At) -> Any:
     if get_origin(bare) is list and isinstance(value, list):
         item = get_args(bare)[0]
         return [_check(doc, entry, item, (*at, i)) for i, entry in enumerate(value)]
+    if isinstance(value, float) and value.is_integer() and int in [unwrap(arm)[0] for arm in (bare, *get_args(bare))]:
+        value = int(value)  # 1e6 is what people write for a million tokens
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
@@ -214,7 +216,8 @@ def _among(value: Any, wanted: Any) -> str:
     """The words that would do, where the type names them."""
     arms = [wanted, *(get_args(wanted) if get_origin(wanted) in (typing.Union, types.UnionType) else ())]
     words = [str(word) for arm in arms if get_origin(arm) is typing.Literal for word in get_args(arm)]
-    return f"{did_you_mean(str(value), words)} There are: {', '.join(words)}." if words else ""
+    others = any(unwrap(arm)[0] in (int, float, str) for arm in arms)
+    return f"{did_you_mean(str(value), words)} {'Or' if others else 'There are'}: {', '.join(words)}." if words else ""
 
 
 def _check_struct(doc: Document, value: Any, struct: type[msgspec.Struct], at: At) -> Any:

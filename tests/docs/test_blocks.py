@@ -40,6 +40,8 @@ def run(command, folder, **more):
 def test_every_recipe_in_the_pages_is_whole(page):
     for text in blocks(page, "yaml"):
         tree = yaml.safe_load(text)
+        if isinstance(tree, dict) and "generate" in tree and "workflow" not in tree:
+            tree = {"workflow": "lengths", "source": {"kind": "prompts", "path": "prompts.json"}, **tree}
         if isinstance(tree, dict) and tree.get("workflow") == "lengths":
             assert config.check(config.Document(tree, {}, page.name), Lengths).workflow == "lengths"
 
@@ -111,6 +113,19 @@ def test_every_file_of_the_extend_page_runs(my_mill, name):
     folder, more, _ = my_mill
     done = run([sys.executable, "-m", name.removesuffix(".py").replace("/", ".")], folder, **more)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+TRAINED = ROOT / "docs" / "lengths.md"  # its block loads a predictor, which takes minutes to train
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p not in (EXTEND, TRAINED) and blocks(p, "python")], ids=lambda page: page.name
+)
+def test_every_python_block_of_the_other_pages_runs(tmp_path, page):
+    for number, text in enumerate(blocks(page, "python")):
+        (tmp_path / f"block_{number}.py").write_text(text)
+        done = run([sys.executable, f"block_{number}.py"], tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 def test_what_the_extend_page_publishes_is_listed_with_its_options(my_mill):

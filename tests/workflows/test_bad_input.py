@@ -138,6 +138,34 @@ def test_a_variable_without_a_key(refused, recipe, url, tmp_path, monkeypatch):
     assert "the environment variable NO_SUCH_KEY is not set or empty. Export it first." in error
 
 
+@pytest.mark.parametrize(
+    ("assignments", "says"),
+    [
+        (["rmp=3"], "--set generate.endpoints.0.rmp: generate.endpoints.0.rmp: unknown option. Did you mean 'rpm'?"),
+        (["price_in=0.15", "price_out=0.6/1M"], "generate.endpoints.0: price_in: '0.15' has no unit. Write it like"),
+        (["price_in=0.15/1M"], "generate.endpoints.0: price_in and price_out go together. Give both, or none."),
+        (["weight=0"], "--set generate.endpoints.0.weight: generate.endpoints.0.weight: 0: Expected `float` > 0.0."),
+        (["api_keys_env=EMPTY"], "error: generate.endpoints.0: api_keys_env: the environment variable EMPTY is not"),
+        (["api_keys_env=TWO", "api_key_env=TWO"], "error: generate.endpoints.0: api_key_env and api_keys_env exclude"),
+        (["api_keys_env=TWO", "service=b"], "error: generate.endpoints.0: api_keys_env: the environment variable TWO"),
+    ],
+)
+def test_a_wrong_option_of_a_lane(refused, recipe, url, monkeypatch, tmp_path, assignments, says):
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("TWO", '["one", "two"]')
+    flags = [f"--set=generate.endpoints.0.{assignment}" for assignment in assignments]
+    assert says in refused("lengths", "run", recipe(url), "--out", tmp_path / "run", *flags)
+
+
+def test_a_cap_on_money_needs_a_price_wherever_the_server_comes_from(refused, recipe, url, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    cap = "--generate.budget.max_cost=1"
+    error = refused("lengths", "run", recipe(url), "--out", tmp_path / "run", cap)
+    assert "budget.max_cost: endpoints.0 has no price, so money cannot be counted." in error
+    error = refused("lengths", "run", recipe(url), "--out", tmp_path / "run", cap, "--set", "generate.endpoints=[]")
+    assert "budget.max_cost: no endpoint of this recipe has a price, so money cannot be counted." in error
+
+
 def test_a_prompt_longer_than_the_context_is_a_failed_row_and_the_others_are_answered(mill, recipe, url, tmp_path):
     path = recipe(url, prompts=["Name three rivers.", "x" * 3000])
     said = mill("lengths", "run", path, "--out", tmp_path / "run")
@@ -274,6 +302,15 @@ def test_a_recipe_that_is_not_there_is_a_folder_or_is_no_text(refused, tmp_path)
         (["--temperature", "hot"], "error: --temperature: generate.sampling.temperature: 'hot': Expected"),
         (["--temperature", "-1"], "error: --temperature: generate.sampling.temperature: -1: Expected"),
         (["--batch-size", "0"], "error: --batch-size: generate.concurrency: 0: Expected `int` >= 1."),
+        (
+            ["--batch-size", "few"],
+            "error: --batch-size: generate.concurrency: 'few': Invalid enum value 'few'. Or: auto.",
+        ),
+        (["--generate.budget.max_cost", "0"], "error: --generate.budget.max_cost: generate.budget.max_cost: 0: Expect"),
+        (
+            ["--generate.reuse", "topup"],
+            "error: --generate.reuse: generate.reuse: 'topup': Invalid enum value 'topup'. ",
+        ),
         (["--delay", "-1"], "error: --delay: generate.delay_s: -1: Expected"),
         (["--limit", "0"], "error: Invalid value for '--limit': 0 is not in the range x>=1."),
         (["--limit", "few"], "error: Invalid value for '--limit': 'few' is not a valid integer range."),

@@ -203,9 +203,9 @@ def test_cancelling_keeps_what_was_done_by_then(fake, recipe, mill, tmp_path):
         said = mill("batch", "collect", out)
         assert "requests-00000.jsonl: cancelled: 3 answers, 3 not reached" in said.err
         assert "collect: 9 of 12 are open. 6 of them wait in batches." in said.err
-        assert "write: 3 requests in 1 files; 6 wait in files written before." in mill("batch", "write", out).err
+        assert "write: 3 requests in 1 file; 6 wait in files written before." in mill("batch", "write", out).err
         assert "requests-00002.jsonl: was not sent, and is not" in mill("batch", "cancel", out).err
-        assert "write: 3 requests in 1 files" in mill("batch", "write", out).err
+        assert "write: 3 requests in 1 file" in mill("batch", "write", out).err
     assert states(out) == ["cancelled", "submitted", "cancelled", "written"]
 
 
@@ -253,7 +253,7 @@ def test_a_batch_that_is_gone_does_not_keep_the_others_from_being_collected(fake
         assert f"promptmill batch cancel {out} requests-00000.jsonl --give-up" in said.error
         assert states(out) == ["submitted", "collected"]
         mill("batch", "cancel", out, "requests-00000.jsonl", "--give-up")
-        assert "write: 3 requests in 1 files" in mill("batch", "write", out).err
+        assert "write: 3 requests in 1 file" in mill("batch", "write", out).err
 
 
 class Flaky(AiohttpTransport):

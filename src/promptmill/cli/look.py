@@ -21,6 +21,7 @@ from promptmill.cli.panel import clean
 from promptmill.cli.plan import recipe_of
 from promptmill.cli.screen import first_rows, size
 from promptmill.errors import ConfigError
+from promptmill.generate.lane import LaneOptions
 from promptmill.run import read_manifest, read_status
 
 
@@ -52,8 +53,16 @@ def list_table(table: str | None) -> None:
         function = registry.load(table, name)
         click.echo(f"{name}: {(function.__doc__ or '').strip().splitlines()[0]}")
         for option in registry.options(function):
-            default = "required" if option.default is msgspec.NODEFAULT else plain(option.default)
-            click.echo(f"    {option.name}: {option.help} [{default}]")
+            click.echo(_option(option))
+    if table == "endpoints":
+        click.echo("every endpoint also has, for its lanes:")
+        for option in config.struct_options(LaneOptions):
+            click.echo(_option(option))
+
+
+def _option(option: registry.Option) -> str:
+    default = "required" if option.default is msgspec.NODEFAULT else plain(option.default)
+    return f"    {option.name}: {option.help} [{default}]"
 
 
 @click.command()

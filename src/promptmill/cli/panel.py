@@ -49,7 +49,7 @@ def progress_line(facts: dict[str, Any]) -> str:
     """One line: done / failed / in flight, rates, money, time left, and what is not as it should be."""
     wrong = [f"lane {_name(lane)} {_state(lane)}" for lane in _worst_first(facts) if lane.get("state", "ok") != "ok"]
     more = [f"lanes not ok: {len(wrong)} of {len(facts['lanes'])}"] if len(wrong) > WAITS else []
-    waits = [f"waits for {_one_line(wait)}" for wait in facts.get("waiting") or []][:WAITS]
+    waits = [f"waiting: {_one_line(wait)}" for wait in facts.get("waiting") or []][:WAITS]
     paused = ["paused"] if facts.get("paused") else []
     return "; ".join(
         ["generate: " + ", ".join([*_parts(facts), *_left(facts)]), *paused, *wrong[:WAITS], *more, *waits]
@@ -95,7 +95,7 @@ def _spent(facts: dict[str, Any]) -> list[str]:
     """Money, and whatever has a limit beside its limit."""
     spent, limits = facts.get("spent") or {}, facts.get("limits") or {}
     parts = []
-    cost = spent.get("cost") if spent.get("cost") is not None else facts.get("cost")
+    cost = None if facts.get("cost") is None else spent.get("cost", facts["cost"])  # no price, no money
     if cost is not None:
         parts.append(f"cost {money(cost)}{_of(limits.get('max_cost'), money)}")
     if spent.get("uncertain_cost"):
@@ -118,8 +118,8 @@ def _left(facts: dict[str, Any]) -> list[str]:
 
 def _notes(facts: dict[str, Any]) -> list[str]:
     """Why nothing moves."""
-    waits = [f"waits for {_one_line(wait)}" for wait in facts.get("waiting") or []]
-    more = [f"and for {len(waits) - WAITS} more"] if len(waits) > WAITS else []
+    waits = [f"waiting: {_one_line(wait)}" for wait in facts.get("waiting") or []]
+    more = [f"and {len(waits) - WAITS} more"] if len(waits) > WAITS else []
     paused = ["paused: no request is started until 'promptmill resume'"] if facts.get("paused") else []
     return [*paused, *waits[:WAITS], *more]
 

@@ -106,12 +106,16 @@ def _estimate(found: Estimate) -> list[str]:
     ]
     if found.cost is not None:
         lines.append(f"  money          {_range(found.cost, money)}")
-    lines.append(f"  time           {_range(found.time_s, duration)}")
+    lines.append(f"  time           {_range(found.time_s, _seconds)}")
     return lines
 
 
 def _range(value: Range, say: Any) -> str:
     return f"{say(value.mid)}  [{say(value.low)} to {say(value.high)}]"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}s" if value < 10 else duration(value)
 
 
 def _count(value: float) -> str:

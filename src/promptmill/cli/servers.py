@@ -11,6 +11,8 @@ from promptmill.cli.options import plain
 from promptmill.endpoints import processes
 from promptmill.endpoints import serve as servers
 from promptmill.endpoints.fake import FakeOptions, run_fake
+from promptmill.endpoints.fake.answers import FAULTS
+from promptmill.endpoints.fake.batches import LINE_FAULTS
 from promptmill.endpoints.models import NAMED
 from promptmill.errors import ConfigError
 from promptmill.registry import did_you_mean
@@ -70,8 +72,13 @@ fake_server = click.Command(
     "fake-server",
     callback=_fake,
     params=[
-        click.Option([f"--{o.name.replace('_', '-')}", o.name], metavar="VALUE", help=f"{o.help} [{plain(o.default)}]")
+        click.Option(
+            [f"--{o.name.replace('_', '-')}", o.name],
+            metavar="VALUE",
+            help=o.help if o.default in ("", ()) else f"{o.help} [{plain(o.default)}]",
+        )
         for o in config.struct_options(FakeOptions)
     ],
     help="An OpenAI-compatible server on loopback that invents answers and faults, and counts requests at /stats.",
+    epilog=f"Faults: {', '.join(FAULTS)}. Faults of batch lines: {', '.join(LINE_FAULTS)}.",
 )

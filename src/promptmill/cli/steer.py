@@ -43,6 +43,9 @@ def set_limits(run_folder: str, assignments: tuple[str, ...]) -> None:
     changes = dict(map(_parsed, assignments))
     run = Path(run_folder)
     pid = _live(run)
+    beat = _status(run) or {}
+    if changes.get("max_cost") is not None and "lanes" in beat and beat.get("cost") is None:
+        raise ConfigError(f"set max_cost: {run} counts no money, its endpoints have no price_in. Use max_tokens.")
     before = read_control(run)
     after = write_control(run, changes)
     for name in changes:
@@ -59,8 +62,6 @@ def _parsed(assignment: str) -> tuple[str, Any]:
         hint = did_you_mean(name, _OPTIONS)
         raise ConfigError(f"set {assignment}: no limit '{name}'.{hint} There are: {', '.join(_OPTIONS)}.")
     value = config.parse_value(text, _OPTIONS[name].type)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 1e6 is what people write for a million tokens
     checked = config.check(Document({name: value}, {}, f"set {assignment}"), Limits)
     return name, getattr(checked, name)
 

@@ -50,8 +50,8 @@ class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
     api_keys_env: str | None = None
     service: str | None = None
     weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    price_in: str | None = None
-    price_out: str | None = None
+    price_in: str | float | None = None
+    price_out: str | float | None = None
     rpm: Annotated[int, msgspec.Meta(ge=1)] | None = None
     tpm: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_in_flight: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -65,13 +65,13 @@ class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("price_in and price_out go together. Give both, or none.")
 
 
-def parse_price(text: str, name: str) -> float:
+def parse_price(text: str | float, name: str) -> float:
     """Money per token of `0.15/1M`, `0.00015 per 1K`, `$0.15/M`.
 
     Raises:
         ValueError: no unit, or not a price.
     """
-    found = _PRICE.fullmatch(text.strip())
+    found = _PRICE.fullmatch(str(text).strip())  # YAML reads a bare 0.15 as a number
     if not found:
         raise ValueError(f"{name}: '{text}' has no unit. Write it like 0.15/1M (per million tokens) or 0.00015/1K.")
     return float(found[1]) / (1e6 if found[2].upper() == "M" else 1e3)

@@ -36,8 +36,8 @@ class Observed(NamedTuple):
     """
 
     n_bytes: int
-    prompt_tokens: int
-    new_tokens: int
+    prompt_tokens: float
+    new_tokens: float
     busy_s: float
 
 

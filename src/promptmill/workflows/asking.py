@@ -36,6 +36,8 @@ from promptmill.workflows.servers import endpoints_of, lanes_of, running_endpoin
 from promptmill.workflows.stages import Reporter
 from promptmill.workflows.steering import Steering
 
+REACHED = "reached"  # in the manifest: most requests that were in flight, for estimates of time
+
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
@@ -242,7 +244,7 @@ def ask(
         reporter.line(
             f"generate: {counts['repeated']} of {counts['completions']} samples ({share:.1%}) repeat another."
         )
-    if stopped is not None:
+    if stopped is not None and counts["missing"]:
         return {**counts, "stopped": stopped}
     if whole:
         run.finish("generate", counts)
@@ -305,7 +307,23 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
         )
         steering.window = window
         remember_asked(run, asking)
+        stack.callback(_tell, progress, together, found=found, reporter=reporter)
         window.run(parts, asking.requests, model=asking.model)
+        run.manifest[REACHED] = steering.reached
+
+
+def _tell(progress: Progress, lanes: Lanes, *, found: Open, reporter: Reporter) -> None:
+    """Say what was taken over and what was used."""
+    taken = progress.reused - (found.total - found.left)
+    if taken > 0:
+        reporter.line(f"generate: {taken} answers are taken over (generate.reuse, generate.store); they cost nothing.")
+    spent = lanes.budget.spent
+    words = [f"{spent.requests:,} requests", f"{spent.tokens:,} tokens"]
+    if any(lane.has_price for lane in lanes.lanes):
+        words.append(f"cost {spent.cost:.6g}")
+    if spent.uncertain_tokens:
+        words.append(f"perhaps {spent.uncertain_tokens:,} tokens more, of requests that broke")
+    reporter.line(f"generate: used by this run so far: {', '.join(words)}.")
 
 
 def _spent(run: Run, found: Open) -> Spent:

@@ -103,7 +103,10 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("template: has no '{prompt}' in it. Put it where the prompt goes.")
         if self.system is not None and self.protocol == "completion":
             raise ValueError("system: goes with protocol 'chat' only. Write it into template.")
-        if self.budget.max_cost is not None and any(use.get("price_in") is None for use in self.endpoints):
+        prices = [use.get("price_in") for use in self.endpoints]
+        if self.budget.max_cost is not None and (not prices or None in prices):
+            which = f"endpoints.{prices.index(None)} has" if prices else "no endpoint of this recipe has"
             raise ValueError(
-                "budget.max_cost: an endpoint has no price. Give each price_in and price_out, such as 0.15/1M."
+                f"budget.max_cost: {which} {'no' if prices else 'a'} price, so money cannot be counted. Give each "
+                "endpoint price_in and price_out, such as 0.15/1M."
             )

@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.config import Use
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
 from promptmill.generate.parts import Part
-from promptmill.generate.plan import Estimate, Observed, choose_pilot, estimate
+from promptmill.generate.plan import Estimate, Observed, Range, choose_pilot, estimate
 from promptmill.generate.reuse import Reuse
 from promptmill.generate.store import Store
 from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
-from promptmill.workflows.asking import Asking, ask, changes_of, parts_of, refuse_foreign, reuse_of
+from promptmill.workflows.asking import REACHED, Asking, ask, changes_of, parts_of, refuse_foreign, reuse_of
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.servers import endpoints_of, lanes_of
 from promptmill.workflows.stages import Reporter
@@ -152,8 +153,10 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
             reused=dict(reused),
             why={reason: n for reason, n in why.items() if n},
             changes=looked.changes,
-            basis=f"{basis}: {len(seen)} prompts" if seen else "nothing: no answer is there yet (--pilot 20 asks some)",
-            estimate=_estimate(asking, seen, left, out) if seen and left else None,
+            basis=f"{basis}: {len(seen)} prompts"
+            if seen
+            else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
+            estimate=_estimate(asking, seen, left, out, n_left=sum(why.values())) if seen and left else None,
         )
 
 
@@ -189,7 +192,7 @@ def _look_at(
             why[_reason(request, journal, reuse)] += 1
         if open_:
             left.append(n_bytes(open_[0]))
-        elif len(seen) < ENOUGH and (row := _observed(requests, journal)) is not None:
+        if len(seen) < ENOUGH and (row := _observed(requests, journal, n_open=len(open_))) is not None:
             seen.append(row)
 
 
@@ -202,21 +205,23 @@ def _reason(request: Request, journal: Journal, reuse: Reuse | None) -> str:
     return "never asked"
 
 
-def _observed(requests: list[Request], journal: Journal) -> Observed | None:
-    """What a prompt's answers were charged; None where some failed or tell nothing."""
-    found = journal.at(dict.fromkeys(request.key for request in requests))
+def _observed(requests: list[Request], journal: Journal, *, n_open: int) -> Observed | None:
+    """What one sample of a prompt was charged; None where some failed, tell nothing or were picked by length."""
+    keys = list(dict.fromkeys(request.key for request in requests))
+    found = journal.at(keys)
     charged = [completion.billed or completion.usage for completion in found.values()]
-    if len(found) < len({request.key for request in requests}) or not all(charged):
+    taken = any(completion.reused_from not in (None, key) for key, completion in found.items())
+    if not found or len(found) + n_open < len(keys) or taken or not all(charged):
         return None
     return Observed(
         n_bytes(requests[0]),
-        sum(usage.prompt_tokens for usage in charged if usage),
-        sum(usage.completion_tokens for usage in charged if usage),
-        sum(completion.latency_s / completion.choices for completion in found.values()),
+        sum(usage.prompt_tokens for usage in charged if usage) / len(found),
+        sum(usage.completion_tokens for usage in charged if usage) / len(found),
+        sum(completion.latency_s / completion.choices for completion in found.values()) / len(found),
     )
 
 
-def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path) -> Estimate:
+def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path, *, n_left: int) -> Estimate:
     prices = None
     o = asking.options
     if asking.serve is None and all(use.get("price_in") is not None for use in endpoints_of(o)):
@@ -226,11 +231,15 @@ def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path) 
             sum(lane.price_in * lane.options.weight for lane in lanes) / weight,
             sum(lane.price_out * lane.options.weight for lane in lanes) / weight,
         )
-    if isinstance(o.concurrency, int):
-        in_flight = o.concurrency
-    else:
-        in_flight = (read_status(out) or {}).get("reached") or o.max_concurrency
-    return estimate(seen, left, prices=prices, in_flight=min(in_flight, len(left) * o.k))
+    n = n_left / len(left)  # samples of a prompt that are still to be asked
+    rows = [Observed(row.n_bytes, row.prompt_tokens * n, row.new_tokens * n, row.busy_s * n) for row in seen]
+    found = estimate(rows, left, prices=prices, in_flight=1)
+    most = o.concurrency if isinstance(o.concurrency, int) else o.max_concurrency
+    so_far = (read_status(out) or {}).get(REACHED) or read_manifest(out).get(REACHED) or most
+    # with as many in flight as so far; at best the servers can do as much for as many as the recipe allows
+    time_s = found.time_s
+    measured, best = min(so_far, n_left), min(most, n_left)
+    return replace(found, time_s=Range(time_s.low / max(best, measured), time_s.mid / measured, time_s.high / measured))
 
 
 def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count: int, reporter: Reporter) -> None:

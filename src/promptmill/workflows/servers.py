@@ -59,7 +59,7 @@ def first_of(use: Use) -> Use:
     """How an endpoint is spoken to with its first key; for what must always be asked with one key (batch files)."""
     own = msgspec.convert({name: use[name] for name in _OF_LANE if name in use}, LaneOptions)
     how = {name: value for name, value in use.items() if name not in _OF_LANE}
-    (reference, *_) = _references(use, own, 0)
+    (reference, *_) = _references(use, own)
     return how if reference is None else {**how, "api_key_env": reference}
 
 
@@ -74,22 +74,25 @@ def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
     for number, use in enumerate(uses):
         own = msgspec.convert({name: use[name] for name in _OF_LANE if name in use}, LaneOptions)
         how = {name: value for name, value in use.items() if name not in _OF_LANE}
-        for reference in _references(use, own, number):
-            if reference is not None:
-                how["api_key_env"] = reference
-            lane = Lane(
-                registry.build("endpoints", how), _name(how, reference, lanes), own, width=width, home=_home(how)
-            )
-            lane.widen(fixed=width, most=options.max_concurrency)
-            lanes.append(lane)
+        try:
+            for reference in _references(use, own):
+                if reference is not None:
+                    how["api_key_env"] = reference
+                lane = Lane(
+                    registry.build("endpoints", how), _name(how, reference, lanes), own, width=width, home=_home(how)
+                )
+                lane.widen(fixed=width, most=options.max_concurrency)
+                lanes.append(lane)
+        except ConfigError as error:
+            raise ConfigError(f"generate.endpoints.{number}: {error}") from error
     return lanes
 
 
-def _references(use: Use, own: LaneOptions, number: int) -> list[str | None]:
+def _references(use: Use, own: LaneOptions) -> list[str | None]:
     if own.api_keys_env is None:
         return [use.get("api_key_env")]
     if use.get("api_key_env") is not None:
-        raise ConfigError(f"generate.endpoints.{number}: api_key_env and api_keys_env exclude each other. Keep one.")
+        raise ConfigError("api_key_env and api_keys_env exclude each other. Keep one, and set the other to null.")
     return list(keys.list_keys(own.api_keys_env, own.service))
 
 

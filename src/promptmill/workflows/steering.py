@@ -18,6 +18,8 @@ from promptmill.run import Run
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.stages import Reporter
 
+QUIET_S = 10.0
+
 
 class Steering:
     """Beats once a second.
@@ -31,12 +33,14 @@ class Steering:
 
     Attributes:
         window: what is steered; set before it runs.
+        reached: most requests that were seen in flight.
     """
 
     def __init__(
         self, run: Run, options: GenerateOptions, *, lanes: Lanes, progress: Progress, reporter: Reporter
     ) -> None:
         self.window: Window | None = None
+        self.reached = 0
         self._run = run
         self._options = options
         self._lanes = lanes
@@ -73,7 +77,7 @@ class Steering:
             self._watchdog.moved()
         elif self.window is not None:
             for line in self._watchdog.look(time.monotonic(), self.window.waits) or ():
-                self._reporter.line(f"generate: {line}")
+                self._reporter.line(f"generate: nothing has come for a while; waiting: {line}")
 
     def _steer(self, said: Limits) -> None:
         assert self.window is not None
@@ -95,12 +99,19 @@ class Steering:
         said = {name: getattr(self._said, name) for name in Caps.__struct_fields__}
         return replace(self._options.budget, **{name: value for name, value in said.items() if value is not None})
 
+    def _is_quiet(self) -> bool:
+        """Whether no answer has come for a while; what is waited for is no news before."""
+        return time.monotonic() - self._progress.moved_at >= QUIET_S
+
     def _facts(self) -> dict[str, Any]:
         pace = self.pace()
+        facts = self._progress.facts(self._lanes)
+        self.reached = max(self.reached, facts["in_flight"])
         return {
-            **self._progress.facts(self._lanes),
+            **facts,
+            "reached": self.reached,
             "width": min(pace.width, sum(lane.width.value for lane in self._lanes.lanes)),
             "paused": self._said.paused,
-            "waiting": self.window.waits() if self.window is not None else [],
+            "waiting": self.window.waits() if self.window is not None and self._is_quiet() else [],
             "limits": {"concurrency": self._said.concurrency or self._options.concurrency, **to_builtins(self._caps())},
         }

@@ -57,9 +57,9 @@ def test_the_panel_at_80_columns():
         "2.0 requests/s, 212 tokens/s, cost 0.0312 of 20.00, perhaps 0.0003 more,",
         "tokens 12345679 of 50000000, sent 50 of 900, 11m40s of 2h00m",
         "paused: no request is started until 'promptmill resume'",
-        "waits for 3 requests wait for http://10...nd so on and so on and so on and so on",
-        "waits for \ufffd]0;owned\ufffd\ufffd[2J\ufffd[31mred\ufffd[0m\ufffd1m \ufffdgnp.exe",
-        "and for 2 more",
+        "waiting: 3 requests wait for http://10....nd so on and so on and so on and so on",
+        "waiting: \ufffd]0;owned\ufffd\ufffd[2J\ufffd[31mred\ufffd[0m\ufffd1m \ufffdgnp.exe",
+        "and 2 more",
         "10.0.0.2:8000 KEYS#0002         refused      7/32 in flight  1234 done",
         "日本語 \ufffd]0;own...xxxxxxxxxxxxx  no quota     7/32 in flight  1234 done",
         "10.0.0.1:8000 KEYS#0001         cooling 12s  7/32 in flight  1234 done  3 failed",
@@ -91,7 +91,7 @@ def test_the_line_says_what_is_not_as_it_should_be():
     line = progress_line(ALL)
     assert "cost 0.0312 of 20.00, perhaps 0.0003 more" in line
     assert "; paused; lane 10.0.0.2:8000 KEYS#0002 refused; lane 日本語 " in line
-    assert "; lanes not ok: 3 of 23; waits for 3 requests wait" in line
+    assert "; lanes not ok: 3 of 23; waiting: 3 requests wait" in line
     assert line.isprintable()
 
 

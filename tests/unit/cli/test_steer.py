@@ -30,6 +30,15 @@ def control(run):
     return json.loads((run / "control.json").read_text())
 
 
+def test_a_cap_on_money_is_refused_where_none_is_counted(say, work, run):
+    work({**FACTS, "cost": None})
+    assert say("set", run, "max_cost=20").err == (
+        f"error: set max_cost: {run} counts no money, its endpoints have no price_in. Use max_tokens.\n"
+    )
+    assert not (run / "control.json").exists()
+    assert say("set", run, "max_cost=null", "max_tokens=5").code == 0
+
+
 def test_limits_of_a_live_run_are_changed_and_said(say, work, run):
     pid = work(FACTS).pid
     said = say("set", run, "concurrency=64", "max_cost=20", "max_tokens=1e6")

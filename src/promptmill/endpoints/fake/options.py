@@ -23,7 +23,7 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
         equal_choices: all choices of a request are the same.
         slots: requests worked on at a time, the others wait; 0 is no limit.
         context: tokens (bytes) that prompt and answer may have together.
-        faults: shares of requests that go wrong, such as 429:0.05,drop:0.01; see FAULTS.
+        faults: shares of requests that go wrong, such as 429:0.05,drop:0.01.
         script: what happens to the first, second, ... request of each content, such as 500,429,ok.
         fault_attempts: how often one content can be struck by a fault; 0 is no limit.
         seed: another seed, other faults and latencies.
@@ -37,7 +37,7 @@ class FakeOptions(msgspec.Struct, frozen=True, kw_only=True):
         batch_s: seconds that a batch is in progress.
         batch_script: how the first, second, ... batch ends, completed, expired or failed, such as expired,completed.
         batch_done: share of the lines that are done when a batch expires or is cancelled.
-        batch_faults: shares of batch lines that go wrong, such as 500:0.05,missing:0.01; see LINE_FAULTS.
+        batch_faults: shares of batch lines that go wrong, such as 500:0.05,missing:0.01.
         batch_lost: so many batches are made with an answer 500, as if the answer was lost.
     """
 

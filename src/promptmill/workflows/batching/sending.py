@@ -65,7 +65,9 @@ def write(
         n_waiting = len(waiting)
         made = asyncio.run(_write(desk, number, waiting, max_lines=max_lines, max_bytes=max_bytes))
     beside = f"; {n_waiting} wait in files written before" if n_waiting else ""
-    reporter.line(f"write: {sum(file.lines for file in made)} requests in {len(made)} files{beside}.")
+    reporter.line(
+        f"write: {sum(file.lines for file in made)} requests in {len(made)} file{'s' * (len(made) != 1)}{beside}."
+    )
     return {"files": len(made), "requests": sum(file.lines for file in made)}
 
 
