@@ -51,7 +51,7 @@ def test_an_open_problem_keeps_its_category_and_explanation_and_gets_an_id_by_co
     (again,) = problems(path=file(row, name="q.jsonl"))
     assert first.id == again.id
     assert len(first.id) == 16
-    assert (first.reference.answer, first.meta) == ("4", {"category": "sum"})
+    assert (first.reference.answer, first.meta) == ("4", {"category": "sum", "explanation_correct": "count"})
 
 
 def test_an_option_that_is_itself_a_letter_is_taken_by_its_text(file):
