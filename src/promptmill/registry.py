@@ -159,6 +159,7 @@ TABLES: dict[str, dict[str, str]] = {
     "sources": {
         "chats": "promptmill.sources.chats:chats",
         "hub": "promptmill.sources.hub:hub",
+        "problems": "promptmill.sources.problems:problems",
         "prompts": "promptmill.sources.files:prompts",
     },
     "filters": {
