@@ -189,7 +189,7 @@ class Completion(Record, frozen=True, kw_only=True, tag="completion"):
     billed: Usage | None = None
     cost: float | None = None
     reused_from: str | None = None
-    response: msgspec.Raw | None = None
+    response: Any = None  # endpoints give it raw; msgspec cannot read `Raw | None` back
 
 
 class Failure(Record, frozen=True, kw_only=True, tag="failure"):

@@ -66,3 +66,10 @@ def test_the_split_does_not_depend_on_what_a_sample_of_the_same_seed_took():
     splits = [split_of(i, shares=(0.8, 0.1, 0.1), seed=42) for i in sampled]
     assert 750 < splits.count("train") < 850
     assert 70 < splits.count("test") < 130
+
+
+def test_a_row_with_the_whole_response_is_read_back():
+    row = Completion(key="1", prompt_id="p", model="m", text="x", finish="stop", response=msgspec.Raw(b'{"id":[1,{}]}'))
+    line = msgspec.json.encode(row)
+    assert msgspec.json.decode(line, type=Outcome).response == {"id": [1, {}]}
+    assert msgspec.json.encode(msgspec.json.decode(line, type=Outcome)) == line

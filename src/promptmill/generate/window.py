@@ -215,6 +215,9 @@ class Window:
             self._exhausted = True
         except BudgetReached as reached:
             self.end(reached)
+        except BaseException:
+            self._exhausted = True  # all end with this one: `_lead` must not begin others in their place
+            raise
         finally:
             self._waits.discard(wait)
 

@@ -250,3 +250,11 @@ def test_refusals_after_a_first_answer_do_not_end_a_run(tmp_path):
 
     progress = ask(make_parts(tmp_path, [str(i) for i in range(60)], per_part=60), Scripted(refuse), width=1)
     assert (progress.done, progress.failed) == (1, 59)
+
+
+def test_an_error_that_comes_while_the_workers_are_still_being_started_is_the_error_that_is_told(tmp_path):
+    def broken(request, attempt):
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        ask(make_parts(tmp_path, [str(i) for i in range(200)], per_part=200), Scripted(broken), width=100)
