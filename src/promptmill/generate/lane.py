@@ -179,7 +179,7 @@ class Lane:
             n_tokens: what `take` was told.
             billed: what it was charged for.
         """
-        self.width.answered(now, in_flight=self.in_flight)
+        self.width.answered(now, in_flight=self.in_flight, latency_s=latency_s)
         self._failed_in_a_row = self._probes = 0
         if self.state != "ok" and not self.is_dead and now >= self.until:
             self.state = "ok"

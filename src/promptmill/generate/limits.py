@@ -4,7 +4,9 @@
 and a multiplicative decrease on overload, once per burst (a failure of a request that was sent before the last
 decrease says nothing new). Two things differ. Near the width at which the server last complained it grows ten times
 slower (after CUBIC, RFC 9438), because each complaint costs a pause. And it does not grow past twice the width at
-which answers came fastest: a server without limits would take everything and only let it wait.
+which answers came fastest: a server without limits would take everything and only let it wait. The rate of answers is
+taken over a round of as many answers as the width, and over no less time than one of them takes: answers to requests
+that were sent together come together, and a burst tells no rate. Trials: design/speed.md.
 
 `Rate` allows so many units in any 60 seconds, counted exactly: a server that counts by the minute never sees more.
 """
@@ -16,7 +18,8 @@ from collections import deque
 START = 16
 DECREASE = 0.75
 FASTER = 1.1  # a rate that is this much better than the best so far is no noise
-FORGET = 0.995  # the best rate fades a little each round: servers change
+FORGET = 0.995  # the best rate fades a little each round, down to today's: servers change
+FASTEST_STEP = 2.0  # for each answer of the slow start: the width triples while one request is answered
 
 
 class Width:
@@ -39,25 +42,25 @@ class Width:
         self._ceiling = float("inf")
         self._decreased_at = float("-inf")
         self._round_began: float | None = None
-        self._round_left = 0
         self._round_size = 0
+        self._round_came = 0
+        self._round_latency_s = 0.0
         self._best_rate = 0.0
         self._best_at = self._limit
 
-    def answered(self, now: float, *, in_flight: int) -> None:
-        """An answer came while `in_flight` requests were under way, this one included."""
+    def answered(self, now: float, *, in_flight: int, latency_s: float) -> None:
+        """An answer came after `latency_s` while `in_flight` requests were under way, this one included."""
         if self.fixed is not None:
             return
-        self._measure(now)
+        self._measure(now, latency_s)
         if in_flight < self.value:  # it is not the width that holds us back
             return
-        if self._limit >= 2 * self._best_at:
-            self._slow_start = False
+        if self._limit >= 2 * self._best_at:  # until more is seen to be faster
             return
-        step = 1.0 if self._slow_start else 1.0 / self._limit
+        step = FASTEST_STEP if self._slow_start else 1.0 / self._limit
         if not self._slow_start and self._limit >= 0.95 * self._ceiling:
             step /= 10
-        self._limit = min(self._limit + step, self.most)
+        self._limit = min(self._limit + step, 2 * self._best_at, self.most)
         self.value = int(self._limit)
 
     def overloaded(self, now: float, *, sent_at: float) -> None:
@@ -78,20 +81,21 @@ class Width:
         self._limit = min(self._limit, float(most))
         self.value = int(self._limit) if fixed is None else fixed
 
-    def _measure(self, now: float) -> None:
-        """Compare the rate of answers, a width's worth of them at a time, with the best so far."""
+    def _measure(self, now: float, latency_s: float) -> None:
+        """Compare the rate of answers with the best so far, a round at a time."""
         if self._round_began is None:
-            self._round_began, self._round_left = now, max(8, self.value)
-            self._round_size = self._round_left
+            self._round_began, self._round_size = now, max(8, self.value)
+            self._round_came, self._round_latency_s = 0, 0.0
             return
-        self._round_left -= 1
-        if self._round_left > 0:
+        self._round_came += 1
+        self._round_latency_s += latency_s
+        if self._round_came < self._round_size or now - self._round_began < self._round_latency_s / self._round_came:
             return
-        rate = self._round_size / max(now - self._round_began, 1e-9)
+        rate = self._round_came / max(now - self._round_began, 1e-9)
         if rate >= FASTER * self._best_rate:
             self._best_rate, self._best_at = rate, self._limit
         else:
-            self._best_rate *= FORGET
+            self._best_rate = max(rate, self._best_rate * FORGET)
         self._round_began = None
 
 

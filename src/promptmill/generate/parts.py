@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +96,7 @@ class Lease:
 
     Attributes:
         journal: where its outcomes go.
+        groups: the missing samples of each prompt, when `prepare` is through.
         reused: requests that need not be sent.
         taken_over: answers that were made for other requests and do for these.
     """
@@ -106,18 +107,15 @@ class Lease:
         self.reused = 0
         self.taken_over = 0
         self._keys: list[list[str]] = []
-        self._left = 0
-        self._drawn = False
+        self._left = -1  # not known yet
+        self.groups: list[list[Request]] = []
 
-    def draw(
-        self, to_requests: ToRequests, reuse: Reuse | None, *, by_prefix: bool
-    ) -> Iterator[Sequence[Request] | None]:
-        """Yield the missing samples of each prompt; None now and then before, so that the loop can hear signals.
+    def prepare(self, to_requests: ToRequests, reuse: Reuse | None, *, by_prefix: bool) -> Iterator[None]:
+        """Find the missing samples of each prompt (`groups`); pauses now and then, for there is other work to do.
 
-        The whole part is looked at first: what stands elsewhere is taken over, and prompts that begin alike are put
-        beside one another, if that is worth it.
+        The whole part is looked at: what stands elsewhere is taken over, and prompts that begin alike are put beside
+        one another, if that is worth it.
         """
-        yield None
         self.journal.load()
         settled = self.journal.settled(retry_refused=self.part.retry_refused)
         groups: list[list[Request]] = []
@@ -141,8 +139,7 @@ class Lease:
         if reuse is not None and groups:
             groups = self._take_over(groups, reuse, beside)
         self._left = sum(map(len, groups))
-        yield from in_order(groups) if by_prefix else groups
-        self._drawn = True
+        self.groups = in_order(groups) if by_prefix else groups
 
     def _take_over(self, groups: list[list[Request]], reuse: Reuse, beside: list[list[str]]) -> list[list[Request]]:
         found = reuse.take_over(groups, self.journal, beside)
@@ -159,15 +156,15 @@ class Lease:
         self.journal.append(outcome)
         self._left -= 1
 
-    def finish(self) -> bool:
-        """Commit the part if every request has an outcome; return whether it is."""
-        if not self._drawn or self._left:
-            return False
+    def is_complete(self) -> bool:
+        """Whether every request has an outcome."""
+        return self._left == 0
+
+    def commit(self) -> None:
+        """Commit the part, unless it is. May run in a thread: nobody writes to a part that is complete."""
         self.journal.close()
-        summary = self.part.summary()
-        if summary is None or self.journal.journal.exists():
+        if self.part.summary() is None or self.journal.journal.exists():
             self.journal.commit(self._keys, plan=self.part.plan)
-        return True
 
 
 def settle(part: Part, to_requests: ToRequests) -> bool:

@@ -14,7 +14,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -179,27 +179,44 @@ class Window:
                 stack.callback(lease.journal.close)
 
     def _draw(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[Drawn | None]:
-        """Draw what is to be asked; None now and then where all is answered, so that the loop can hear signals."""
+        """Draw what is to be asked; None now and then where all is answered, so that the loop can hear signals.
+
+        The next part is prepared in small steps while this one is drawn, so that no free place waits for it.
+        """
+        leases = self._leases(parts, to_requests)
+        lease = yield from _first_ready(leases)
+        while lease is not None:
+            coming = None
+            for group in lease.groups:
+                if len(group) == 1 or self._lanes.together is not False:
+                    yield lease, group
+                else:
+                    yield from ((lease, [request]) for request in group)
+                if coming is None:
+                    coming = next(leases, None)
+            lease.groups = []
+            lease = coming or (yield from _first_ready(leases))
+
+    def _leases(self, parts: Sequence[Part], to_requests: ToRequests) -> Iterator[Lease | None]:
+        """Yield the parts that have something to be asked, prepared; None after each step of the work on it."""
         for part in parts:
             yield None
             summary = part.summary()
             if summary is not None and part.is_done():
                 self._progress.reused += summary.requests
                 continue
-            lease = Lease(part)
-            self._open[part.outcomes] = lease
+            lease = self._open[part.outcomes] = Lease(part)
             counted = 0
-            for group in lease.draw(to_requests, self._reuse, by_prefix=self._pace.by_prefix):
+            for _ in lease.prepare(to_requests, self._reuse, by_prefix=self._pace.by_prefix):
                 self._progress.reused += lease.reused - counted
                 counted = lease.reused
-                if group is None:
-                    yield None
-                elif len(group) == 1 or self._lanes.together is not False:
-                    yield lease, group
-                else:
-                    yield from ((lease, [request]) for request in group)
+                yield None
             self._progress.reused += lease.reused - counted
-            self._finish(lease)
+            if lease.is_complete():
+                lease.commit()
+                del self._open[part.outcomes]
+            else:
+                yield lease
 
     async def _work(self, items: Iterator[Drawn | None]) -> None:
         wait = Wait()
@@ -216,7 +233,7 @@ class Window:
         except BudgetReached as reached:
             self.end(reached)
         except BaseException:
-            self._exhausted = True  # all end with this one: `_lead` must not begin others in their place
+            self._exhausted = True  # the group of workers is ending: none may be added to it
             raise
         finally:
             self._waits.discard(wait)
@@ -232,11 +249,9 @@ class Window:
                 if self._keep is not None and isinstance(outcome, Completion):
                     self._kept.append(outcome)
             requests = requests[len(outcomes) :]
-        self._finish(lease)
-
-    def _finish(self, lease: Lease) -> None:
-        if lease.finish():
-            self._open.pop(lease.part.outcomes, None)
+        if lease.is_complete() and self._open.pop(lease.part.outcomes, None) is not None:
+            wait.set("the disk, which takes a whole part")
+            await asyncio.to_thread(lease.commit)
 
     async def _wait_for_turn(self, wait: Wait) -> None:
         now = asyncio.get_running_loop().time()
@@ -326,6 +341,14 @@ def _seldom_collecting() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _first_ready(leases: Iterator[Lease | None]) -> Generator[None, None, Lease | None]:
+    for found in leases:
+        if found is not None:
+            return found
+        yield None
+    return None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
