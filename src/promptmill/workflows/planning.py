@@ -15,19 +15,20 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from promptmill.config import Use
+from promptmill.config import Use, dump, struct_options
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
+from promptmill.generate.lane import LaneOptions, parse_price
 from promptmill.generate.parts import Part
-from promptmill.generate.plan import Estimate, Observed, choose_pilot, estimate
+from promptmill.generate.plan import Estimate, Left, Observed, choose_pilot, estimate
 from promptmill.generate.reuse import Reuse
+from promptmill.generate.store import FILE as STORE_FILE
 from promptmill.generate.store import Store
 from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
-from promptmill.workflows.asking import Asking, ask, changes_of, parts_of, refuse_foreign, reuse_of
+from promptmill.workflows.asking import Asking, ask, changes_of, foreign, parts_of, refuse_foreign, reuse_of
 from promptmill.workflows.options import GenerateOptions
-from promptmill.workflows.servers import endpoints_of, lanes_of
 from promptmill.workflows.stages import Reporter
 
 ENOUGH = 2000  # prompts of a run so far that an estimate looks at
@@ -131,9 +132,9 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
         count = Counter[str]()
         why: Counter[str] = Counter()
         reused: Counter[str] = Counter()
-        left: list[int] = []
+        left: list[Left] = []
         seen: list[Observed] = []
-        store = Store(Path(asking.options.store)) if asking.options.store is not None else None
+        store = _store(asking.options)
         try:
             reuse = reuse_of(looked.folder, asking, store)
             for part in looked.parts:
@@ -141,7 +142,7 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
         finally:
             if store is not None:
                 store.close()
-        if looked.changes and why["never asked"]:
+        if foreign(looked.changes, asking.options) and why["never asked"]:
             n_answers = sum(1 for part in looked.parts for _ in Journal(part.outcomes))
             if n_answers:
                 why[f"the {n_answers} answers in {out} are of another recipe"] = why.pop("never asked")
@@ -165,7 +166,7 @@ def _look_at(
     count: Counter[str],
     why: Counter[str],
     reused: Counter[str],
-    left: list[int],
+    left: list[Left],
     seen: list[Observed],
 ) -> None:
     """Tally one part."""
@@ -186,9 +187,11 @@ def _look_at(
         open_ = [request for request in missing if request.key not in {completion.key for completion in taken}]
         for request in open_:
             why[_reason(request, journal, reuse)] += 1
+        row, together = _observed(requests, journal)
         if open_:
-            left.append(n_bytes(open_[0]))
-        elif len(seen) < ENOUGH and (row := _observed(requests, journal)) is not None:
+            share = len(open_) / len(requests)
+            left.append(Left(n_bytes(open_[0]), 1.0 if together else share, share))
+        if row is not None and len(seen) < ENOUGH:
             seen.append(row)
 
 
@@ -201,35 +204,58 @@ def _reason(request: Request, journal: Journal, reuse: Reuse | None) -> str:
     return "never asked"
 
 
-def _observed(requests: list[Request], journal: Journal) -> Observed | None:
-    """What a prompt's answers were charged; None where some failed or tell nothing."""
-    found = journal.at(dict.fromkeys(request.key for request in requests))
-    charged = [completion.billed or completion.usage for completion in found.values()]
-    if len(found) < len({request.key for request in requests}) or not all(charged):
-        return None
-    return Observed(
+def _observed(requests: list[Request], journal: Journal) -> tuple[Observed | None, bool]:
+    """What a prompt was charged, scaled to all its samples, and whether they travel in one request.
+
+    None where no answer tells.
+    """
+    found = journal.at(dict.fromkeys(request.key for request in requests)).values()
+    told = [(each, usage) for each in found if (usage := each.billed or each.usage) is not None]
+    if not told:
+        return None, False
+    together = any(each.choices > 1 for each, _ in told)
+    scale = len({request.key for request in requests}) / len(told)
+    observed = Observed(
         n_bytes(requests[0]),
-        sum(usage.prompt_tokens for usage in charged if usage),
-        sum(usage.completion_tokens for usage in charged if usage),
-        sum(completion.latency_s / completion.choices for completion in found.values()),
+        round(sum(usage.prompt_tokens for _, usage in told) * (1.0 if together else scale)),
+        round(sum(usage.completion_tokens for _, usage in told) * scale),
+        sum(each.latency_s / each.choices for each, _ in told) * scale,
     )
+    return observed, together
 
 
-def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path) -> Estimate:
-    prices = None
+def _store(options: GenerateOptions) -> Store | None:
+    """The recipe's store if it is there: planning makes none."""
+    if options.store is None or not (Path(options.store) / STORE_FILE).exists():
+        return None
+    return Store(Path(options.store))
+
+
+def _prices(asking: Asking) -> tuple[float, float] | None:
+    """Money per prompt token and per new token, over the endpoints by their weights; None if one has no price."""
+    uses = asking.options.endpoints
+    if asking.serve is not None or not uses:
+        return None
+    names = [option.name for option in struct_options(LaneOptions)]
+    lanes = [msgspec.convert({name: use[name] for name in names if name in use}, LaneOptions) for use in uses]
+    total = sum(lane.weight for lane in lanes)
+    price_in = price_out = 0.0
+    for lane in lanes:
+        if lane.price_in is None or lane.price_out is None:
+            return None
+        price_in += parse_price(lane.price_in, "price_in") * lane.weight / total
+        price_out += parse_price(lane.price_out, "price_out") * lane.weight / total
+    return price_in, price_out
+
+
+def _estimate(asking: Asking, seen: list[Observed], left: list[Left], out: Path) -> Estimate:
     o = asking.options
-    if asking.serve is None and all(use.get("price_in") is not None for use in endpoints_of(o)):
-        lanes = lanes_of(endpoints_of(o), o)
-        weight = sum(lane.options.weight for lane in lanes)
-        prices = (
-            sum(lane.price_in * lane.options.weight for lane in lanes) / weight,
-            sum(lane.price_out * lane.options.weight for lane in lanes) / weight,
-        )
     if isinstance(o.concurrency, int):
         in_flight = o.concurrency
     else:
-        in_flight = (read_status(out) or {}).get("reached") or o.max_concurrency
-    return estimate(seen, left, prices=prices, in_flight=min(in_flight, len(left) * o.k))
+        in_flight = (read_status(out) or {}).get("width") or o.max_concurrency
+    n_open = sum(each.share for each in left) * o.k
+    return estimate(seen, left, prices=_prices(asking), in_flight=min(in_flight, n_open))
 
 
 def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count: int, reporter: Reporter) -> None:
@@ -245,6 +271,8 @@ def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count
         run.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
         run.identify("generate", asking.identity())
         refuse_foreign(changes_of(run), run.path / "generate", asking.options)
+        assert isinstance(recipe, msgspec.Struct)
+        run.save_recipe(dump(recipe))
         stages.make_prompts(run, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter)
         parts = parts_of(run, asking)
         sizes = [len(prompt.plain.encode()) for part in parts for prompt in part.read_prompts()]
