@@ -345,9 +345,9 @@ def check_folder(path: Path) -> None:
         entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.name not in known
     )
     if strangers:
+        hint = f" To mend what is left of a run: promptmill recover {path}" if (path / "generate").is_dir() else ""
         raise RunError(
-            f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out. If it was a "
-            f"run, mend it: promptmill recover {path}"
+            f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out.{hint}"
         )
 
 

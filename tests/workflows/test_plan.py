@@ -1,79 +1,282 @@
-"""`promptmill plan`: what would be sent and why, from what was asked before."""
+"""`promptmill plan` through the command line: what would be sent, why, and what it would cost."""
 
 import json
+import shutil
 
 import pytest
+import yaml
+
+from promptmill.testing import fake_stats
+
+MANY = [f"Question {n}: " + "why " * (n % 9) for n in range(30)]
 
 
 @pytest.fixture
-def planned(mill, recipe, url, tmp_path):
-    """The plan of a recipe over the folder `run`."""
+def plan(mill):
+    """The plan of a recipe as JSON; without a word on the error stream unless a pilot was asked."""
 
-    def plan(*arguments):
-        said = mill("plan", recipe(url), "--out", tmp_path / "run", "--json", *arguments)
-        assert said.code == 0, said
+    def run(*arguments):
+        said = mill("plan", *arguments, "--json")
+        assert said.code == 0, said.err
         return json.loads(said.out)
 
-    return plan
+    return run
 
 
-@pytest.fixture(scope="module")
-def url(fake):
-    with fake(words="3-9") as address:
-        yield address
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.fixture
-def run(mill, recipe, url, tmp_path):
-    def go(*arguments):
-        said = mill("lengths", "run", recipe(url), "--out", tmp_path / "run", *arguments)
-        assert said.code == 0, said
-        return said
+def test_a_fresh_recipe_asks_everything_and_needs_no_server(mill, recipe, plan, tmp_path):
+    path = recipe("http://127.0.0.1:9", k=3)
+    before = contents(tmp_path)
+    assert plan(path, "--out", tmp_path / "run") == {
+        "prompts": 6,
+        "requests": 18,
+        "to_send": 18,
+        "reused": {"equal to another prompt of its part": 0, "answered in this folder": 0, "taken over": 0},
+        "why": {"never asked": 18},
+        "changes": [],
+        "basis": "nothing: no answer is there yet (--pilot 20 asks some)",
+        "estimate": None,
+    }
+    said = mill("plan", path, "--out", tmp_path / "run")
+    assert said.out.splitlines() == [
+        "prompts   6",
+        "requests  18",
+        "to send   18",
+        "  18 never asked",
+        "reused    0",
+        "estimate  from nothing: no answer is there yet (--pilot 20 asks some)",
+    ]
+    assert contents(tmp_path) == before
 
-    return go
 
-
-def test_nothing_is_known_and_nothing_is_made_before_anything_was_asked(planned, tmp_path):
-    found = planned()
-    assert (found["requests"], found["to_send"], found["why"]) == (6, 6, {"never asked": 6})
-    assert found["estimate"] is None
-    assert found["basis"] == "nothing: none of these very requests is answered yet (--pilot 20 asks some)"
+def test_no_endpoints_at_all_are_needed_without_a_pilot(mill, fake, recipe, plan, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    path = recipe("unused", endpoints=[])
+    assert plan(path, "--out", tmp_path / "run")["to_send"] == 6
+    said = mill("plan", path, "--out", tmp_path / "run", "--pilot", 2)
+    assert said.code == 2
+    assert "generate.endpoints: is empty" in said.error
     assert not (tmp_path / "run").exists()
+    with fake() as url:
+        mill("lengths", "run", recipe(url, name="asked.yaml"), "--out", tmp_path / "run", "--limit", 4)
+    found = plan(path, "--out", tmp_path / "run")
+    assert (found["to_send"], found["estimate"]["prompts"], found["estimate"]["cost"]) == (2, 4, None)
 
 
-def test_a_pilot_is_learnt_from_and_kept(planned, asked, url):
-    before = asked(url)
-    found = planned("--pilot", "2")
-    assert asked(url) - before == 2
-    assert (found["to_send"], found["reused"]["answered in this folder"]) == (4, 2)
-    assert found["basis"] == "the pilot and the answers so far: 2 prompts"
-    assert found["estimate"]["new_tokens"]["mid"] > 0
+def test_a_key_that_is_not_there_is_not_missed_without_a_pilot(mill, fake, recipe, plan, tmp_path, monkeypatch):
+    with fake() as url:
+        mill("lengths", "run", recipe(url), "--out", tmp_path / "run", "--limit", 3)
+        endpoint = {"base_url": url, "api_key_env": "NOT_SET", "price_in": "1/1M", "price_out": "2/1M"}
+        found = plan(recipe(url, endpoints=[endpoint]), "--out", tmp_path / "run")
+    assert found["estimate"]["cost"]["mid"] > 0
 
 
-def test_more_samples_are_estimated_from_those_that_are_there(planned, run):
-    run()
-    assert planned()["estimate"] is None
-    found = planned("--set", "generate.k=3")
-    assert (found["to_send"], found["basis"]) == (12, "the answers so far: 6 prompts")
-    one_more = planned("--set", "generate.k=2")["estimate"]
-    for name in ("prompt_tokens", "new_tokens"):
-        assert found["estimate"][name]["mid"] == pytest.approx(2 * one_more[name]["mid"])
+def test_a_pilot_asks_its_prompts_with_all_samples_and_keeps_the_answers(mill, fake, asked, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url, prompts=MANY, k=2, choices="separate")
+        found = plan(path, "--out", out, "--pilot", 5)
+        assert asked(url) == 5 * 2
+        assert (found["to_send"], found["reused"]["answered in this folder"]) == (50, 10)
+        assert found["why"] == {"never asked": 50}
+        assert found["basis"] == "the pilot and the answers so far: 5 prompts"
+        assert found["estimate"]["prompts"] == 5
+        assert plan(path, "--out", out, "--pilot", 5)["to_send"] == 50
+        assert asked(url) == 10  # the same prompts, which are answered
+        assert plan(path, "--out", out)["basis"] == "the answers so far: 5 prompts"
+        said = mill("lengths", "run", path, "--out", out)
+        assert "50 of 60 requests to send" in said.err
+        assert asked(url) == 60
+        mill("lengths", "run", path, "--out", tmp_path / "straight")
+    results = "exports/vllm_results.json"
+    assert (out / results).read_bytes() == (tmp_path / "straight" / results).read_bytes()
 
 
-def test_the_time_is_that_of_as_many_in_flight_as_were_seen(planned, run):
-    run("--generate.concurrency", "2")
-    four = planned("--set", "generate.k=2", "--set", "generate.concurrency=4")["estimate"]["time_s"]
-    two = planned("--set", "generate.k=2", "--set", "generate.concurrency=2")["estimate"]["time_s"]
-    assert four["mid"] == pytest.approx(two["mid"])
-    assert four["low"] == pytest.approx(two["low"] / 2)
+def test_a_pilot_leaves_a_folder_that_can_be_planned_by_its_name(mill, fake, recipe, plan, tmp_path):
+    with fake() as url:
+        plan(recipe(url, prompts=MANY), "--out", tmp_path / "run", "--pilot", 3)
+        assert plan(tmp_path / "run")["to_send"] == 27
 
 
-def test_a_run_says_what_it_used_and_what_it_took_over(mill, recipe, url, tmp_path):
-    store = f"--set=generate.store={tmp_path / 'store'}"
-    prices = ["--set=generate.endpoints.0.price_in=1/1M", "--set=generate.endpoints.0.price_out=1/1M"]
-    first = mill("lengths", "run", recipe(url), "--out", tmp_path / "run", store, *prices)
-    assert "generate: used by this run so far: 6 requests, " in first.err
-    assert ", cost 0.00" in first.err
-    second = mill("lengths", "run", recipe(url), "--out", tmp_path / "other", store)
-    assert "generate: 6 answers are taken over (generate.reuse, generate.store); they cost nothing." in second.err
-    assert "generate: used by this run so far: 0 requests, 0 tokens." in second.err
+def test_an_estimate_of_a_pilot_is_near_what_it_really_comes_to(mill, fake, recipe, plan, rows, tmp_path):
+    out = tmp_path / "run"
+    with fake(words="30-40") as url:
+        path = recipe(url, prompts=MANY * 4, endpoints=[{"base_url": url, "price_in": "1/1M", "price_out": "3/1M"}])
+        found = plan(path, "--out", out, "--pilot", 20)["estimate"]
+        answered = {row["key"] for path in (out / "generate").glob("part-*[ln]l") for row in rows(path)}
+        mill("lengths", "run", path, "--out", out)
+    usages = [row["usage"] for row in rows(out / "generate" / "part-00000.jsonl") if row["key"] not in answered]
+    prompt_tokens = sum(usage["prompt_tokens"] for usage in usages)
+    new_tokens = sum(usage["completion_tokens"] for usage in usages)
+    assert found["prompt_tokens"]["mid"] == pytest.approx(prompt_tokens, rel=0.2)
+    assert found["new_tokens"]["mid"] == pytest.approx(new_tokens, rel=0.2)
+    assert found["cost"]["mid"] == pytest.approx((prompt_tokens + 3 * new_tokens) / 1e6, rel=0.2)
+    assert found["new_tokens"]["low"] < found["new_tokens"]["mid"] < found["new_tokens"]["high"]
+
+
+def test_after_a_run_nothing_is_to_be_sent_and_nothing_is_written(mill, fake, asked, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", out)
+        before = contents(out)
+        found = plan(path, "--out", out)
+        assert (found["to_send"], found["reused"]["answered in this folder"], found["estimate"]) == (0, 6, None)
+        assert mill("plan", path, "--out", out).out.splitlines()[-1] == "nothing is to be sent."
+        assert asked(url) == 6
+    assert contents(out) == before
+
+
+def test_equal_prompts_of_a_part_are_sent_once(recipe, plan, tmp_path):
+    found = plan(recipe("http://127.0.0.1:9", prompts=["same", "other", "same"]), "--out", tmp_path / "run")
+    assert (found["prompts"], found["requests"], found["to_send"]) == (3, 3, 2)
+    assert found["reused"]["equal to another prompt of its part"] == 1
+
+
+def test_failures_are_named_by_their_kind(mill, fake, recipe, plan, tmp_path):
+    with fake(faults="500:1.0") as url:
+        path = recipe(url, attempts=1, patience_s=1, max_failure_share=1)
+        mill("lengths", "generate", path, "--out", tmp_path / "run")
+        why = plan(path, "--out", tmp_path / "run")["why"]
+    assert sum(why.values()) == 6
+    assert why["failed before (unavailable)"] > 0
+
+
+def test_answers_of_another_recipe_are_told_with_what_differs(mill, fake, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", out)
+        found = plan(path, "--out", out, "--set", "generate.sampling.temperature=1.5")
+        said = mill("plan", path, "--out", out, "--set", "generate.sampling.temperature=1.5", "--pilot", 2)
+    assert (found["to_send"], found["why"]) == (6, {f"the 6 answers in {out} are of another recipe": 6})
+    assert found["changes"] == ["generate.sampling.temperature: 0.7 -> 1.5"]
+    assert "holds answers of another recipe" in said.error
+
+
+def test_complete_takes_over_what_ended_and_says_which_were_truncated(mill, fake, asked, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake(words="2-30") as url:
+        mill("lengths", "run", recipe(url, prompts=MANY, sampling={"max_tokens": 60}), "--out", out)
+        cut = json.loads((out / "manifest.json").read_text())["stages"]["generate"]["counts"]["truncated"]
+        assert 0 < cut < 30
+        longer = recipe(url, prompts=MANY, sampling={"max_tokens": 4000}, reuse="complete")
+        found = plan(longer, "--out", out)
+        assert found["to_send"] == cut
+        assert found["reused"]["taken over"] == 30 - cut
+        assert found["why"] == {"answered under another max_tokens or seed, but truncated or too long": cut}
+        assert found["changes"] == ["generate.sampling.max_tokens: 60 -> 4000"]
+        fake_stats(url, reset=True)
+        mill("lengths", "run", longer, "--out", out)
+        assert asked(url) == cut
+
+
+def test_complete_still_says_never_asked_of_what_never_was(mill, fake, recipe, plan, tmp_path):
+    with fake() as url:
+        mill("lengths", "run", recipe(url), "--out", tmp_path / "run", "--limit", 4)
+        found = plan(recipe(url, sampling={"max_tokens": 4001}, reuse="complete"), "--out", tmp_path / "run")
+    assert found["reused"]["taken over"] == 4
+    assert found["why"] == {"never asked": 2}
+
+
+def test_top_up_takes_answers_of_another_seed_and_sends_the_samples_that_are_short(
+    mill, fake, asked, recipe, plan, tmp_path
+):
+    out = tmp_path / "run"
+    with fake() as url:
+        mill("lengths", "run", recipe(url, k=2, choices="separate"), "--out", out)
+        more = recipe(url, k=3, choices="separate", reuse="top-up", sampling={"max_tokens": 4000, "seed": 7})
+        found = plan(more, "--out", out)
+        assert (found["requests"], found["to_send"], found["reused"]["taken over"]) == (18, 6, 12)
+        fake_stats(url, reset=True)
+        mill("lengths", "run", more, "--out", out)
+        assert asked(url) == 6
+
+
+def test_more_samples_of_the_same_recipe_are_estimated_from_those_that_are_there(mill, fake, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        mill("lengths", "run", recipe(url, k=2, choices="separate"), "--out", out)
+        found = plan(recipe(url, k=3, choices="separate"), "--out", out)
+        mill("lengths", "run", recipe(url, k=3, choices="separate"), "--out", out)
+    summary = json.loads((out / "generate" / "part-00000.done").read_text())
+    assert (found["to_send"], found["reused"]["answered in this folder"]) == (6, 12)
+    assert found["estimate"]["prompts"] == 6
+    assert found["estimate"]["prompt_tokens"]["mid"] == pytest.approx(summary["prompt_tokens"] / 3, rel=0.02)
+
+
+def test_a_shared_store_is_looked_into_and_none_is_made(mill, fake, recipe, plan, tmp_path):
+    store = tmp_path / "store"
+    with fake() as url:
+        path = recipe(url, store=str(store))
+        assert plan(path, "--out", tmp_path / "one")["why"] == {"never asked": 6}
+        assert not store.exists()
+        mill("lengths", "run", path, "--out", tmp_path / "one", "--limit", 4)
+        found = plan(path, "--out", tmp_path / "two")
+    assert (found["to_send"], found["reused"]["taken over"]) == (2, 4)
+    assert not (tmp_path / "two").exists()
+
+
+def test_money_is_by_the_prices_of_the_endpoints_and_their_weights(mill, fake, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        priced = [
+            {"base_url": url, "price_in": "1/1M", "price_out": "3/1M", "weight": 3},
+            {"base_url": url, "price_in": "5/1M", "price_out": "7/1M"},
+        ]
+        path = recipe(url, endpoints=priced)
+        mill("lengths", "run", path, "--out", out, "--limit", 4)
+        found = plan(path, "--out", out)["estimate"]
+        bare = plan(recipe(url, endpoints=[priced[0], {"base_url": url}], name="bare.yaml"), "--out", out)["estimate"]
+        said = mill("plan", path, "--out", out).out
+    # (3 x 1 + 5) / 4 = 2 and (3 x 3 + 7) / 4 = 4 for a million tokens
+    expected = (2 * found["prompt_tokens"]["mid"] + 4 * found["new_tokens"]["mid"]) / 1e6
+    assert found["cost"]["mid"] == pytest.approx(expected)
+    assert bare["cost"] is None
+    assert "  money          " in said
+    assert "  time           " in said
+
+
+def test_time_is_by_the_width_that_the_run_had_reached(mill, fake, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url, prompts=MANY, concurrency="auto")
+        plan(path, "--out", out, "--pilot", 4)
+    times = {}
+    for width in (1, 2):
+        status = json.loads((out / "status.json").read_text())
+        assert status["width"] > 0
+        (out / "status.json").write_text(json.dumps(status | {"width": width}))
+        times[width] = plan(path, "--out", out)["estimate"]["time_s"]["mid"]
+    assert times[1] == pytest.approx(2 * times[2])
+
+
+def test_a_limit_plans_the_first_prompts_alone(fake, asked, recipe, plan, tmp_path):
+    with fake() as url:
+        path = recipe(url, prompts=MANY)
+        found = plan(path, "--out", tmp_path / "run", "--limit", 8)
+        assert (found["prompts"], found["to_send"]) == (8, 8)
+        found = plan(path, "--out", tmp_path / "run", "--limit", 8, "--pilot", 20)
+        assert (found["to_send"], asked(url)) == (0, 8)
+
+
+def test_a_pilot_takes_prompts_of_every_part(fake, asked, recipe, plan, tmp_path):
+    with fake() as url:
+        path = recipe(url, prompts=MANY)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"rows_per_part": 7}))
+        found = plan(path, "--out", tmp_path / "run", "--pilot", 10)
+        assert (found["to_send"], asked(url)) == (20, 10)
+        assert plan(path, "--out", tmp_path / "run")["to_send"] == 20
+
+
+def test_a_wrong_recipe_or_option_is_one_line(mill, recipe, tmp_path):
+    path = recipe("http://127.0.0.1:9")
+    assert "no such recipe" in mill("plan", tmp_path / "none.yaml").error
+    assert "is not of the form key.path=value" in mill("plan", path, "--set", "generate.k").error
+    assert mill("plan", path, "--pilot", 0).code == 2
+    shutil.copy(path, tmp_path / "other.yaml")
+    (tmp_path / "other.yaml").write_text(path.read_text().replace("workflow: lengths", "workflow: lenghts"))
+    assert "Did you mean 'lengths'?" in mill("plan", tmp_path / "other.yaml").error

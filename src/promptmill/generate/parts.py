@@ -174,9 +174,12 @@ def settle(part: Part, to_requests: ToRequests) -> bool:
         Whether every request has one.
     """
     lease = Lease(part)
-    for _ in lease.draw(to_requests, None, by_prefix=False):
+    for _ in lease.prepare(to_requests, None, by_prefix=False):
         pass
-    return lease.finish()
+    if not lease.is_complete():
+        return False
+    lease.commit()
+    return True
 
 
 def in_order(groups: list[list[Request]]) -> list[list[Request]]:

@@ -3,8 +3,9 @@
 The answers come from a pilot (`choose_pilot`: a few prompts, one from each stratum of length) or from the run so far.
 Prompt tokens are predicted from the bytes of the prompts, which are all known, by least squares; new tokens by the mean
 per prompt. Ranges are 95 % percentile intervals of a bootstrap over prompts (Efron & Tibshirani, 1993): the prompt is
-the unit, since its samples are alike. Everything is per prompt, so several samples in one request, which are charged
-for their prompt once, need no thought.
+the unit, since its samples are alike. Everything is per prompt with all its samples, so several samples in one
+request, which are charged for their prompt once, need no thought; where only some samples of a prompt are answered or
+still open (more samples than before), their share counts.
 
 Not covered: a limit that an endpoint sets on requests per minute; time is by what was in flight.
 """
@@ -26,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Observed(NamedTuple):
-    """One prompt whose samples are all answered.
+    """One prompt that is answered; where only some of its samples are, what all would come to.
 
     Attributes:
         n_bytes: size of the prompt.
@@ -36,9 +37,23 @@ class Observed(NamedTuple):
     """
 
     n_bytes: int
-    prompt_tokens: float
-    new_tokens: float
+    prompt_tokens: int
+    new_tokens: int
     busy_s: float
+
+
+class Left(NamedTuple):
+    """One prompt that is not, or not wholly.
+
+    Attributes:
+        n_bytes: size of the prompt.
+        prompt_share: share of its prompt tokens that is still to be charged.
+        share: share of its samples that is still to come.
+    """
+
+    n_bytes: int
+    prompt_share: float = 1.0
+    share: float = 1.0
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -73,7 +88,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 def estimate(
     seen: Sequence[Observed],
-    left: Sequence[int],
+    left: Sequence[Left],
     *,
     prices: tuple[float, float] | None,
     in_flight: float,
@@ -83,13 +98,13 @@ def estimate(
 
     Args:
         seen: prompts that are answered, one at least.
-        left: bytes of each prompt that is not.
+        left: prompts that are not.
         prices: money per prompt token and per new token.
         in_flight: requests that will be under way at a time.
         seed: of the bootstrap.
     """
     rows = np.array(seen, dtype=np.float64).reshape(-1, 4)
-    todo = np.array(left, dtype=np.float64)
+    todo = np.array(left, dtype=np.float64).reshape(-1, 3)
     draws = np.random.default_rng(seed).integers(0, len(rows), (RESAMPLES, len(rows)))
     totals = np.array([_totals(rows[draw], todo) for draw in draws])
     middle = _totals(rows, todo)
@@ -112,8 +127,9 @@ def _totals(rows: Floats, todo: Floats) -> Floats:
     spread = size - size.mean()
     slope = float(spread @ (tokens - tokens.mean()) / (spread @ spread)) if spread.any() else 0.0
     slope = max(0.0, slope)
-    prompt_tokens = np.maximum(0.0, tokens.mean() + slope * (todo - size.mean())).sum()
-    return np.array([prompt_tokens, rows[:, 2].mean() * len(todo), rows[:, 3].mean() * len(todo)])
+    prompt_tokens = np.maximum(0.0, tokens.mean() + slope * (todo[:, 0] - size.mean())) @ todo[:, 1]
+    shares = todo[:, 2].sum()
+    return np.array([prompt_tokens, rows[:, 2].mean() * shares, rows[:, 3].mean() * shares])
 
 
 def _range(middle: float, resampled: Floats) -> Range:

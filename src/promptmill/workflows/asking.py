@@ -156,6 +156,12 @@ def changes_of(run: Run) -> list[str]:
     return [*run.changed("prompts"), *run.changed("generate")]
 
 
+def foreign(changes: list[str], options: GenerateOptions) -> list[str]:
+    """Those changes that the recipe's `reuse` does not allow for."""
+    allowed = {"complete": "generate.sampling.max_tokens:", "top-up": "generate.sampling.seed:"}.get(options.reuse)
+    return [change for change in changes if allowed is None or not change.startswith(allowed)]
+
+
 def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) -> None:
     """Raise unless the answers in this folder were made by today's recipe, or its `reuse` says what to do with them.
 
@@ -164,8 +170,7 @@ def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) 
     """
     if not any(answers.glob("part-*")):
         return
-    allowed = {"complete": "generate.sampling.max_tokens:", "top-up": "generate.sampling.seed:"}.get(options.reuse)
-    changes = [change for change in changes if allowed is None or not change.startswith(allowed)]
+    changes = foreign(changes, options)
     if changes:
         hint = "".join(
             f" (or --generate.reuse {policy} keeps what is still valid)"

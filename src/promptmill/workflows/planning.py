@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from msgspec.structs import replace
 
-from promptmill.config import Use
+from promptmill.config import Use, dump, struct_options
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
+from promptmill.generate.lane import LaneOptions, parse_price
 from promptmill.generate.parts import Part
-from promptmill.generate.plan import Estimate, Observed, Range, choose_pilot, estimate
+from promptmill.generate.plan import Estimate, Left, Observed, choose_pilot, estimate
 from promptmill.generate.reuse import Reuse
+from promptmill.generate.store import FILE as STORE_FILE
 from promptmill.generate.store import Store
 from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
-from promptmill.workflows.asking import REACHED, Asking, ask, changes_of, parts_of, refuse_foreign, reuse_of
+from promptmill.workflows.asking import REACHED, Asking, ask, changes_of, foreign, parts_of, refuse_foreign, reuse_of
 from promptmill.workflows.options import GenerateOptions
-from promptmill.workflows.servers import endpoints_of, lanes_of
 from promptmill.workflows.stages import Reporter
 
 ENOUGH = 2000  # prompts of a run so far that an estimate looks at
@@ -132,9 +132,9 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
         count = Counter[str]()
         why: Counter[str] = Counter()
         reused: Counter[str] = Counter()
-        left: list[int] = []
+        left: list[Left] = []
         seen: list[Observed] = []
-        store = Store(Path(asking.options.store)) if asking.options.store is not None else None
+        store = _store(asking.options)
         try:
             reuse = reuse_of(looked.folder, asking, store)
             for part in looked.parts:
@@ -142,7 +142,7 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
         finally:
             if store is not None:
                 store.close()
-        if looked.changes and why["never asked"]:
+        if foreign(looked.changes, asking.options) and why["never asked"]:
             n_answers = sum(1 for part in looked.parts for _ in Journal(part.outcomes))
             if n_answers:
                 why[f"the {n_answers} answers in {out} are of another recipe"] = why.pop("never asked")
@@ -153,10 +153,8 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
             reused=dict(reused),
             why={reason: n for reason, n in why.items() if n},
             changes=looked.changes,
-            basis=f"{basis}: {len(seen)} prompts"
-            if seen
-            else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
-            estimate=_estimate(asking, seen, left, out, n_left=sum(why.values())) if seen and left else None,
+            basis=f"{basis}: {len(seen)} prompts" if seen else "nothing: no answer is there yet (--pilot 20 asks some)",
+            estimate=_estimate(asking, seen, left, out) if seen and left else None,
         )
 
 
@@ -168,7 +166,7 @@ def _look_at(
     count: Counter[str],
     why: Counter[str],
     reused: Counter[str],
-    left: list[int],
+    left: list[Left],
     seen: list[Observed],
 ) -> None:
     """Tally one part."""
@@ -184,15 +182,16 @@ def _look_at(
         reused["equal to another prompt of its part"] += sum(r.key in asked for r in requests)
         reused["answered in this folder"] += sum(r.key in settled and r.key not in asked for r in requests)
         asked.update(r.key for r in requests)
-        answered = [request.key for request in requests if request.key in settled]
-        taken = reuse.take_over([missing], journal, [answered]) if reuse is not None and missing else []
+        taken = reuse.take_over([missing], journal) if reuse is not None and missing else []
         reused["taken over"] += len(taken)
         open_ = [request for request in missing if request.key not in {completion.key for completion in taken}]
         for request in open_:
             why[_reason(request, journal, reuse)] += 1
+        row, together = _observed(requests, journal)
         if open_:
-            left.append(n_bytes(open_[0]))
-        if len(seen) < ENOUGH and (row := _observed(requests, journal, n_open=len(open_))) is not None:
+            share = len(open_) / len(requests)
+            left.append(Left(n_bytes(open_[0]), 1.0 if together else share, share))
+        if row is not None and len(seen) < ENOUGH:
             seen.append(row)
 
 
@@ -205,41 +204,61 @@ def _reason(request: Request, journal: Journal, reuse: Reuse | None) -> str:
     return "never asked"
 
 
-def _observed(requests: list[Request], journal: Journal, *, n_open: int) -> Observed | None:
-    """What one sample of a prompt was charged; None where some failed, tell nothing or were picked by length."""
-    keys = list(dict.fromkeys(request.key for request in requests))
-    found = journal.at(keys)
-    charged = [completion.billed or completion.usage for completion in found.values()]
-    taken = any(completion.reused_from not in (None, key) for key, completion in found.items())
-    if not found or len(found) + n_open < len(keys) or taken or not all(charged):
-        return None
-    return Observed(
+def _observed(requests: list[Request], journal: Journal) -> tuple[Observed | None, bool]:
+    """What a prompt was charged, scaled to all its samples, and whether they travel in one request.
+
+    None where no answer tells.
+    """
+    found = journal.at(dict.fromkeys(request.key for request in requests)).values()
+    told = [(each, usage) for each in found if (usage := each.billed or each.usage) is not None]
+    if not told:
+        return None, False
+    together = any(each.choices > 1 for each, _ in told)
+    scale = len({request.key for request in requests}) / len(told)
+    observed = Observed(
         n_bytes(requests[0]),
-        sum(usage.prompt_tokens for usage in charged if usage) / len(found),
-        sum(usage.completion_tokens for usage in charged if usage) / len(found),
-        sum(completion.latency_s / completion.choices for completion in found.values()) / len(found),
+        round(sum(usage.prompt_tokens for _, usage in told) * (1.0 if together else scale)),
+        round(sum(usage.completion_tokens for _, usage in told) * scale),
+        sum(each.latency_s / each.choices for each, _ in told) * scale,
     )
+    return observed, together
 
 
-def _estimate(asking: Asking, seen: list[Observed], left: list[int], out: Path, *, n_left: int) -> Estimate:
-    prices = None
+def _store(options: GenerateOptions) -> Store | None:
+    """The recipe's store if it is there: planning makes none."""
+    if options.store is None or not (Path(options.store) / STORE_FILE).exists():
+        return None
+    return Store(Path(options.store))
+
+
+def _prices(asking: Asking) -> tuple[float, float] | None:
+    """Money per prompt token and per new token, over the endpoints by their weights; None if one has no price."""
+    uses = asking.options.endpoints
+    if asking.serve is not None or not uses:
+        return None
+    names = [option.name for option in struct_options(LaneOptions)]
+    lanes = [msgspec.convert({name: use[name] for name in names if name in use}, LaneOptions) for use in uses]
+    total = sum(lane.weight for lane in lanes)
+    price_in = price_out = 0.0
+    for lane in lanes:
+        if lane.price_in is None or lane.price_out is None:
+            return None
+        price_in += parse_price(lane.price_in, "price_in") * lane.weight / total
+        price_out += parse_price(lane.price_out, "price_out") * lane.weight / total
+    return price_in, price_out
+
+
+def _estimate(asking: Asking, seen: list[Observed], left: list[Left], out: Path) -> Estimate:
     o = asking.options
-    if asking.serve is None and all(use.get("price_in") is not None for use in endpoints_of(o)):
-        lanes = lanes_of(endpoints_of(o), o)
-        weight = sum(lane.options.weight for lane in lanes)
-        prices = (
-            sum(lane.price_in * lane.options.weight for lane in lanes) / weight,
-            sum(lane.price_out * lane.options.weight for lane in lanes) / weight,
+    if isinstance(o.concurrency, int):
+        in_flight = o.concurrency
+    else:
+        so_far = (read_status(out) or {}).get(REACHED) or (
+            read_manifest(out).get(REACHED) if (out / MANIFEST).exists() else None
         )
-    n = n_left / len(left)  # samples of a prompt that are still to be asked
-    rows = [Observed(row.n_bytes, row.prompt_tokens * n, row.new_tokens * n, row.busy_s * n) for row in seen]
-    found = estimate(rows, left, prices=prices, in_flight=1)
-    most = o.concurrency if isinstance(o.concurrency, int) else o.max_concurrency
-    so_far = (read_status(out) or {}).get(REACHED) or read_manifest(out).get(REACHED) or most
-    # with as many in flight as so far; at best the servers can do as much for as many as the recipe allows
-    time_s = found.time_s
-    measured, best = min(so_far, n_left), min(most, n_left)
-    return replace(found, time_s=Range(time_s.low / max(best, measured), time_s.mid / measured, time_s.high / measured))
+        in_flight = so_far or o.max_concurrency
+    n_open = sum(each.share for each in left) * o.k
+    return estimate(seen, left, prices=_prices(asking), in_flight=min(in_flight, n_open))
 
 
 def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count: int, reporter: Reporter) -> None:
@@ -255,6 +274,8 @@ def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count
         run.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
         run.identify("generate", asking.identity())
         refuse_foreign(changes_of(run), run.path / "generate", asking.options)
+        assert isinstance(recipe, msgspec.Struct)
+        run.save_recipe(dump(recipe))
         stages.make_prompts(run, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter)
         parts = parts_of(run, asking)
         sizes = [len(prompt.plain.encode()) for part in parts for prompt in part.read_prompts()]
