@@ -45,12 +45,16 @@ class Reference(Record, frozen=True, kw_only=True):
         aliases: other spellings that count as right.
         choices: the options of a multiple-choice question, in order.
         tests: code that must run without an error.
+        entry_point: name of the function that the tests call.
+        setup: code that stands before a bare function body.
     """
 
     answer: str | None = None
     aliases: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    entry_point: str | None = None
+    setup: str | None = None
 
 
 class Prompt(Record, frozen=True, kw_only=True):

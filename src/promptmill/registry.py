@@ -138,6 +138,15 @@ class HasChoices(Protocol):
         ...
 
 
+@runtime_checkable
+class HasContext(Protocol):
+    """An endpoint whose server tells the size of the model's context."""
+
+    async def context_tokens(self, model: str) -> int | None:
+        """How many tokens prompt and answer may have together; None where the server does not tell."""
+        ...
+
+
 class Engine(Protocol):
     """Where shards run."""
 
@@ -150,6 +159,7 @@ TABLES: dict[str, dict[str, str]] = {
     "sources": {
         "chats": "promptmill.sources.chats:chats",
         "hub": "promptmill.sources.hub:hub",
+        "problems": "promptmill.sources.problems:problems",
         "prompts": "promptmill.sources.files:prompts",
     },
     "filters": {

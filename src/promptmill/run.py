@@ -5,7 +5,6 @@
       manifest.json    identity of every stage, versions, counts
       status.json      heartbeat: stage, counts, rates, time left
       spent.json       requests, tokens and money of all sessions
-      control.json     what was said to the live run
       run.log          what happened
       control.json     what a person said to the live run (`generate.control`)
       <stage>/part-00000.jsonl ...
@@ -36,7 +35,7 @@ import msgspec
 import promptmill
 from promptmill.config import differences
 from promptmill.errors import RunError
-from promptmill.io.jsonl import atomic
+from promptmill.io.jsonl import UNREADABLE, atomic
 from promptmill.records import content_id
 
 MANIFEST = "manifest.json"
@@ -78,6 +77,11 @@ class Run:
         """Say what a stage's rows depend on; stages are identified in order, each rests on those before it."""
         before = [content_id(earlier) for name, earlier in self._identities.items() if name != stage]
         self._identities[stage] = {"options": identity, "after": content_id(before)}
+
+    @property
+    def identified(self) -> list[str]:
+        """The stages whose identity was said, in their order."""
+        return list(self._identities)
 
     def recall(self, stage: str) -> None:
         """Take a stage as it is remembered: for stages that rest on it when it was not made today."""
@@ -155,7 +159,7 @@ class Run:
         """What earlier sessions noted of money and tokens; a new one where they noted nothing readable."""
         try:
             return msgspec.json.decode((self.path / SPENT).read_bytes(), type=kind)
-        except (FileNotFoundError, msgspec.DecodeError):  # the answers themselves tell, too
+        except (FileNotFoundError, *UNREADABLE):  # the answers themselves tell, too
             return kind()
 
     def write_spent(self, spent: msgspec.Struct) -> None:
@@ -185,13 +189,7 @@ def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Ru
     Raises:
         RunError: not a run folder, another workflow's, another process works in it, or it cannot be written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be a run folder: {error.strerror}. Name another with --out.") from error
-    try:
-        _take(lock, path)
+    with locked(path):
         manifest = _read_manifest(path, workflow)
         manifest.setdefault("workflow", workflow)
         manifest["seeds"] = seeds
@@ -205,6 +203,23 @@ def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Ru
         finally:
             logger.removeHandler(handler)
             handler.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder until the block ends; the folder is made if it is not there.
+
+    Raises:
+        RunError: another process works in it, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be a run folder: {error.strerror}. Name another with --out.") from error
+    try:
+        _take(lock, path)
+        yield
     finally:
         os.close(lock)  # closing gives the lock back
 
@@ -220,7 +235,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
     except ValueError as error:
-        raise RunError(f"{path / MANIFEST}: is damaged: {error}. Move it away to rebuild it.") from error
+        raise RunError(f"{path / MANIFEST}: is damaged: {error}. Mend it: promptmill recover {path}") from error
     return manifest
 
 
@@ -330,7 +345,10 @@ def check_folder(path: Path) -> None:
         entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.name not in known
     )
     if strangers:
-        raise RunError(f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out.")
+        raise RunError(
+            f"{path}: is not empty and holds no run ('{strangers[0]}' ...). Name a new folder with --out. If it was a "
+            f"run, mend it: promptmill recover {path}"
+        )
 
 
 def _read_manifest(path: Path, workflow: str) -> dict[str, Any]:

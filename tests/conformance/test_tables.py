@@ -9,7 +9,8 @@ from promptmill import config, registry
 
 ENTRIES = [(table, name) for table in registry.TABLES for name in registry.TABLES[table]]
 NEEDED = {  # options without a default, filled for the tests
-    "chats": {"path": "x"}, "prompts": {"path": "x"}, "hub": {"dataset": "x"}, "openai": {"base_url": "http://127.0.0.1:1"},
+    "chats": {"path": "x"}, "prompts": {"path": "x"}, "problems": {"path": "x"},
+    "hub": {"dataset": "x"}, "openai": {"base_url": "http://127.0.0.1:1"},
     "llamacpp": {"base_url": "http://127.0.0.1:1"}, "vllm": {"model": "x"},
     "tgi": {"base_url": "http://127.0.0.1:1"}, "function": {"function": "promptmill.endpoints.fake:serve"},
 }  # fmt: skip

@@ -52,9 +52,10 @@ def test_kills_at_random_moments_lose_double_and_repeat_nothing(tmp_path):
     spec.loader.exec_module(module)
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)
-    course = module.campaign(tmp_path, kills=12, n_prompts=100, seed=seed, longest_s=1.0)
-    assert (course.kills, course.lost, course.doubled, course.received_again) == (12, 0, 0, 0)
-    assert course.again <= 12 * module.CONCURRENCY
+    course = module.campaign(tmp_path, kills=12, interrupts=6, n_prompts=80, seed=seed, longest_s=1.0)
+    assert (course.kills, len(course.ends_s), course.wrong_codes) == (12, 6, [])
+    assert (course.lost, course.doubled, course.received_again) == (0, 0, 0)
+    assert course.struck
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

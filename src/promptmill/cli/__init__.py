@@ -31,12 +31,14 @@ _COMMANDS = {
     "list": ("promptmill.cli.look:list_table", "What a recipe can name: sources, filters, endpoints, ..."),
     "pause": ("promptmill.cli.steer:pause", "Let a live run start no request until it is resumed."),
     "plan": ("promptmill.cli.plan:plan", "What a recipe would send, reuse and cost, before it does."),
+    "recover": ("promptmill.cli.mend:recover", "Repair a damaged run folder, and say what was lost."),
     "resume": ("promptmill.cli.steer:resume", "Let a paused run go on."),
     "serve": ("promptmill.cli.servers:serve", "Start or stop a real model server."),
     "set": ("promptmill.cli.steer:set_limits", "Change the limits of a live run: concurrency=64 max_cost=20."),
     "show": ("promptmill.cli.look:show", "Counts, first rows and files of a run."),
     "status": ("promptmill.cli.steer:status", "How far a run is: once, while it lives, as JSON or for Prometheus."),
     "stop": ("promptmill.cli.steer:stop", "End a live run cleanly; the same command goes on from there."),
+    "verify": ("promptmill.cli.mend:verify", "Prove a run folder whole, or name what is not."),
 }
 
 

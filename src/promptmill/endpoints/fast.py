@@ -73,7 +73,7 @@ class PyreqwestTransport:
                 request = request.body_bytes(body)
             async with request.build_streamed() as response:
                 content = await self._read(response, url)
-                return Reply(response.status, dict(response.headers.items()), content)
+                return Reply(response.status, response.headers, content)
         except RequestTimeoutError:
             failure = Timeout(no_answer(url, timeout_s), sent=body is not None)
         except (PyreqwestError, ValueError) as error:  # ValueError: a host name that is none

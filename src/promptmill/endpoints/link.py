@@ -241,13 +241,13 @@ class Link:
         """See that the server answers and serves `model`; a server without a list of models is believed.
 
         Raises:
-            ConfigError: nothing answers, or the model is not served.
-            AuthFailed: the key is refused.
+            EndpointError: nothing answers, or the key is refused.
+            ConfigError: the model is not served.
         """
         try:
             entries = await self.models()
         except (Unavailable, Timeout) as error:
-            raise ConfigError(f"{_stem(error)}. Start the server, or check base_url.") from None
+            raise type(error)(f"{_stem(error)}. Start the server, or check base_url.") from None
         if entries is None:
             return
         served = [name for entry in entries for name in names_of(entry)]

@@ -133,13 +133,14 @@ class Tgi:
         """Raise one clear error if the server does not answer, does not serve `model` or is no such server.
 
         Raises:
-            ConfigError: see above.
+            EndpointError: nothing answers.
+            ConfigError: the rest of it.
         """
         try:
             info = await self._info.get()
             health = await self._link.get("/health")
         except (Unavailable, Timeout) as error:
-            raise ConfigError(f"{str(error).rstrip('.')}. Start the server, or check base_url.") from None
+            raise type(error)(f"{str(error).rstrip('.')}. Start the server, or check base_url.") from None
         if info is None:
             raise ConfigError(
                 f"{self._link.shown}: this is no text-generation-inference server (no /info). Use kind: openai."

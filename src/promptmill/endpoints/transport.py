@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 from urllib.parse import urlsplit
 
+from promptmill.endpoints.deadlines import Deadlines
 from promptmill.errors import ConfigError, Timeout, Unavailable, Unreachable
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Reply(NamedTuple):
 
     Attributes:
         status: HTTP status.
-        headers: names in lower case.
+        headers: by names in lower case; of one that comes twice, the first.
         body: the whole body.
     """
 
@@ -93,7 +94,7 @@ class AiohttpTransport:
 
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._max_body_bytes = max_body_bytes
-        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, Deadlines]] = {}
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -108,14 +109,14 @@ class AiohttpTransport:
         import aiohttp
 
         payload = None if body is None else _body_class()(body)
+        session, deadlines = self._session()
         failure: Timeout | Unavailable
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._session().request(method, url, data=payload, headers=headers, allow_redirects=False) as response,
-            ):
-                content = await self._read(response, url)
-                return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+            with deadlines.within(timeout_s):
+                async with session.request(
+                    method, url, data=payload, headers=headers, allow_redirects=False
+                ) as response:
+                    return Reply(response.status, response.headers, await self._read(response, url))
         except TimeoutError:
             failure = Timeout(no_answer(url, timeout_s))
         except (aiohttp.ClientError, OSError) as error:
@@ -135,8 +136,9 @@ class AiohttpTransport:
         """
         try:
             async with asyncio.timeout(timeout_s):
+                session, _ = self._session()
                 with _mapped(url):
-                    response = await self._session().get(url, headers=headers, allow_redirects=False)
+                    response = await session.get(url, headers=headers, allow_redirects=False)
                 async with response:
                     return await self._hand_on(response, url, take)
         except TimeoutError:
@@ -144,7 +146,7 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """Close the session of the running loop."""
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
+        session, _ = self._sessions.pop(asyncio.get_running_loop(), (None, None))
         if session:
             await session.close()
 
@@ -171,12 +173,13 @@ class AiohttpTransport:
                 raise too_large(url, self._max_body_bytes)
         return bytes(chunks)
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self) -> tuple[aiohttp.ClientSession, Deadlines]:
         loop = asyncio.get_running_loop()
-        if loop not in self._sessions:
+        found = self._sessions.get(loop)
+        if found is None:
             import aiohttp
 
-            self._sessions[loop] = aiohttp.ClientSession(
+            session = aiohttp.ClientSession(
                 # the number of requests in flight is the caller's business, not the connection pool's
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
@@ -184,7 +187,8 @@ class AiohttpTransport:
                 headers=HEADERS,
                 read_bufsize=1 << 20,
             )
-        return self._sessions[loop]
+            found = self._sessions[loop] = session, Deadlines()
+        return found
 
 
 @contextmanager

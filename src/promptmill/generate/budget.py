@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from promptmill.errors import BudgetReached
+from promptmill.errors import BudgetReached, ConfigError
 from promptmill.records import Request, Usage
 
 TEMPLATE_TOKENS = 256
@@ -77,6 +77,9 @@ class Budget:
         spent: what earlier sessions used; counted on from there.
         prices: money per prompt token and per new token at the dearest lane.
         context: tokens of the model's context, for `max_tokens: context`.
+
+    Attributes:
+        context: the same, when it has been learnt.
     """
 
     def __init__(
@@ -90,17 +93,30 @@ class Budget:
         self.caps = caps
         self.spent = spent or Spent()
         self._prices = prices
-        self._context = context
+        self.context = context
         self._requests = self._tokens = 0  # reserved
         self._cost = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def reserve(self, requests: Sequence[Request]) -> Reserved | None:
-        """Set the worst case of an attempt aside; None if it does not fit now."""
+        """Set the worst case of an attempt aside; None if it does not fit now.
+
+        Raises:
+            ConfigError: nobody knows the worst case, and there is a cap on it.
+        """
         caps = self.caps
         if caps.max_cost is None and caps.max_tokens is None and caps.max_requests is None:
             self._requests += 1
             return _NOTHING
+        if (
+            self.context is None
+            and requests[0].sampling.max_tokens == "context"
+            and (caps.max_cost, caps.max_tokens) != (None, None)
+        ):
+            raise ConfigError(
+                "generate.budget: how long an answer can get is not known: sampling.max_tokens is 'context', and the "
+                "server does not tell it. Give sampling.max_tokens a number."
+            )
         worst = self.worst(requests)
         if self._too_much(worst) is not None:
             return None
@@ -155,7 +171,7 @@ class Budget:
         first = requests[0]
         n_prompt = TEMPLATE_TOKENS + n_bytes(first)
         limit = first.sampling.max_tokens
-        n_new = len(requests) * (limit if isinstance(limit, int) else self._context or 0)
+        n_new = len(requests) * (limit if isinstance(limit, int) else self.context or 0)
         return Reserved(n_prompt + n_new, n_prompt * self._prices[0] + n_new * self._prices[1])
 
     def _free(self, reserved: Reserved, *, sent: bool) -> None:

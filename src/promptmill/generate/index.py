@@ -50,6 +50,7 @@ class Mark(NamedTuple):
         tokens: prompt tokens and new tokens that were charged.
         cost: money that was charged.
         alike: a checksum of the text: equal for equal texts.
+        origin: key of the answer that it was taken over from.
     """
 
     committed: bool
@@ -60,6 +61,7 @@ class Mark(NamedTuple):
     tokens: tuple[int, int]
     cost: float
     alike: int
+    origin: str | None = None
 
     @property
     def is_lasting(self) -> bool:
@@ -84,6 +86,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         lines: lines of the file; more than `asked` where answers to other plans are kept.
         size: bytes of the file.
         blake2b: its checksum.
+        crcs: a CRC-32 of every line, four bytes each: where the checksum is wrong they tell which line is.
     """
 
     plan: str
@@ -99,6 +102,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     lines: int
     size: int
     blake2b: str
+    crcs: bytes = b""
 
     def n_open(self, *, retry_refused: bool = False) -> int:
         """Requests that another run asks again."""
@@ -193,6 +197,7 @@ def mark_of(head: Head, *, committed: bool, start: int, size: int) -> Mark:
         tokens=charged_tokens(head),
         cost=0.0 if head.reused_from else head.cost or 0.0,
         alike=crc32(head.text.encode()),
+        origin=head.reused_from,
     )
 
 

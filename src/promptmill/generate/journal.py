@@ -18,12 +18,13 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.errors import RunError
 from promptmill.generate.index import Mark, Summary, charged_tokens, iter_heads, mark_of, read_outcomes
@@ -77,21 +78,10 @@ class Journal:
             while written < len(line):
                 written += os.write(descriptor, line[written:])
         except OSError as error:
-            os.ftruncate(descriptor, self._size)
+            with suppress(OSError):  # a disk that is gone; the next to open it cuts the torn line off
+                os.ftruncate(descriptor, self._size)
             raise self._unwritable(error) from error
-        self._note(
-            Mark(
-                committed=False,
-                start=self._size,
-                size=len(line),
-                kind="" if isinstance(outcome, Completion) else outcome.kind,
-                finish=outcome.finish if isinstance(outcome, Completion) else "",
-                tokens=charged_tokens(outcome) if isinstance(outcome, Completion) else (0, 0),
-                cost=(outcome.cost or 0.0) if isinstance(outcome, Completion) else 0.0,
-                alike=crc32(outcome.text.encode()) if isinstance(outcome, Completion) else 0,
-            ),
-            outcome.key,
-        )
+        self._note(_mark(outcome, start=self._size, size=len(line)), outcome.key)
         self._size += len(line)
         self._unsynced = True
 
@@ -111,7 +101,7 @@ class Journal:
             for key in keys:
                 mark = self.marks.get(key)
                 if mark is not None and not mark.kind:
-                    outcome = _decode(_read(sources[mark.committed], mark))
+                    outcome = _decode(self._line(sources, mark))
                     if isinstance(outcome, Completion):
                         found[key] = outcome
         return found
@@ -131,6 +121,9 @@ class Journal:
                 await asyncio.to_thread(os.fsync, own)
             except OSError as error:
                 raise self._unwritable(error) from error
+            except asyncio.CancelledError:
+                self._unsynced = True  # nobody knows; closing does it
+                raise
             finally:
                 os.close(own)
 
@@ -179,20 +172,24 @@ class Journal:
         wanted = dict.fromkeys(key for group in groups for key in group)
         order = [*wanted, *(key for key in self.marks if key not in wanted)]
         checksum = hashlib.blake2b(digest_size=16)
+        crcs = bytearray()
         size = 0
         with self._sources() as sources, atomic(self.path) as file:
             for key in order:
-                line = _read(sources[self.marks[key].committed], self.marks[key])
+                line = self._line(sources, self.marks[key])
+                line = line if line.endswith(b"\n") else line + b"\n"  # the end of a file that was cut there
                 file.write(line)
                 checksum.update(line)
+                crcs += crc32(line).to_bytes(4, "little")
                 size += len(line)
-        summary = self._summary(groups, plan=plan, size=size, checksum=checksum.hexdigest())
+        summary = replace(self.count(groups, plan=plan), size=size, blake2b=checksum.hexdigest(), crcs=bytes(crcs))
         with atomic(self.done) as file:
             file.write(_encode(summary))
         self.journal.unlink(missing_ok=True)
         return summary
 
-    def _summary(self, groups: Sequence[Sequence[str]], *, plan: str, size: int, checksum: str) -> Summary:
+    def count(self, groups: Sequence[Sequence[str]], *, plan: str) -> Summary:
+        """What the index says of these keys, prompt by prompt; the file itself (its size and checksum) is left out."""
         failures: dict[str, int] = {}
         keys = [key for group in groups for key in group]
         of_plan = [self.marks[key] for key in keys]
@@ -212,8 +209,8 @@ class Journal:
             completion_tokens=sum(mark.tokens[1] for mark in every),
             cost=sum(mark.cost for mark in every),
             lines=len(self.marks),
-            size=size,
-            blake2b=checksum,
+            size=0,
+            blake2b="",
         )
 
     def _repeated(self, group: Sequence[str]) -> int:
@@ -227,6 +224,15 @@ class Journal:
                 committed: stack.enter_context(path.open("rb", buffering=0)) if path.exists() else None
                 for committed, path in ((True, self.path), (False, self.journal))
             }
+
+    def _line(self, sources: dict[bool, IO[bytes] | None], mark: Mark) -> bytes:
+        source = sources[mark.committed]
+        line = b"" if source is None else os.pread(source.fileno(), mark.size, mark.start)
+        if len(line) != mark.size:
+            path = self.path if mark.committed else self.journal
+            raise RunError(f"{path}: lost what stood in it: the disk is gone, or another program changed the file. "
+                           "Mend it and run again.")  # fmt: skip
+        return line
 
     def _unwritable(self, error: OSError) -> RunError:
         return RunError(
@@ -246,9 +252,16 @@ class Journal:
         return self._fd
 
 
-def _read(source: IO[bytes] | None, mark: Mark) -> bytes:
-    assert source is not None
-    return os.pread(source.fileno(), mark.size, mark.start)
+def _mark(outcome: Outcome, *, start: int, size: int) -> Mark:
+    kind, finish, tokens, cost, alike = "", "", (0, 0), 0.0, 0
+    if isinstance(outcome, Completion):
+        finish, tokens, cost = outcome.finish, charged_tokens(outcome), outcome.cost or 0.0
+        alike = crc32(outcome.text.encode())
+    else:
+        kind = outcome.kind
+    return Mark(
+        committed=False, start=start, size=size, kind=kind, finish=finish, tokens=tokens, cost=cost, alike=alike
+    )
 
 
 def _whole_length(path: Path) -> int:

@@ -119,8 +119,10 @@ class Lane:
 
     def widen(self, *, fixed: int | None, most: int) -> None:
         """Set the requests in flight, within the lane's own limit."""
-        own = self.options.max_in_flight or most
-        self.width.set(fixed=None if fixed is None else min(fixed, own), most=min(most, own))
+        own = self.options.max_in_flight
+        if own is not None:
+            fixed, most = None if fixed is None else min(fixed, own), min(most, own)
+        self.width.set(fixed=fixed, most=most)
 
     @property
     def has_price(self) -> bool:
@@ -185,7 +187,7 @@ class Lane:
         if billed is not None:
             used = billed.prompt_tokens + billed.completion_tokens
             self.tokens_used += used
-            self.tokens.correct(now, used - n_tokens)
+            self.tokens.correct(now, used - n_tokens, taken_at=now - latency_s)
 
     def price(self, usage: Usage) -> float:
         """Money that so many tokens cost."""
@@ -194,6 +196,7 @@ class Lane:
     def struck(self, error: EndpointError, now: float, *, sent_at: float) -> None:
         """Take note of an error; it may cool down, be taken out, or be dead."""
         self.errors[error.kind] = self.errors.get(error.kind, 0) + 1
+        self.failed += 1
         self.why = str(error)
         if isinstance(error, AuthFailed):
             self.state = "no quota" if isinstance(error, QuotaSpent) else "refused"

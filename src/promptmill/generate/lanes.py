@@ -19,18 +19,18 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from promptmill.endpoints.deadlines import Deadlines
 from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Filtered, Refused, Timeout, TooLong
 from promptmill.generate.budget import Budget, Caps, Reserved
 from promptmill.generate.lane import Lane
 from promptmill.generate.turns import Turns
-from promptmill.records import Completion, Failure, Outcome, Request, Usage
-from promptmill.registry import HasChoices
+from promptmill.records import Completion, Failure, Outcome, Request
+from promptmill.registry import HasChoices, HasContext
 
 GONE = 20
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 SURELY_ALIKE_CHARS = 64
-NO_USAGE = Usage(prompt_tokens=0, completion_tokens=0)
 _REFUSED = {error.kind for error in (Refused, TooLong, Filtered)}
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class _Tried:
         self.requests = requests
         self.alone = False  # asked alone after it was refused together with others
         self.attempts = 0
-        self.last = EndpointError("no attempt was made")
+        self.last = EndpointError("the first attempt has not ended")
 
 
 class Lanes:
@@ -103,6 +103,7 @@ class Lanes:
         self._hedge = hedge and len(self.lanes) > 1
         self._say = say
         self._turns = Turns(self.lanes)
+        self._deadlines = Deadlines()
         self._silent_since: float | None = None
         self._failed_in_a_row = 0
         self._refused_first: int | None = 0  # None once anything was answered: then refusals are single prompts' fault
@@ -121,6 +122,19 @@ class Lanes:
                 raise error
         if all(lane.state != "ok" for lane in self.lanes):
             raise self._turns.over or EndpointError(self._reasons("no lane answers"))
+        await self._learn_context(model)
+
+    async def _learn_context(self, model: str) -> None:
+        """The worst case of `max_tokens: context` is the largest context that a lane has."""
+        asked = [
+            x.endpoint.context_tokens(model)
+            for x in self.lanes
+            if x.state == "ok" and isinstance(x.endpoint, HasContext)
+        ]
+        sizes = await asyncio.gather(*asked, return_exceptions=True)
+        known = [size for size in sizes if isinstance(size, int)]
+        if known:
+            self.budget.context = max(known)
 
     async def ask(self, requests: Sequence[Request], wait: Wait) -> list[Outcome]:
         """Ask until there is a completion, a refusal, or no attempt or time left.
@@ -136,10 +150,10 @@ class Lanes:
             EndpointError: nobody is left who could answer; the run cannot go on.
             BudgetReached: the next request does not fit.
         """
-        tried = _Tried(requests)
+        tried = _Tried(requests if self.together is not False else requests[:1])
         first = await self._begin(tried, wait)
         try:
-            async with asyncio.timeout(self._deadline_s):
+            with self._deadlines.within(self._deadline_s):
                 outcomes: list[Outcome] = await self._try(tried, first, wait)
         except Refused as error:
             outcomes = self._failures(tried, error)
@@ -187,7 +201,7 @@ class Lanes:
                 tried.attempts -= 1  # the key's fault and not the request's
                 tried.last = error
             except Refused as error:
-                if type(error) is not Refused or len(tried.requests) == 1 or self.together is not None:
+                if type(error) is not Refused or len(tried.requests) == 1 or self.together:
                     raise
                 tried.requests = tried.requests[:1]  # it may not know `n`: one alone will tell
                 tried.attempts -= 1
@@ -207,9 +221,9 @@ class Lanes:
         if error.retry_after_s is not None or (elsewhere and tried.attempts < len(self.lanes)):
             return
         wait.set(f"a pause before attempt {tried.attempts + 1} ({error.kind})")
-        await asyncio.sleep(
-            random.uniform(0, min(LONGEST_PAUSE_S, self._pause_s * 2**tried.attempts))  # noqa: S311 - spreads load
-        )
+        # no longer than the patience, or nobody would notice that it has ended
+        longest = min(LONGEST_PAUSE_S, self._patience_s, self._pause_s * 2 ** min(tried.attempts, 16))
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads load
 
     async def _ask_once(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
         if not self._hedge or (patience := lane.quantile(0.95)) is None:
@@ -232,7 +246,7 @@ class Lanes:
 
     def _hedge_at(self, slow: Lane, tried: _Tried) -> tuple[Lane, Reserved] | None:
         """A second lane, if one is free and the budget has room: a hedge is a luxury, nothing is waited for."""
-        lane = self._turns.take_now(tried.requests, other_than=slow)
+        lane = None if self._turns.paused else self._turns.take_now(tried.requests, other_than=slow)
         if lane is None:
             return None
         reserved = self.budget.reserve(tried.requests)
@@ -279,13 +293,14 @@ class Lanes:
             completions = self._judge_choices(tried.requests, completions)
         elif tried.alone:
             self.together = False
-        if lane.has_price:
-            cost = lane.price(billed) if billed else reserved.cost
-            lane.cost += cost
-            self.budget.settle(reserved, sent=True, billed=billed or NO_USAGE, cost=cost)
-            completions = [replace(c, cost=cost if i == 0 else 0.0) for i, c in enumerate(completions)]
+        cost = lane.price(billed) if billed else 0.0
+        if billed is None:  # nobody knows what it cost
+            self.budget.settle_uncertain(reserved, tried.requests)
         else:
-            self.budget.settle(reserved, sent=True, billed=billed or NO_USAGE)
+            self.budget.settle(reserved, sent=True, billed=billed, cost=cost)
+        if lane.has_price and billed is not None:
+            lane.cost += cost
+            completions = [replace(c, cost=cost if i == 0 else 0.0) for i, c in enumerate(completions)]
         if tried.attempts > 1:
             completions = [replace(completion, attempts=tried.attempts) for completion in completions]
         return completions

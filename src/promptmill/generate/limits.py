@@ -129,10 +129,24 @@ class Rate:
             self._taken.append((now, amount))
             self._sum += amount
 
-    def correct(self, now: float, amount: int) -> None:
-        """Note that so much more (or less, if negative) was used than was taken in advance."""
-        if amount:
+    def correct(self, now: float, amount: int, *, taken_at: float) -> None:
+        """Note that so much more (or less, if negative) was used than was taken in advance.
+
+        What was not used is given back by the oldest units, which are forgotten first: so the sum is never too low.
+        """
+        if amount > 0:
             self.take(now, amount)
+        self._forget(now)
+        if amount >= 0 or self._most is None or taken_at + self._per_s <= now:
+            return
+        left = -amount
+        while left and self._taken:
+            at, taken = self._taken.popleft()
+            less = min(left, taken)
+            left -= less
+            self._sum -= less
+            if taken > less:
+                self._taken.appendleft((at, taken - less))
 
     def _forget(self, now: float) -> None:
         while self._taken and self._taken[0][0] + self._per_s <= now:

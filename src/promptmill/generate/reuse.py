@@ -58,8 +58,16 @@ class Reuse:
         self._earlier = earlier
         self._store = store
 
-    def take_over(self, groups: Sequence[Sequence[Request]], journal: Journal) -> list[Completion]:
-        """Completions under today's keys for those requests that need not be asked."""
+    def take_over(
+        self, groups: Sequence[Sequence[Request]], journal: Journal, beside: Sequence[Sequence[str]] = ()
+    ) -> list[Completion]:
+        """Completions under today's keys for those requests that need not be asked.
+
+        Args:
+            groups: the open requests of each prompt.
+            journal: the outcomes of the part.
+            beside: for each group, the keys of the prompt's requests that are answered: no answer is taken twice.
+        """
         wanted = {request.key: list(self.others(request)) for group in groups for request in group}
         keys = list(dict.fromkeys(key for own, others in wanted.items() for key in (own, *others)))
         found = self._store.find(keys) if self._store is not None else {}
@@ -67,19 +75,19 @@ class Reuse:
         if not found:
             return []
         taken: list[Completion] = []
-        for group in groups:
-            used: set[str] = set()
+        for number, group in enumerate(groups):
+            used = {_origin(journal, key) for key in (beside[number] if beside else ())}
             for request in group:
                 source = next(
                     (
                         found[key]
                         for key in (request.key, *wanted[request.key])
-                        if key in found and key not in used and _does(found[key], request)
+                        if key in found and _first(found[key]) not in used and _does(found[key], request)
                     ),
                     None,
                 )
                 if source is not None:
-                    used.add(source.key)
+                    used.add(_first(source))
                     taken.append(_as(source, request))
         return taken
 
@@ -95,6 +103,16 @@ class Reuse:
                 if before.sampling != today and replace(before.sampling, seed=today.seed) == today:
                     for sample in range(before.k):
                         yield replace(request, sampling=before.sampling, sample=sample).key
+
+
+def _first(found: Completion) -> str:
+    """The key under which an answer was given by a server: an answer that was taken over is still the same one."""
+    return found.reused_from or found.key
+
+
+def _origin(journal: Journal, key: str) -> str:
+    mark = journal.marks.get(key)
+    return (mark.origin if mark is not None else None) or key
 
 
 def _does(found: Completion, request: Request) -> bool:
@@ -117,5 +135,5 @@ def _as(found: Completion, request: Request) -> Completion:
         sample=request.sample,
         billed=None,
         cost=None,
-        reused_from=found.key,
+        reused_from=_first(found),
     )

@@ -20,7 +20,6 @@ class Progress:
         truncated: completions cut by their limit.
         tokens: new tokens received.
         prompt_tokens: prompt tokens that were charged.
-        moved_at: when the last outcome came, by the monotonic clock.
     """
 
     def __init__(self, total: int) -> None:
@@ -31,11 +30,10 @@ class Progress:
         self.truncated = 0
         self.tokens = 0
         self.prompt_tokens = 0
-        self.moved_at = self._began = time.monotonic()
+        self._began = time.monotonic()
 
     def count(self, outcome: Outcome) -> None:
         """Take note of an outcome that is safe in the journal."""
-        self.moved_at = time.monotonic()
         if isinstance(outcome, Completion):
             self.done += 1
             self.truncated += outcome.finish == "length"

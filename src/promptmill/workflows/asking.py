@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from promptmill.generate.budget import Budget, Spent
 from promptmill.generate.control import clear_control
 from promptmill.generate.journal import Journal
 from promptmill.generate.lanes import Lanes
-from promptmill.generate.parts import Part, count_part
+from promptmill.generate.parts import Part, count_part, settle
 from promptmill.generate.reuse import Earlier, Reuse
 from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
 from promptmill.generate.window import Window
 from promptmill.io.jsonl import iter_jsonl
-from promptmill.records import Outcome, Prompt, Request, content_id
+from promptmill.records import Outcome, Prompt, Request, Sampling, content_id
 from promptmill.run import Run, read_manifest
 from promptmill.workflows import stages
 from promptmill.workflows.options import GenerateOptions
@@ -38,7 +39,7 @@ from promptmill.workflows.steering import Steering
 REACHED = "reached"  # in the manifest: most requests that were in flight, for estimates of time
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
+class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Who is asked what: the `generate:` and `serve:` sections with the model's name settled.
 
     Attributes:
@@ -80,10 +81,14 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
             model=self.model,
             k=o.k,
             protocol=o.protocol,
-            sampling=o.sampling.record(),
+            sampling=self._sampling,
             template=o.template,
             system=o.system,
         )
+
+    @cached_property
+    def _sampling(self) -> Sampling:
+        return self.options.sampling.record()
 
     def check(self) -> None:
         """Raise a ConfigError if nobody can be asked."""
@@ -209,6 +214,7 @@ def ask(
 
     Raises:
         EndpointError: a server is unreachable or gone.
+        RunError: requests of this run wait in batch files.
         KeyboardInterrupt: stopped; the folder is resumable.
     """
     whole = parts is None
@@ -218,7 +224,11 @@ def ask(
     stopped = None
     if found.left == 0:
         reporter.line(f"generate: all {found.total} requests are answered from the run folder, nothing is sent.")
+        for part in parts if whole else ():
+            if part.summary() is None:
+                settle(part, asking.requests)
     else:
+        _refuse_twice(run)
         asking.check()
         rest = "; the rest is answered, or asks the same." if found.left < found.total else "."
         reporter.line(f"generate: {found.left} of {found.total} requests to send{rest}")
@@ -239,6 +249,24 @@ def ask(
     if whole:
         run.finish("generate", counts)
     return counts
+
+
+def _refuse_twice(run: Run) -> None:
+    """Raise if requests of a run wait in batch files: they would be asked, and paid for, twice.
+
+    Raises:
+        RunError: says which files, and how to collect or cancel them.
+    """
+    from promptmill.workflows.batching.ledger import load_ledger  # it is asked through this module: not at the top
+
+    ledger = load_ledger(run.path)
+    waiting = ledger.waiting if ledger is not None else []
+    if waiting:
+        first = f"{waiting[0].name} ({waiting[0].state})" + (f" and {len(waiting) - 1} more" if waiting[1:] else "")
+        raise RunError(
+            f"{run.path}: {sum(file.lines for file in waiting)} requests wait in batch files: {first}. Collect them "
+            f"(promptmill batch collect {run.path}) or cancel them (promptmill batch cancel {run.path}), then go on."
+        )
 
 
 def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: Reporter) -> None:

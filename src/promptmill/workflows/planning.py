@@ -57,6 +57,10 @@ class Recipe(Protocol):
     def rows_per_part(self) -> int:
         """Prompts in one part file."""
 
+    @property
+    def output(self) -> str | None:
+        """Where the results go."""
+
 
 class Looked(NamedTuple):
     """A recipe as it would run now.
@@ -180,7 +184,8 @@ def _look_at(
         reused["equal to another prompt of its part"] += sum(r.key in asked for r in requests)
         reused["answered in this folder"] += sum(r.key in settled and r.key not in asked for r in requests)
         asked.update(r.key for r in requests)
-        taken = reuse.take_over([missing], journal) if reuse is not None and missing else []
+        answered = [request.key for request in requests if request.key in settled]
+        taken = reuse.take_over([missing], journal, [answered]) if reuse is not None and missing else []
         reused["taken over"] += len(taken)
         open_ = [request for request in missing if request.key not in {completion.key for completion in taken}]
         for request in open_:

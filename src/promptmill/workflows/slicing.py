@@ -84,7 +84,7 @@ def make_slices(run: Run, cutting: Cutting, engine: Use, *, reporter: Reporter) 
     run.identify("slices", _identity(cutting, parts))
     made, results = run.path / "slices", cutting.results
     counts = run.counts("slices")
-    if run.is_current("slices") and _stands(made, results, files=counts["files"]):
+    if run.is_current("slices") and stands(made, results, files=counts["files"]):
         reporter.line(f"slices: {counts['training_rows']} training rows stand in the run folder.")
         return counts
     run.begin("slices")
@@ -175,7 +175,7 @@ def _hand_out(made: Path, results: Path) -> int:
     return len(files)
 
 
-def _stands(made: Path, results: Path, *, files: int) -> bool:
+def stands(made: Path, results: Path, *, files: int) -> bool:
     """Whether the results file and all `files` that were handed out are there."""
     targets = published(made, results).values()
     return results.exists() and len(targets) == files and all(path.exists() for path in targets)

@@ -16,19 +16,38 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from promptmill import registry
 from promptmill.config import Use
 from promptmill.errors import ConfigError, DataError, PromptmillError, RunError
-from promptmill.io.jsonl import write_jsonl
+from promptmill.io.jsonl import atomic, write_jsonl
 from promptmill.records import Prompt
 from promptmill.run import Run, read_manifest
 from promptmill.select import pipeline
 from promptmill.sources.rows import source_paths
 
 HASH_WHOLE_BYTES = 256 << 20
+CHECKSUMS = "checksums.json"
 CONVERSATION_STEPS: tuple[Use, ...] = tuple(
     {"kind": kind} for kind in ("language", "sample", "turns", "dedup", "outliers")
 )
+
+
+class PromptPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a part of the prompts was when it was written: by it a changed byte is found (`mending`).
+
+    Attributes:
+        name: of the file.
+        rows: prompts in it.
+        size: bytes.
+        blake2b: its checksum.
+    """
+
+    name: str
+    rows: int
+    size: int
+    blake2b: str
 
 
 class Reporter(Protocol):
@@ -195,8 +214,16 @@ def _work_folder(path: Path) -> Iterator[Path]:
 
 def _write_parts(folder: Path, kept: Iterator[Prompt], rows_per_part: int) -> int:
     number = total = 0
+    parts: list[PromptPart] = []
     while (first := next(kept, None)) is not None:
         rows = itertools.chain([first], islice(kept, rows_per_part - 1))
-        total += write_jsonl(folder / f"part-{number:05d}.jsonl", rows)
+        path = folder / f"part-{number:05d}.jsonl"
+        n_rows = write_jsonl(path, rows)
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        parts.append(PromptPart(name=path.name, rows=n_rows, size=path.stat().st_size, blake2b=checksum))
+        total += n_rows
         number += 1
+    with atomic(folder / CHECKSUMS) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(parts), indent=1))
     return total

@@ -93,7 +93,7 @@ class Steering:
         if said.paused != before.paused:
             self._reporter.line("generate: paused." if said.paused else "generate: goes on.")
         if said.stop:
-            self.window.end(KeyboardInterrupt())
+            self.window.end(KeyboardInterrupt(), grace_s=0.0)
 
     def _caps(self) -> Caps:
         said = {name: getattr(self._said, name) for name in Caps.__struct_fields__}

@@ -287,7 +287,7 @@ def test_check_accepts_a_served_model_and_names_the_others_otherwise(fake, check
 
 
 def test_check_says_in_one_line_that_nothing_answers(check):
-    with pytest.raises(errors.ConfigError) as caught:
+    with pytest.raises(errors.Unreachable) as caught:
         check(openai(base_url="http://127.0.0.1:9"), "m")
     assert str(caught.value) == (
         "http://127.0.0.1:9: nothing answers (connection refused). Start the server, or check base_url."

@@ -162,7 +162,7 @@ def test_check_tells_another_server_and_none(check):
         pytest.raises(errors.ConfigError, match=r"no text-generation-inference server.*kind: openai"),
     ):
         check(tgi(base_url=url), "fake")
-    with pytest.raises(errors.ConfigError, match=r"nothing answers.*Start the server"):
+    with pytest.raises(errors.Unreachable, match=r"nothing answers.*Start the server"):
         check(tgi(base_url="http://127.0.0.1:9"), "fake")
 
 

@@ -152,7 +152,7 @@ def whole(head, body):
     return b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body
 
 
-def test_a_reply_has_its_status_its_headers_in_small_letters_and_its_whole_body(using):
+def test_a_reply_has_its_status_its_headers_by_name_and_its_whole_body(using):
     async def act(transport, server):
         got = await send(transport, server.url, path="/a?b=c%20d")
         sent = server.asked[0]
@@ -163,7 +163,7 @@ def test_a_reply_has_its_status_its_headers_in_small_letters_and_its_whole_body(
         return got.status, got.headers["x-several"], got.headers["retry-after"], got.body
 
     payload = reply(418, b"x" * 100_000, {"X-Several": "1\r\nX-SEVERAL: 2", "Retry-After": "5"})
-    assert using(act, payload) == (418, "2", "5", b"x" * 100_000)
+    assert using(act, payload) == (418, "1", "5", b"x" * 100_000)  # of a header that comes twice, the first
 
 
 @pytest.mark.parametrize(

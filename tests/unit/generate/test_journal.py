@@ -118,3 +118,93 @@ except RunError as error:
     journal = Journal(path)
     assert list(journal.read()) == [str(n) for n in range(int(written))]
     assert journal.journal.read_bytes().endswith(b"\n")
+
+
+PLAN = [["1", "2"], ["3", "4"]]
+
+
+def committed(folder):
+    """A part of four outcomes, the third a failure that may pass."""
+    journal = Journal(folder / "part-00000.jsonl")
+    for outcome in (completion("2"), completion("1", "é中"), failure("3"), completion("4")):
+        journal.append(outcome)
+    journal.commit(PLAN, plan="p")
+    return journal
+
+
+def loaded(path):
+    journal = Journal(path)
+    journal.load()
+    return journal
+
+
+def test_a_journal_torn_at_every_byte_of_its_last_three_lines_keeps_the_whole_lines_and_takes_new_ones(tmp_path):
+    first = Journal(tmp_path / "part-00000.jsonl")
+    for key in ("1", "2", "3", "4", "5"):
+        first.append(completion(key, "é中"))
+    first.close()
+    whole = first.journal.read_bytes()
+    start = sum(len(line) + 1 for line in whole.split(b"\n")[:2])
+    for end in range(start, len(whole)):
+        first.journal.write_bytes(whole[:end])
+        torn = loaded(first.path)
+        n_whole = whole[:end].count(b"\n")
+        assert torn.settled() == {str(n) for n in range(1, n_whole + 1)}
+        torn.append(completion("new"))
+        torn.close()
+        assert list(loaded(first.path).read()) == [*(str(n) for n in range(1, n_whole + 1)), "new"]
+
+
+def test_a_summary_torn_at_every_byte_or_garbled_is_no_summary_and_the_rows_tell(tmp_path):
+    journal = committed(tmp_path)
+    whole = journal.done.read_bytes()
+    for content in [*(whole[:end] for end in range(len(whole))), b"\x00" * len(whole), b"[]", b'{"plan":"p"}', b"\xff"]:
+        journal.done.write_bytes(content)
+        assert read_summary(journal.path) is None
+        assert loaded(journal.path).settled() == {"1", "2", "4"}
+    again = loaded(journal.path)
+    again.commit(PLAN, plan="p")
+    assert journal.done.read_bytes() == whole
+
+
+def test_a_summary_beside_rows_that_were_changed_is_no_summary(tmp_path):
+    journal = committed(tmp_path)
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join(lines[1:]))
+    assert read_summary(journal.path) is None
+    assert loaded(journal.path).settled() == {"2", "4"}
+
+
+def test_a_crash_between_the_rows_and_their_summary_and_one_before_the_journal_goes_double_nothing(tmp_path):
+    journal = committed(tmp_path)
+    rows, summary = journal.path.read_bytes(), journal.done.read_bytes()
+    for with_summary in (False, True):
+        journal.journal.write_bytes(rows)  # the journal that the rows were made of
+        if not with_summary:
+            journal.done.unlink()
+        assert read_summary(journal.path) is None  # whatever it says: somebody was about to do something
+        again = loaded(journal.path)
+        assert again.settled() == {"1", "2", "4"}
+        again.commit(PLAN, plan="p")
+        assert (journal.path.read_bytes(), journal.done.read_bytes()) == (rows, summary)
+        assert not journal.journal.exists()
+
+
+def test_an_older_summary_beside_newer_rows_is_not_believed(tmp_path):
+    journal = committed(tmp_path)
+    old = journal.done.read_bytes()
+    again = loaded(journal.path)
+    again.append(completion("3", "now"))
+    again.commit(PLAN, plan="p")
+    journal.done.write_bytes(old)
+    assert read_summary(journal.path) is None
+    assert loaded(journal.path).settled() == {"1", "2", "3", "4"}
+
+
+def test_rows_that_vanish_before_the_commit_are_one_line_and_no_half_of_a_part(tmp_path):
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    journal.append(completion("1"))
+    journal.journal.unlink()
+    with pytest.raises(RunError, match=r"part-00000\.journal: lost what stood in it: the disk is gone"):
+        journal.commit([["1"]], plan="p")
+    assert list(tmp_path.iterdir()) == []

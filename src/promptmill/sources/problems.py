@@ -1,0 +1,242 @@
+r"""Problems with reference answers: open questions, multiple choice, code that is judged by tests.
+
+Worked rows:
+
+    {"unique_id": "d2e0...", "question": "What is 2 + 2?", "choices": null, "choice_index_correct": null,
+     "explanation_correct": "...", "answer_correct": "4", "category": "Algebra"}
+    {"question": "Which is a mammal?", "choices": ["trout", "bat", "wren"], "choice_index_correct": 1,
+     "answer_correct": "B"}                                      the letter, or the option's text
+    {"question": "Write a function to add.", "tests": ["assert add(1, 2) == 3"]}
+    {"task_id": "HumanEval/0", "prompt": "def f(x):\n", "test": "def check(candidate): ...", "entry_point": "f"}
+
+A row that contradicts itself (letter and index disagree, an index that is out of range) is an error with its place, or
+is dropped and counted in the log when the recipe says so. In tables (CSV) a list is written as JSON.
+
+Not covered: benchmarks in their own shapes (GSM8K's `#### 4`), and judging an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from promptmill.errors import DataError
+from promptmill.io.jsonl import UNREADABLE
+from promptmill.records import Prompt, Reference, content_id
+from promptmill.sources.rows import BadRow, Format, Rows, decode_row, id_of, kind
+
+MAX_CHOICES = 26
+IDS = ("unique_id", "id", "task_id")
+TEXTS = ("question", "problem", "prompt", "text")
+COLUMNS = (
+    *IDS,
+    *TEXTS,
+    *("choices", "choice_index_correct", "explanation_correct", "answer_correct", "aliases", "category"),
+    *("tests", "test", "test_list", "entry_point"),
+)
+log = logging.getLogger(__name__)
+
+
+class _Contradiction(BadRow):
+    """A row says two things that cannot both be true."""
+
+
+def problems(
+    *,
+    path: str | Sequence[str],
+    n: int | Literal["all"] = "all",
+    contradictions: Literal["error", "drop"] = "error",
+    format: Format = "auto",  # noqa: A002 - the recipe's word
+) -> Iterator[Prompt]:
+    """Read problems with their reference answers from JSON, JSON Lines, CSV or Parquet files.
+
+    Args:
+        path: a file, a folder, a pattern like 'data/*.jsonl', or a list of them; .gz and .zst are unpacked.
+        n: how many problems to take from the beginning, or all.
+        contradictions: what becomes of a row that contradicts itself, such as a letter and an index that disagree.
+        format: auto (by the file's ending), json, jsonl, csv or parquet.
+
+    Yields:
+        Prompts with `text` and `reference`; meta holds `category`, `explanation_correct` and `choice_index_correct`.
+
+    Raises:
+        DataError: a file is missing or broken, a row is wrong or contradicts itself, or an id stands twice.
+    """
+    reader = _Reader(drop=contradictions == "drop")
+    return _some(Rows(path, format, columns=COLUMNS, read=reader.read), n, reader)
+
+
+def _some(rows: Iterator[Prompt], n: int | Literal["all"], reader: _Reader) -> Iterator[Prompt]:
+    taken = 0
+    for prompt in rows:
+        if n != "all" and taken >= n:
+            break
+        if prompt is not _DROPPED:
+            taken += 1
+            yield prompt
+    if reader.dropped:
+        log.warning("%d problems contradict themselves and were dropped, the first: %s", reader.dropped, reader.first)
+    if not taken:
+        raise DataError("source: no problem is left. Mend the rows that contradict themselves.")
+
+
+_DROPPED = Prompt(id="", source="", text="")
+
+
+class _Reader:
+    """Reads one row: JSON bytes -> `Prompt`.
+
+    Attributes:
+        dropped: rows that contradicted themselves.
+        first: the first of them, and why.
+    """
+
+    def __init__(self, *, drop: bool) -> None:
+        self._drop = drop
+        self._seen: dict[str, str] = {}
+        self.dropped = 0
+        self.first = ""
+
+    def read(self, line: bytes, source: str) -> Prompt:
+        """Make a prompt of one row.
+
+        Raises:
+            BadRow: the row is no problem, contradicts itself, or its id stood before.
+        """
+        row = decode_row(line)
+        if not isinstance(row, dict):
+            raise BadRow(f"is {kind(row)}, not an object with a question. Mend or remove it.")
+        try:
+            prompt = _prompt(row, source)
+        except _Contradiction as error:
+            if not self._drop:
+                raise
+            self.dropped += 1
+            self.first = self.first or f"{source}: {error}"
+            return _DROPPED
+        if prompt.id in self._seen:
+            raise BadRow(f"the id '{prompt.id}' stands at {self._seen[prompt.id]} already. Give each problem its own.")
+        self._seen[prompt.id] = source
+        return prompt
+
+
+def _prompt(row: dict[str, Any], source: str) -> Prompt:
+    text = _question(row)
+    choices = _texts(row, "choices")
+    reference, index = _reference(row, choices)
+    own = id_of(row, None, IDS)
+    meta = {
+        "category": _text(row, "category"),
+        "explanation_correct": _text(row, "explanation_correct"),
+        "choice_index_correct": index,
+    }
+    return Prompt(
+        id=content_id([text, choices]) if own is None else own,
+        source=source,
+        text=text,
+        reference=reference,
+        meta={name: value for name, value in meta.items() if value is not None},
+    )
+
+
+def _question(row: dict[str, Any]) -> str:
+    column = next((name for name in TEXTS if row.get(name) is not None), None)
+    if column is None:
+        raise BadRow(f"no column {', '.join(TEXTS)}. There are: {', '.join(row)}. A problem needs its question.")
+    value = row[column]
+    if not isinstance(value, str) or not value.strip():
+        raise BadRow(f"column '{column}' holds {kind(value) if value else 'an empty text'}, not a question. Mend it.")
+    return value
+
+
+def _reference(row: dict[str, Any], choices: tuple[str, ...]) -> tuple[Reference, int | None]:
+    answer = row.get("answer_correct")
+    if answer is not None and not isinstance(answer, str):
+        if isinstance(answer, bool) or not isinstance(answer, int | float):
+            raise BadRow(f"column 'answer_correct' holds {kind(answer)}, not an answer. Write it as a text.")
+        answer = str(answer)
+    aliases = _texts(row, "aliases")
+    tests = next((found for name in ("tests", "test_list", "test") if (found := _texts(row, name))), ())
+    index = None
+    if choices:
+        index = _index(row, choices, answer)
+        answer = choices[index] if index is not None else answer
+    if answer is None and index is None and not tests:
+        raise BadRow("no 'answer_correct', 'choice_index_correct' or 'tests': nothing says what is right. Add one.")
+    entry_point = _text(row, "entry_point")
+    setup = row["prompt"] if entry_point is not None and isinstance(row.get("prompt"), str) else None
+    if entry_point is not None and "test" in row:
+        tests = tuple(f"{test}\n\ncheck({entry_point})" for test in tests)
+    return Reference(
+        answer=answer, aliases=aliases, choices=choices, tests=tests, entry_point=entry_point, setup=setup
+    ), index
+
+
+def _index(row: dict[str, Any], choices: tuple[str, ...], answer: str | None) -> int | None:
+    """The right option by its index, its letter or its text; they must agree."""
+    index = row.get("choice_index_correct")
+    if isinstance(index, str) and index.strip().lstrip("-").isdecimal():
+        index = int(index)
+    if isinstance(index, float) and index.is_integer():  # tables have no whole numbers beside nulls
+        index = int(index)
+    if index in ("", None):
+        index = None
+    elif isinstance(index, bool) or not isinstance(index, int):
+        raise BadRow(f"column 'choice_index_correct' holds {kind(index)}, not a number from 0. Mend it.")
+    if index is not None and not 0 <= index < len(choices):
+        raise _Contradiction(f"choice_index_correct is {index}, and there are {len(choices)} choices. Count from 0.")
+    said = _named(answer, choices)
+    if index is not None and said is not None and said != index:
+        raise _Contradiction(
+            f"answer_correct '{answer}' is option {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[said]}, and choice_index_correct is "
+            f"{index}. Mend one of them."
+        )
+    if index is None and answer is not None and said is None:
+        raise _Contradiction(f"answer_correct '{answer[:60]}' is no letter and no text of the choices. Mend it.")
+    return said if index is None else index
+
+
+def _named(answer: str | None, choices: tuple[str, ...]) -> int | None:
+    """The option that an answer names: its text, else its letter."""
+    if answer is None or not answer.strip():
+        return None
+    texts = [choice.strip().casefold() for choice in choices]
+    wanted = answer.strip().casefold()
+    if texts.count(wanted) == 1:
+        return texts.index(wanted)
+    letter = wanted.strip("().: ")
+    if len(letter) == 1 and "a" <= letter <= "z" and ord(letter) - ord("a") < len(choices):
+        return ord(letter) - ord("a")
+    return None
+
+
+def _texts(row: dict[str, Any], column: str) -> tuple[str, ...]:
+    """A list of texts: a JSON list, or in a table the same written as a text; none for null."""
+    value = row.get(column)
+    if isinstance(value, str) and column != "test" and value.strip():
+        try:
+            value = msgspec.json.decode(value)
+        except UNREADABLE:
+            raise BadRow(f'column \'{column}\' is no list. Write it as JSON: ["one", "two"].') from None
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(each, str | int | float) for each in value):
+        raise BadRow(f"column '{column}' holds {kind(value)}, not a list of texts. Mend it.")
+    found = tuple(str(each) for each in value)
+    if column == "choices" and not 2 <= len(found) <= MAX_CHOICES:
+        raise BadRow(f"column 'choices' has {len(found)} options. A question has 2 to {MAX_CHOICES}, or null.")
+    if any(not each.strip() for each in found):
+        raise BadRow(f"column '{column}' holds an empty text. Mend it.")
+    return found
+
+
+def _text(row: dict[str, Any], column: str) -> str | None:
+    value = row.get(column)
+    if value is not None and not isinstance(value, str):
+        raise BadRow(f"column '{column}' holds {kind(value)}, not a text. Mend it.")
+    return value or None

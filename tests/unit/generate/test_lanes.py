@@ -1,0 +1,272 @@
+"""What becomes of requests at several lanes: choices, deadlines, hedges, bills that are not known."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from promptmill.errors import AuthFailed, BudgetReached, ConfigError, EndpointError, Refused, Unreachable
+from promptmill.generate.budget import Budget, Caps
+from promptmill.generate.lane import Lane, LaneOptions
+from promptmill.generate.lanes import Lanes, Wait
+from promptmill.records import Completion, Failure, Request, Sampling, Usage
+
+TEN = Usage(prompt_tokens=5, completion_tokens=5)
+
+
+class Server:
+    """An endpoint whose every answer is the text and usage it is told, after `pause_s`, or the error."""
+
+    def __init__(self, *, error=None, pause_s=0.0, usage=TEN, away=None):
+        self.error, self.pause_s, self.usage, self.away = error, pause_s, usage, away
+        self.asked = []
+        self.cancelled = 0
+
+    async def complete(self, request):
+        self.asked.append(1)
+        try:
+            await asyncio.sleep(self.pause_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        return self.answer(request)
+
+    def answer(self, request, text="ok"):
+        return Completion(key=request.key, prompt_id=request.prompt_id, model=request.model, sample=request.sample,
+                          text=text, finish="stop", usage=self.usage, latency_s=self.pause_s)  # fmt: skip
+
+    async def check(self, model):  # noqa: ARG002 - the seam's signature
+        if self.away is not None:
+            raise self.away
+
+    async def close(self):
+        pass
+
+
+class ChoosyServer(Server):
+    """A server that refuses every request for several answers."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.many = 0
+
+    async def complete_many(self, requests):  # noqa: ARG002 - the seam's signature
+        self.many += 1
+        await asyncio.sleep(self.pause_s * self.many)  # so that some are refused after others were asked alone
+        raise Refused("400: unknown field n")
+
+
+class TellingServer(Server):
+    """A server that tells the size of its context."""
+
+    async def context_tokens(self, model):  # noqa: ARG002 - the seam's signature
+        return 1000
+
+
+def request(n=0, sample=0, max_tokens=10):
+    return Request(
+        prompt_id=str(n),
+        model="m",
+        sample=sample,
+        protocol="chat",
+        text=f"{n}",
+        sampling=Sampling(max_tokens=max_tokens),
+    )
+
+
+def lanes_of(*servers, caps=None, lane=None, **options):
+    lane = lane or LaneOptions()
+    lanes = [Lane(server, f"lane {i}", lane, width=4) for i, server in enumerate(servers)]
+    prices = (max(x.price_in for x in lanes), max(x.price_out for x in lanes))
+    budget = Budget(caps or Caps(), prices=prices)
+    return Lanes(lanes, **{"attempts": 3, "deadline_s": 5.0, "pause_s": 0.001, "budget": budget, **options})
+
+
+def run(work):
+    async def bounded():
+        async with asyncio.timeout(10):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses():
+    server = ChoosyServer(pause_s=0.01)
+    lanes = lanes_of(server)
+
+    async def prompt(n):
+        left = [request(n, sample) for sample in range(3)]
+        outcomes = []
+        while left:
+            got = await lanes.ask(left, Wait())
+            outcomes += got
+            left = left[len(got) :]
+        return outcomes
+
+    async def all_prompts():
+        return await asyncio.gather(*map(prompt, range(8)))
+
+    outcomes = [outcome for group in run(all_prompts()) for outcome in group]
+    assert [type(outcome) for outcome in outcomes] == [Completion] * 24
+    assert lanes.together is False
+    assert server.many <= 8  # once for each that did not know yet
+
+
+def test_an_answer_without_a_bill_counts_with_its_worst_case():
+    server = Server(usage=None)
+    lanes = lanes_of(server, caps=Caps(max_tokens=800))
+
+    async def until_it_is_spent():
+        for n in range(10):
+            await lanes.ask([request(n)], Wait())
+
+    with pytest.raises(BudgetReached, match=r"budget\.max_tokens: 800 is reached"):
+        run(until_it_is_spent())
+    spent = lanes.budget.spent
+    assert (spent.requests, spent.tokens) == (2, 0)  # a prompt of one byte may have 273 tokens with its template
+    assert spent.uncertain_tokens == 2 * (256 + 1 + 10)
+
+
+def test_the_worst_case_of_a_limit_that_is_the_context_is_the_context():
+    lanes = lanes_of(TellingServer(), caps=Caps(max_tokens=1300))
+
+    async def ask():
+        await lanes.check("m")
+        await lanes.ask([request(max_tokens="context")], Wait())
+        lanes.budget.change(Caps(max_tokens=1260))
+        await lanes.ask([request(max_tokens="context")], Wait())
+
+    with pytest.raises(BudgetReached, match="10 used, and the next request may use 1257"):
+        run(ask())
+    assert lanes.budget.spent.requests == 1
+
+
+def test_a_cap_on_tokens_with_an_unknown_context_is_refused_before_anything_is_sent():
+    server = Server()
+    lanes = lanes_of(server, caps=Caps(max_tokens=1300))
+
+    async def ask():
+        await lanes.check("m")
+        await lanes.ask([request(max_tokens="context")], Wait())
+
+    with pytest.raises(ConfigError, match=r"the server does not tell it\. Give sampling\.max_tokens a number\."):
+        run(ask())
+    assert server.asked == []
+
+
+def test_one_server_that_is_away_at_the_start_is_set_aside_and_the_other_answers():
+    said = []
+    lanes = lanes_of(Server(away=Unreachable("nothing answers")), Server(), say=said.append)
+
+    async def ask():
+        await lanes.check("m")
+        return await lanes.ask([request()], Wait())
+
+    (outcome,) = run(ask())
+    assert isinstance(outcome, Completion)
+    assert said == ["lane lane 0: out: nothing answers"]
+    with pytest.raises(EndpointError, match="no lane answers: lane 0: gone; lane 1: gone"):
+        run(lanes_of(Server(away=Unreachable("gone")), Server(away=Unreachable("gone"))).check("m"))
+    with pytest.raises(ConfigError, match="no model"):
+        run(lanes_of(Server(), Server(away=ConfigError("no model"))).check("m"))
+
+
+def test_a_refused_key_passes_its_requests_on_and_all_refused_keys_end_everything():
+    lanes = lanes_of(Server(error=AuthFailed("401 a")), Server(), say=lambda _text: None)
+
+    async def many():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(10)))
+
+    outcomes = [outcome for (outcome,) in run(many())]
+    assert [(type(o), o.attempts) for o in outcomes] == [(Completion, 1)] * 10
+    assert [lane.state for lane in lanes.lanes] == ["refused", "ok"]
+    lanes = lanes_of(Server(error=AuthFailed("401 a")), Server(error=AuthFailed("401 b")), say=lambda _text: None)
+    with pytest.raises(AuthFailed, match=r"no key is left that is accepted: lane 0: 401 a; lane 1: 401 b\. Mend it"):
+        run(lanes.ask([request()], Wait()))
+
+
+def test_a_slow_answer_is_asked_of_a_second_lane_the_first_answer_wins_and_both_are_accounted_for():
+    slow, fast = Server(pause_s=5.0), Server(pause_s=0.001)
+    caps = Caps(max_tokens=100_000)
+    lanes = lanes_of(slow, fast, hedge=True, caps=caps)
+    lanes.lanes[0].latencies.extend([0.01] * 20)
+    lanes.lanes[1].in_flight = 1  # so that the slow one has less to do
+    (outcome,) = run(lanes.ask([request()], Wait()))
+    assert isinstance(outcome, Completion)
+    assert (outcome.attempts, lanes.hedged, slow.cancelled) == (2, 1, 1)
+    spent = lanes.budget.spent
+    assert (spent.requests, spent.tokens, spent.uncertain_tokens) == (2, 10, 256 + 1 + 10)
+    assert [lane.in_flight for lane in lanes.lanes] == [0, 1]
+
+
+def test_a_hedge_that_does_not_fit_the_budget_is_not_sent():
+    slow, fast = Server(pause_s=0.1), Server()
+    lanes = lanes_of(slow, fast, hedge=True, caps=Caps(max_requests=1))
+    lanes.lanes[0].latencies.extend([0.01] * 20)
+    lanes.lanes[1].in_flight = 1
+    (outcome,) = run(lanes.ask([request()], Wait()))
+    assert isinstance(outcome, Completion)
+    assert (lanes.hedged, fast.asked, [lane.in_flight for lane in lanes.lanes]) == (0, [], [0, 1])
+
+
+def test_no_second_request_is_sent_while_the_run_is_paused():
+    slow, fast = Server(pause_s=0.1), Server()
+    lanes = lanes_of(slow, fast, hedge=True)
+    lanes.lanes[0].latencies.extend([0.01] * 20)
+    lanes.lanes[1].in_flight = 1
+
+    async def ask():
+        asking = asyncio.ensure_future(lanes.ask([request()], Wait()))
+        await asyncio.sleep(0.005)
+        lanes.steer(paused=True, fixed=4, most=4, caps=Caps())
+        return await asking
+
+    run(ask())
+    assert (lanes.hedged, fast.asked) == (0, [])
+
+
+def test_the_deadline_begins_with_the_first_send_and_not_with_the_waiting_for_a_lane():
+    server = Server(pause_s=0.15)
+    lanes = lanes_of(server, deadline_s=0.25)
+    lanes.lanes[0].width.set(fixed=1, most=1)
+
+    async def one_after_the_other():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(4)))
+
+    assert [type(outcome) for (outcome,) in run(one_after_the_other())] == [Completion] * 4
+
+
+def test_a_request_whose_deadline_ends_its_first_attempt_says_so():
+    lanes = lanes_of(Server(pause_s=5.0), deadline_s=0.02)
+    (outcome,) = run(lanes.ask([request()], Wait()))
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.attempts) == ("timeout", 1)
+    assert outcome.detail == "the first attempt has not ended (no answer within 0.02 s, all attempts together)"
+    assert lanes.lanes[0].in_flight == 0
+
+
+def test_a_cancelled_request_gives_its_lane_back_and_counts_with_its_worst_case():
+    lanes = lanes_of(Server(pause_s=5.0), caps=Caps(max_tokens=100_000))
+
+    async def give_up():
+        asking = asyncio.ensure_future(lanes.ask([request()], Wait()))
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+    run(give_up())
+    assert lanes.lanes[0].in_flight == 0
+    assert lanes.budget.spent.uncertain_tokens == 267
+
+
+def test_a_fixed_number_in_flight_is_not_cut_by_the_bound_of_the_automatic_one():
+    lane = Lane(Server(), "only", LaneOptions(), width=512)
+    lane.widen(fixed=512, most=256)
+    assert lane.width.value == 512
+    own = Lane(Server(), "only", LaneOptions(max_in_flight=3), width=512)
+    assert own.width.value == 3
+    own.widen(fixed=None, most=256)
+    assert own.width.most == 3

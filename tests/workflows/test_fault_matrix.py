@@ -1,0 +1,247 @@
+"""Every fault of the fake server through the whole engine, at one lane and at four: kinds, counts, ends, and no hang.
+
+`once`: the first request of each prompt is struck, later ones are not. `for ever`: all are. All cases run at the same
+time in threads, since they mostly wait; each has a deadline.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+from promptmill import config
+from promptmill.endpoints.fake.answers import FAULTS, RIGHT
+from promptmill.errors import AuthFailed, EndpointError
+from promptmill.generate.index import read_outcomes
+from promptmill.generate.journal import Journal
+from promptmill.records import Completion
+from promptmill.run import open_run
+from promptmill.testing import FakeOptions, fake_server, fake_stats
+from promptmill.workflows import asking as asked
+from promptmill.workflows import stages
+from promptmill.workflows.lengths import Lengths
+
+DEADLINE_S = 40
+KEYS = [f"key-number-{n}-of-the-matrix" for n in range(4)]
+KINDS = {
+    "rate": {"429", "429-date", "429-garbage", "429-ms", "429-none", "429-negative", "error-200-429"},
+    "overload": {"503", "529"},
+    "timeout": {"408", "504", "timeout", "slow-head"},
+    "network": {"half", "wrong-length", "drop", "reset-before"},
+    "unavailable": {
+        *("409", "500", "500-html", "502", "204", "error-200", "cut", "json", "bad-utf8"),
+        *("null", "array", "empty", "no-text", "no-finish", "wrong-finish"),
+    },
+    "refused": {"400", "404", "413", "422", "302"},
+    "too_long": {"400-too-long"},
+    "filter": {"400-filter"},
+    "auth": {"401", "403"},
+    "quota": {"402", "429-quota"},
+}
+KIND_OF = {fault: kind for kind, faults in KINDS.items() for fault in faults}
+AT_ONCE = {"refused", "too_long", "filter"}  # asking again cannot help
+OF_THE_KEY = {"auth", "quota"}
+
+
+class Came(NamedTuple):
+    """What became of a run.
+
+    Attributes:
+        error: what ended it early, if anything did.
+        counts: of the stage.
+        received: requests that the server got.
+        rows: the outcomes in the files.
+        states: of the lanes at the end, sorted.
+        short: whether the exit code would be 1.
+    """
+
+    error: Exception | None
+    counts: dict
+    received: int
+    rows: list
+    states: list
+    short: bool
+
+
+def go(folder, url, *, prompts, lanes, **generate):
+    """Ask through the engine as a recipe says; four lanes are four keys."""
+    folder.mkdir()
+    (folder / "prompts.json").write_text(json.dumps({"prompts": [f"Say {n} words." for n in range(prompts)]}))
+    late = {"timeout_s": generate.pop("timeout_s", 10)}
+    use = {"kind": "openai", "base_url": url, "token_ids": "never", **late}
+    use |= {"api_keys_env": "MATRIX_KEYS"} if lanes == 4 else {"api_key_env": "MATRIX_KEY"}
+    tree = {
+        "workflow": "lengths",
+        "source": {"path": str(folder / "prompts.json")},
+        "generate": {
+            "model": "fake",
+            "endpoints": [use],
+            "sampling": {"max_tokens": 4000},
+            "concurrency": 4,
+            "attempts": 3,
+            "patience_s": 0.5,
+            **generate,
+        },
+    }
+    recipe = config.check(config.Document(tree, {}, "matrix.yaml"), Lengths)
+    asking = asked.asking(recipe.generate, None)
+    error, counts = None, {}
+    with open_run(folder / "run", workflow="lengths", seeds={}) as run:
+        run.identify("prompts", stages.source_identity(recipe.source, [], rows_per_part=100))
+        run.identify("generate", asking.identity())
+        stages.make_prompts(run, recipe.source, [], rows_per_part=100, reporter=stages.Silent())
+        try:
+            counts = asked.ask(run, asking, reporter=stages.Silent())
+        except EndpointError as caught:
+            error = caught
+        rows = list(Journal(run.path / "generate" / "part-00000.jsonl"))
+        status = json.loads((run.path / "status.json").read_bytes())
+    short = bool(counts) and asked.is_short_of_answers(recipe.generate, {"generate": counts})
+    states = sorted(lane["state"] for lane in status["lanes"])
+    return Came(error, counts, fake_stats(url)["received"], rows, states, short)
+
+
+def once(folder, fault, lanes):
+    with fake_server(FakeOptions(script=f"{fault},ok", words="2-20", retry_after_s=0.02, slow_s=0.05)) as url:
+        return go(folder, url, prompts=12, lanes=lanes, timeout_s=0.3 if fault in {"timeout", "slow-head"} else 10)
+
+
+def for_ever(folder, fault, lanes):
+    """Two prompts, two attempts: too few failures for a lane to be taken out, so that all can be counted."""
+    with fake_server(FakeOptions(faults=f"{fault}:1", words="2-20", retry_after_s=0.02, slow_s=0.05)) as url:
+        timeout_s = 0.3 if fault in {"timeout", "slow-head"} else 10
+        return go(folder, url, prompts=2, lanes=lanes, attempts=2, patience_s=30, timeout_s=timeout_s)
+
+
+@pytest.fixture(scope="module")
+def came(tmp_path_factory):
+    """What came of every case: `(how, fault, lanes) -> Came`."""
+    work = tmp_path_factory.mktemp("matrix")
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(12) as pool:
+        patch.setenv("MATRIX_KEYS", json.dumps(KEYS))
+        patch.setenv("MATRIX_KEY", KEYS[0])
+        cases = [(how, fault, lanes) for how in (once, for_ever) for fault in FAULTS for lanes in (1, 4)]
+        futures = [pool.submit(how, work / f"{how.__name__}-{f}-{lanes}", f, lanes) for how, f, lanes in cases]
+        return {
+            (how.__name__, fault, lanes): future.result(timeout=DEADLINE_S)
+            for (how, fault, lanes), future in zip(cases, futures, strict=True)
+        }
+
+
+def of(faults):
+    return pytest.mark.parametrize("fault", sorted(faults))
+
+
+TRIED_AGAIN = {fault for fault, kind in KIND_OF.items() if kind not in AT_ONCE | OF_THE_KEY}
+lanes_1_and_4 = pytest.mark.parametrize("lanes", [1, 4])
+
+
+def test_every_fault_has_its_kind():
+    assert KIND_OF.keys() | RIGHT | {"extra"} == FAULTS.keys()
+    assert len(FAULTS) >= 30
+
+
+@lanes_1_and_4
+@of(TRIED_AGAIN)
+def test_a_fault_that_may_pass_is_tried_again_and_answered(came, fault, lanes):
+    got = came["once", fault, lanes]
+    assert got.error is None
+    assert [(type(row), row.attempts) for row in got.rows] == [(Completion, 2)] * 12
+    assert (got.received, got.short, set(got.states) - {"ok", "cooling"}) == (24, False, set())
+
+
+@lanes_1_and_4
+@of(TRIED_AGAIN)
+def test_a_fault_that_stays_is_tried_so_often_and_becomes_a_row(came, fault, lanes):
+    got = came["for_ever", fault, lanes]
+    assert got.error is None
+    assert [(row.kind, row.attempts) for row in got.rows] == [(KIND_OF[fault], 2)] * 2
+    assert (got.received, got.counts["failures"], got.short) == (4, {KIND_OF[fault]: 2}, True)
+
+
+@lanes_1_and_4
+@pytest.mark.parametrize(("how", "prompts"), [("once", 12), ("for_ever", 2)])
+@of(fault for fault, kind in KIND_OF.items() if kind in AT_ONCE)
+def test_what_is_refused_is_a_row_at_once(came, how, prompts, fault, lanes):
+    got = came[how, fault, lanes]
+    assert got.error is None
+    assert [(row.kind, row.attempts) for row in got.rows] == [(KIND_OF[fault], 1)] * prompts
+    assert (got.received, got.short, set(got.states)) == (prompts, True, {"ok"})
+
+
+@lanes_1_and_4
+@pytest.mark.parametrize("how", ["once", "for_ever"])
+@of(fault for fault, kind in KIND_OF.items() if kind in OF_THE_KEY)
+def test_a_refused_key_is_never_the_fault_of_a_request(came, how, fault, lanes):
+    got = came[how, fault, lanes]
+    state = "no quota" if KIND_OF[fault] == "quota" else "refused"
+    if how == "for_ever" or lanes == 1:  # every lane was refused
+        assert isinstance(got.error, AuthFailed)
+        assert str(got.error).startswith("no key is left that is accepted: http://127.0.0.1:")
+        assert str(got.error).endswith("Mend it and run again: what was answered is kept.")
+        assert not any(key in str(got.error) for key in KEYS)
+        assert set(got.states) == {state}
+    assert [row for row in got.rows if not isinstance(row, Completion)] == []
+    assert got.received <= 4 + 4  # a request that is refused at one lane is sent at another
+
+
+@lanes_1_and_4
+@pytest.mark.parametrize(("how", "prompts"), [("once", 12), ("for_ever", 2)])
+@of(RIGHT)
+def test_an_unusual_answer_is_an_answer(came, how, prompts, fault, lanes):
+    got = came[how, fault, lanes]
+    assert got.error is None
+    assert [(type(row), row.attempts) for row in got.rows] == [(Completion, 1)] * prompts
+    assert (got.received, got.short) == (prompts, False)
+
+
+@lanes_1_and_4
+def test_bytes_behind_an_answer_cost_one_attempt_at_most(came, lanes):
+    got = came["once", "extra", lanes]  # a strict client refuses them, and asks again
+    assert got.error is None
+    assert {(type(row), row.attempts) for row in got.rows} in ({(Completion, 1)}, {(Completion, 2)})
+
+
+@lanes_1_and_4
+@pytest.mark.parametrize("fault", ["500", "drop", "json", "timeout", "504"])
+def test_a_server_that_only_fails_ends_the_run_after_the_patience(tmp_path, monkeypatch, fault, lanes):
+    monkeypatch.setenv("MATRIX_KEYS", json.dumps(KEYS))
+    monkeypatch.setenv("MATRIX_KEY", KEYS[0])
+    with fake_server(FakeOptions(faults=f"{fault}:1")) as url:
+        got = go(tmp_path / "case", url, prompts=60, lanes=lanes, timeout_s=0.05, attempts=50)
+    assert str(got.error).startswith("no lane has answered for 0.5 s: http://127.0.0.1:")
+    assert set(got.states) == {"out"}
+    assert (got.rows, 5 * lanes <= got.received <= 40 * lanes) == ([], True)
+
+
+@lanes_1_and_4
+def test_a_server_that_only_refuses_ends_the_run_after_twenty(tmp_path, monkeypatch, lanes):
+    monkeypatch.setenv("MATRIX_KEYS", json.dumps(KEYS))
+    monkeypatch.setenv("MATRIX_KEY", KEYS[0])
+    with fake_server(FakeOptions(faults="422:1")) as url:
+        got = go(tmp_path / "case", url, prompts=60, lanes=lanes)
+    assert str(got.error).startswith("the first 20 requests were all refused, the newest with: http://127.0.0.1:")
+    assert 20 <= got.received <= 23
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "line"),
+    [
+        ("401:1", 2, "error: no key is left that is accepted: "),
+        ("402:1", 2, "error: no key is left that is accepted: "),
+        ("422:1", 1, ""),
+        ("500:1", 2, "error: no lane has answered for 0.5 s: "),
+        ("429:1", 1, ""),
+        ("gzip:1", 0, ""),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(mill, recipe, tmp_path, faults, code, line):
+    with fake_server(FakeOptions(faults=faults, retry_after_s=0.01)) as url:
+        path = recipe(url, attempts=3 if faults != "500:1" else 50, patience_s=0.5)
+        said = mill("lengths", "generate", path, "--out", tmp_path / "run")
+    assert said.code == code
+    assert said.err.splitlines()[-1].startswith(line)
+    assert "Traceback" not in said.err
+    rows = [row for part in (tmp_path / "run" / "generate").glob("*.jsonl") for row in read_outcomes(part)]
+    assert len(rows) == (6 if code < 2 else 0)
