@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
+
 from load.measured import load_server, ours, recipe, run, select
 from load.peers import aiohttp_loop, body_of, prompts
 from load.server import latencies

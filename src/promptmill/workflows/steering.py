@@ -49,6 +49,7 @@ class Steering:
         self._watcher = Watcher(run.path)
         self._watchdog = Watchdog()
         self._came = -1
+        self._moved_at = time.monotonic()
         self._said = Limits()
 
     def pace(self) -> Pace:
@@ -73,7 +74,7 @@ class Steering:
         self._reporter.progress(facts)
         came = self._progress.done + self._progress.failed
         if came != self._came or self._said.paused:
-            self._came = came
+            self._came, self._moved_at = came, time.monotonic()
             self._watchdog.moved()
         elif self.window is not None:
             for line in self._watchdog.look(time.monotonic(), self.window.waits) or ():
@@ -101,7 +102,7 @@ class Steering:
 
     def _is_quiet(self) -> bool:
         """Whether no answer has come for a while; what is waited for is no news before."""
-        return time.monotonic() - self._progress.moved_at >= QUIET_S
+        return time.monotonic() - self._moved_at >= QUIET_S
 
     def _facts(self) -> dict[str, Any]:
         pace = self.pace()
