@@ -21,6 +21,8 @@ from promptmill.cli import _COMMANDS, app
 from promptmill.cli.options import plain
 from promptmill.derive import exports, lengths, row_files, slice_files, slices
 from promptmill.derive.parquet import COLUMNS
+from promptmill.endpoints.fake.answers import FAULTS
+from promptmill.endpoints.fake.batches import LINE_FAULTS
 from promptmill.generate.lane import LaneOptions
 from promptmill.select import pipeline
 from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
@@ -263,6 +265,10 @@ def cli() -> str:
                 if path.startswith("lengths ") and path != "lengths run":
                     lines += ["", "Options as for `lengths run`."]
                     continue
+                if path == "fake-server":
+                    for title, faults in (("Faults", FAULTS), ("Faults of batch lines", LINE_FAULTS)):
+                        lines += ["", f"{title}:", "", "| fault | what the server does |", "|---|---|"]
+                        lines += [f"| `{fault}` | {text} |" for fault, text in faults.items()]
                 own = [p for p in each.params if isinstance(p, click.Option)]
                 if own:
                     lines += ["", "| flag | meaning |", "|---|---|"]

@@ -31,6 +31,7 @@ from promptmill.io.jsonl import iter_jsonl
 from promptmill.records import Outcome, Prompt, Request, Sampling, content_id
 from promptmill.run import Run, read_manifest
 from promptmill.workflows import stages
+from promptmill.workflows.counting import count_outcomes
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.servers import endpoints_of, lanes_of, running_endpoints
 from promptmill.workflows.stages import Reporter
@@ -243,7 +244,7 @@ def ask(
         except BudgetReached as reached:
             stopped = str(reached)
             reporter.line(f"generate: {stopped}")
-    counts = count_outcomes(asking, parts)
+    counts = count_outcomes(asking.requests, parts)
     if asking.options.k > 1 and counts["completions"]:
         share = counts["repeated"] / counts["completions"]
         reporter.line(
@@ -372,44 +373,6 @@ def outcome_sizes(parts: list[Part]) -> list[list[Any]]:
     """Name and size of every file of outcomes: they change when an answer comes."""
     files = (file for part in parts for file in (part.outcomes, part.outcomes.with_suffix(".journal")))
     return [[file.name, file.stat().st_size] for file in files if file.exists()]
-
-
-def count_outcomes(asking: Asking, parts: list[Part]) -> dict[str, Any]:
-    """Count completions by finish and failures by kind; parts that are done are counted from their summaries."""
-    counts: dict[str, Any] = {
-        **dict.fromkeys(("requests", "completions", "truncated", "repeated"), 0),
-        "failures": {},
-        "missing": 0,
-    }
-    for part in parts:
-        summary = part.summary()
-        if summary is None:
-            _count_open_part(asking, part, counts)
-            continue
-        for name in ("requests", "completions", "truncated", "repeated"):
-            counts[name] += getattr(summary, name)
-        for kind, n in summary.failures.items():
-            counts["failures"][kind] = counts["failures"].get(kind, 0) + n
-    return counts
-
-
-def _count_open_part(asking: Asking, part: Part, counts: dict[str, Any]) -> None:
-    journal = Journal(part.outcomes)
-    journal.load()
-    for prompt in part.read_prompts():
-        texts = []
-        for key in dict.fromkeys(request.key for request in asking.requests(prompt)):
-            mark = journal.marks.get(key)
-            counts["requests"] += 1
-            if mark is None:
-                counts["missing"] += 1
-            elif mark.kind:
-                counts["failures"][mark.kind] = counts["failures"].get(mark.kind, 0) + 1
-            else:
-                counts["completions"] += 1
-                counts["truncated"] += mark.finish == "length"
-                texts.append(mark.alike)
-        counts["repeated"] += len(texts) - len(set(texts))
 
 
 def is_short_of_answers(options: GenerateOptions, counts: dict[str, Any]) -> bool:

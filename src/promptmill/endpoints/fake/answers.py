@@ -11,6 +11,7 @@ limit can cut a character; its first bytes are then among the ids and not in the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from promptmill.errors import ConfigError
@@ -71,8 +72,15 @@ def parse_mixture(text: str, *, name: str) -> Mixture:
     return Mixture(tuple(parts))
 
 
-def parse_faults(text: str) -> tuple[tuple[str, float], ...]:
+def parse_faults(
+    text: str, name: str = "faults", known: Mapping[str, str] | None = None
+) -> tuple[tuple[str, float], ...]:
     """Read `429:0.05,drop:0.01` into `((fault, cumulative share), ...)`.
+
+    Args:
+        text: what was written.
+        name: the option, for messages.
+        known: the faults that there are, `FAULTS` unless given.
 
     Raises:
         ConfigError: not in the form, an unknown fault, or shares above 1.
@@ -84,10 +92,10 @@ def parse_faults(text: str) -> tuple[tuple[str, float], ...]:
         try:
             total += float(share)
         except ValueError:
-            raise ConfigError(f"faults: '{item}' is not readable. Write 429:0.05,drop:0.01.") from None
-        found.append((known_fault(fault), total))
+            raise ConfigError(f"{name}: '{item}' is not readable. Write 500:0.05,drop:0.01.") from None
+        found.append((known_fault(fault, name, known), total))
     if not 0 <= total <= 1 + 1e-9:
-        raise ConfigError(f"faults: the shares add up to {total:g}. They may add up to 1 at most.")
+        raise ConfigError(f"{name}: the shares add up to {total:g}. They may add up to 1 at most.")
     return tuple(found)
 
 
@@ -144,14 +152,15 @@ FAULTS = {
 RIGHT = {"slow", "chunked", "gzip", "twice"}  # a client should make an answer of these
 
 
-def known_fault(fault: str) -> str:
+def known_fault(fault: str, name: str = "faults", known: Mapping[str, str] | None = None) -> str:
     """The fault itself.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    if fault not in FAULTS:
-        raise ConfigError(f"faults: no '{fault}'. There are: {', '.join(FAULTS)}")
+    known = FAULTS if known is None else known
+    if fault not in known:
+        raise ConfigError(f"{name}: no '{fault}'. There are: {', '.join(known)}")
     return fault
 
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from promptmill.endpoints.fake.answers import fraction
+from promptmill.endpoints.fake.answers import fraction, parse_faults
 from promptmill.endpoints.fake.http import Asked, Plan, reply
 from promptmill.endpoints.fake.options import FakeOptions
 from promptmill.errors import ConfigError
@@ -88,7 +88,7 @@ class FakeBatches:
     def __init__(self, options: FakeOptions, answer: Callable[[str, dict[str, Any]], bytes]) -> None:
         self._options = options
         self._answer = answer
-        self._faults = _parse_faults(options.batch_faults)
+        self._faults = parse_faults(options.batch_faults, "batch_faults", LINE_FAULTS)
         self._script = [end.strip() for end in options.batch_script.split(",") if end.strip()]
         if unknown := set(self._script) - set(ENDS):
             raise ConfigError(f"batch_script: no '{min(unknown)}'. There are: {', '.join(ENDS)}")
@@ -244,24 +244,6 @@ class FakeBatches:
         if fault == "json":
             return [(made[0][0][: len(made[0][0]) // 2], True)]
         return made
-
-
-def _parse_faults(text: str) -> list[tuple[str, float]]:
-    """Read `500:0.05,missing:0.01` into `[(fault, cumulative share), ...]`."""
-    found = []
-    total = 0.0
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        fault, _, share = item.partition(":")
-        try:
-            total += float(share)
-        except ValueError:
-            raise ConfigError(f"batch_faults: '{item}' is not readable. Write 500:0.05,missing:0.01.") from None
-        if fault not in LINE_FAULTS:
-            raise ConfigError(f"batch_faults: no '{fault}'. There are: {', '.join(LINE_FAULTS)}")
-        found.append((fault, total))
-    if not 0 <= total <= 1 + 1e-9:
-        raise ConfigError(f"batch_faults: the shares add up to {total:g}. They may add up to 1 at most.")
-    return found
 
 
 def _parts(body: bytes, boundary: str) -> dict[str, tuple[str, bytes]]:
