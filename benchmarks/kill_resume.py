@@ -2,11 +2,11 @@
 
 Runs of `promptmill lengths run` (three samples of each prompt in one request, four keys, and a fake server that strikes
 every twelfth request with one of nine faults) get a signal after a random time, and the same command is given again,
-until they end by themselves; then the next folder begins, until there were enough signals. Moments are uniform between
-0.1 s (the interpreter starts) and `--longest` after the usual beginning of generation. The short stages would be hit
-seldom, so half of the first runs of a folder are hit while they select, and a run that finds everything answered is
-hit, up to four times, while it makes slices and exports. Right after each signal the journals are read and the server
-is asked what it received so far:
+until they end by themselves; then the next folder begins, until there were enough signals. Two of three moments are
+uniform within the first `--longest` seconds of asking, the others between 0.1 s (the interpreter starts) and there. The
+short stages would be hit seldom, so half of the first runs of a folder are hit while they select, and a run that finds
+everything answered is hit, up to four times, while it makes slices and exports. Right after each signal the journals
+are read and the server is asked what it received so far:
 
 - what stood in a journal after a signal must stand in the end, with the same text (else it is lost),
 - and the server must not have been asked for it again (else it is asked twice though received): not for any number of
@@ -120,6 +120,7 @@ class Course:
         process = self.start(self.whole)
         while (read_status(self.whole) or {"stage": ""})["stage"] != "generate" and process.poll() is None:
             time.sleep(0.01)
+        self.asking_s = longest_s
         self.longest_s = longest_s + time.monotonic() - began
         assert process.wait(120) == 0, (work / "undisturbed.log").read_text()
         self.prompts = {}  # request key -> prompt
@@ -166,8 +167,9 @@ class Course:
             self.kills += 1
             return
         self.ends_s.append(time.monotonic() - began)
-        # before the command line listens the interpreter's own ends are right too, and a run may be at its end
-        if code not in {130, 0} and stage != "start-up":
+        # before the command line listens, and when it has ended, the interpreter's own ends are right too; and it ends
+        # as if killed by SIGINT (130 for a shell) where that came while a library that it imports calls `exec`
+        if code not in {130, -signal.SIGINT, 0} and stage not in {"start-up", "done"}:
             self.wrong_codes.append((stage, code))
 
     def _wait_for_the_moment(self, process, out, *, first, complete):
@@ -177,6 +179,8 @@ class Course:
             stage, longest_s = "slices", 0.3
         elif first and self.random.random() < 0.5:
             stage, longest_s = "prompts", 0.1
+        elif not complete and self.random.random() < 2 / 3:
+            stage, longest_s = "generate", self.asking_s
         while stage is not None and process.poll() is None:
             status = read_status(out)
             if status is not None and status["pid"] == process.pid and status["stage"] == stage:

@@ -200,7 +200,7 @@ def test_a_key_that_a_users_function_holds_is_not_told_with_its_error(recipe, mi
         "    return headers['X-Missing']\n"
     )
     use = {"kind": "function", "function": f"{tmp_path / 'mine.py'}:answer"}
-    said = mill("lengths", "generate", recipe("", endpoints=[use], prompts=PROMPTS), "--out", tmp_path / "run")
+    said = mill("lengths", "generate", recipe("", endpoints=[use], prompts=PROMPTS[:12]), "--out", tmp_path / "run")
     assert said.code == 1
     assert "KeyError: 'X-Missing'" in (tmp_path / "run" / "generate" / "part-00000.jsonl").read_text()
     assert_nowhere(tmp_path, said.out + said.err)

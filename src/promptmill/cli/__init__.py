@@ -73,7 +73,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
+    _interrupts.clear()
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell told us to ignore it
+        signal.signal(signal.SIGINT, _interrupt)
     logging.getLogger("promptmill").setLevel(logging.INFO)
     logging.getLogger("promptmill").addHandler(logging.NullHandler())
     try:
@@ -87,13 +90,24 @@ def run(arguments: list[str]) -> int:
     except SystemExit:
         code = 0  # click's word for a reader of our output that has seen enough (`| head`)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: the same command goes on from here.", err=True)
-        return 130
+        return _interrupted()
     except Exception as error:  # noqa: BLE001 - the last place before the person
-        traceback.print_exc()
-        click.echo(f"error: this is a bug in promptmill ({type(error).__name__}). Nothing written is lost.", err=True)
-        return 2
+        return _bug(error)
     return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    click.echo("interrupted: the same command goes on from here.", err=True)
+    return 130
+
+
+def _bug(error: Exception) -> int:
+    """An error that nobody foresaw; or an interrupt that a library, being imported, made another error of."""
+    if _interrupts:
+        return _interrupted()
+    traceback.print_exc()
+    click.echo(f"error: this is a bug in promptmill ({type(error).__name__}). Nothing written is lost.", err=True)
+    return 2
 
 
 def _fail(text: str) -> int:
@@ -120,5 +134,9 @@ def _broken(error: OSError) -> int:
     return _fail(f"{where}{error.strerror or error}. Mend the disk or its rights and run again: the rest is kept.")
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+_interrupts: list[int] = []
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _interrupts.append(number)
     raise KeyboardInterrupt

@@ -1,0 +1,189 @@
+"""A live run under a hand that steers it and caps that bind it; servers that give one, equal or no choices."""
+
+import json
+import time
+
+import pytest
+
+from promptmill.generate.index import read_outcomes
+from promptmill.records import Completion
+from promptmill.run import read_status
+from promptmill.testing import fake_stats
+
+PROMPTS = [f"Say {n} words." for n in range(100)]
+PRICES = {"price_in": "1/1K", "price_out": "2/1K"}
+
+
+def wait_for(process, out, what):
+    """Wait until the heartbeat says so; fails if the process ends before."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status = read_status(out)
+        if status is not None and status["pid"] == process.pid and status["stage"] == "generate" and what(status):
+            return status
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise AssertionError((read_status(out), process.communicate()))
+
+
+def rows(out):
+    return [row for path in sorted((out / "generate").glob("part-*.jsonl")) for row in read_outcomes(path)]
+
+
+def test_a_run_is_paused_resumed_set_and_stopped_while_it_lives(start_mill, mill, fake, recipe, asked, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="0.15") as url:
+        path = recipe(url, prompts=PROMPTS, concurrency=2)
+        process = start_mill("lengths", "generate", path, "--out", out)
+        wait_for(process, out, lambda s: s["done"] > 2)
+        assert mill("pause", out).code == 0
+        wait_for(process, out, lambda s: s["paused"] and s["in_flight"] == 0)
+        before = asked(url)
+        wait_for(process, out, lambda s: s["elapsed_s"] > 0 and s["waiting"] and s["in_flight"] == 0)
+        assert asked(url) == before
+        assert mill("set", out, "concurrency=6").code == 0
+        wait_for(process, out, lambda s: s["limits"]["concurrency"] == 6)
+        assert asked(url) == before  # still paused
+        assert mill("resume", out).code == 0
+        status = wait_for(process, out, lambda s: s["in_flight"] == 6)
+        assert status["limits"]["concurrency"] == 6
+        assert mill("stop", out).code == 0
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert err.splitlines()[-1] == "interrupted: the same command goes on from here."
+        time.sleep(0.2)
+        stopped, kept = asked(url), (out / "generate/part-00000.journal").read_bytes().count(b"\n")
+        assert stopped - kept <= 6
+        assert fake_stats(url)["peak_in_flight"] == 6
+        assert mill("lengths", "generate", path, "--out", out).code == 0  # the stop was for that process alone
+        assert asked(url) - stopped == len(PROMPTS) - kept
+    assert [type(row) for row in rows(out)] == [Completion] * len(PROMPTS)
+
+
+def test_a_stop_does_not_wait_for_an_answer_that_does_not_come(start_mill, mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="0.8:0.01,0.2:60") as url:
+        path = recipe(url, prompts=PROMPTS, concurrency=4, endpoints=[{"base_url": url, "timeout_s": 100}])
+        process = start_mill("lengths", "generate", path, "--out", out)
+        wait_for(process, out, lambda s: s["in_flight"] == 4)
+        said = mill("stop", out, "--wait", "8")
+        assert said.code == 0, said.err
+        process.communicate(timeout=5)
+        assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("name", "cap", "more"), [("max_requests", 30, 500), ("max_tokens", 6000, 10**6), ("max_cost", 9.0, 1000)]
+)
+def test_a_cap_ends_the_run_with_exit_code_1_is_never_passed_and_raising_it_goes_on(
+    mill, fake, recipe, tmp_path, name, cap, more
+):
+    out = tmp_path / "run"
+    with fake(words="5-30", faults="500:0.1,drop:0.1", latency_s="0.01") as url:
+        use = {"base_url": url, **PRICES}
+        path = recipe(url, prompts=PROMPTS, endpoints=[use], sampling={"max_tokens": 200}, attempts=10)
+        said = mill("lengths", "generate", path, "--out", out, "--set", f"generate.budget.{name}={cap}")
+        assert said.code == 1
+        assert f"generate: budget.{name}: {cap:g} is reached: " in said.err
+        assert f"To go on: the same command with --generate.budget.{name} " in said.err
+        received = fake_stats(url)["received"]
+        spent = json.loads((out / "spent.json").read_bytes())
+        used = {
+            "max_requests": received,
+            "max_tokens": spent["tokens"] + spent["uncertain_tokens"],
+            "max_cost": spent["cost"] + spent["uncertain_cost"],
+        }[name]
+        assert 0.5 * cap < used <= cap
+        assert spent["requests"] == received
+        again = mill("lengths", "generate", path, "--out", out, "--set", f"generate.budget.{name}={cap}")
+        assert again.code == 1  # what earlier sessions used counts
+        kept = sum(isinstance(row, Completion) for row in read_outcomes(out / "generate/part-00000.journal"))
+        assert mill("lengths", "generate", path, "--out", out, "--set", f"generate.budget.{name}={more}").code == 0
+        assert fake_stats(url)["answered"] == len(PROMPTS)
+    assert 0 < kept < len(PROMPTS)
+    assert [type(row) for row in rows(out)] == [Completion] * len(PROMPTS)
+
+
+def test_a_cap_that_is_raised_while_the_run_lives_lets_it_end(start_mill, mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="0.3") as url:
+        path = recipe(url, prompts=PROMPTS[:60], concurrency=4, budget={"max_requests": 40})
+        process = start_mill("lengths", "generate", path, "--out", out)
+        wait_for(process, out, lambda s: s["done"] > 2)
+        assert mill("set", out, "max_requests=1000").code == 0
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert fake_stats(url)["received"] == 60
+
+
+def test_the_time_of_a_run_is_capped_too(mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="0.1") as url:
+        path = recipe(url, prompts=PROMPTS, concurrency=2, budget={"max_wall_s": 0.5})
+        said = mill("lengths", "generate", path, "--out", out)
+        assert said.code == 1
+        assert "generate: budget.max_wall_s: 0.5 s are over. What is done is kept." in said.err
+        assert fake_stats(url)["received"] < 20
+        assert mill("lengths", "generate", path, "--out", out, "--set", "generate.budget.max_wall_s=60").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "n_requests", "n_different"),
+    [
+        ({"choices": "all"}, 8, 3),
+        ({"choices": "one"}, 24, 3),  # the first answers tell; then each is asked alone
+        ({"choices": "refused"}, 24, 3),
+        ({"choices": "all", "equal_choices": True}, 24, 3),
+    ],
+)
+def test_three_samples_are_three_answers_whatever_the_server_makes_of_n(
+    mill, fake, recipe, tmp_path, options, n_requests, n_different
+):
+    out = tmp_path / "run"
+    with fake(words="60-90", **options) as url:
+        path = recipe(url, prompts=PROMPTS[:8], k=3, concurrency=1, endpoints=[{"base_url": url}])
+        assert mill("lengths", "generate", path, "--out", out).code == 0
+        stats = fake_stats(url)
+    found = rows(out)
+    assert [(type(row), row.sample) for row in found] == [(Completion, sample) for _ in range(8) for sample in range(3)]
+    by_prompt = {}
+    for row in found:
+        by_prompt.setdefault(row.prompt_id, set()).add(row.text)
+    assert {len(texts) for texts in by_prompt.values()} == {n_different}
+    assert n_requests <= stats["answered"] <= n_requests + 1
+
+
+@pytest.mark.parametrize("choices", ["all", "one", "refused"])
+def test_many_in_flight_at_once_learn_what_the_server_makes_of_n(mill, fake, recipe, tmp_path, choices):
+    out = tmp_path / "run"
+    with fake(words="60-90", choices=choices, latency_s="0.01-0.2") as url:
+        path = recipe(url, prompts=PROMPTS[:40], k=3, concurrency=32, endpoints=[{"base_url": url}])
+        assert mill("lengths", "generate", path, "--out", out).code == 0
+    assert [(type(row), row.sample) for row in rows(out)] == [(Completion, s) for _ in range(40) for s in range(3)]
+
+
+def test_more_samples_ask_for_the_missing_ones_and_the_share_of_repeated_ones_is_told(mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake(words="60-90") as url:
+        for k, n_answers in ((5, 5), (8, 8)):
+            path = recipe(url, prompts=PROMPTS[:4], k=k, endpoints=[{"base_url": url}])
+            said = mill("lengths", "generate", path, "--out", out)
+            assert said.code == 0
+            assert len(rows(out)) == 4 * n_answers
+            assert f"generate: 0 of {4 * n_answers} samples (0.0%) repeat another." in said.err
+        assert "generate: 12 of 32 requests to send" in said.err
+        assert fake_stats(url)["received"] == 8
+
+
+def test_a_slow_server_is_hedged_by_the_other_and_every_prompt_has_one_answer(mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake(latency_s="0.8:0.01,0.2:3") as slow, fake(latency_s="0.01") as fast:
+        uses = [{"base_url": slow}, {"base_url": fast}]
+        path = recipe(slow, prompts=PROMPTS, endpoints=uses, concurrency=4, hedge=True)
+        assert mill("lengths", "generate", path, "--out", out).code == 0
+        received = sum(fake_stats(url)["received"] for url in (slow, fast))
+    status = json.loads((out / "spent.json").read_bytes())
+    assert status["requests"] == received  # the losers too
+    assert received > len(PROMPTS)
+    assert len(rows(out)) == len({row.key for row in rows(out)}) == len(PROMPTS)
