@@ -34,6 +34,13 @@ WAYS = {
 PROMPTS = [f"Say {n} words." for n in range(30)]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server that does not print that a client hung up."""
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 class Parrot(BaseHTTPRequestHandler):
     """Says the key back, in errors, answers and headers; or closes the connection."""
 
@@ -86,7 +93,7 @@ class Parrot(BaseHTTPRequestHandler):
 
 @contextmanager
 def parrot(**options):
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("ThisParrot", (Parrot,), options)) as server:
+    with QuietServer(("127.0.0.1", 0), type("ThisParrot", (Parrot,), options)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -183,7 +183,8 @@ def test_a_refused_key_is_never_the_fault_of_a_request(came, how, fault, lanes):
         assert not any(key in str(got.error) for key in KEYS)
         assert set(got.states) == {state}
     assert [row for row in got.rows if not isinstance(row, Completion)] == []
-    assert got.received <= 4 + 4  # a request that is refused at one lane is sent at another
+    # a request that is refused at one lane is sent at another; four may be under way when a lane dies
+    assert got.received <= len(got.rows) + 4 + 4
 
 
 @lanes_1_and_4

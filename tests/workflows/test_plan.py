@@ -248,8 +248,8 @@ def test_time_is_by_the_width_that_the_run_had_reached(mill, fake, recipe, plan,
     times = {}
     for width in (1, 2):
         status = json.loads((out / "status.json").read_text())
-        assert status["width"] > 0
-        (out / "status.json").write_text(json.dumps(status | {"width": width}))
+        assert status["reached"] > 0
+        (out / "status.json").write_text(json.dumps(status | {"reached": width}))
         times[width] = plan(path, "--out", out)["estimate"]["time_s"]["mid"]
     assert times[1] == pytest.approx(2 * times[2])
 
