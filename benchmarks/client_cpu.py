@@ -12,7 +12,7 @@ nobody. User and system time of the client's process and its children. Rounds ar
 Goals: plain at most 1.25 times the bare aiohttp loop (which keeps nothing), fast below it; a fifth of openai, a tenth
 of litellm, less than the others.
 
-Run: PROMPTMILL_PEERS=/path/to/python python benchmarks/client_cpu.py [--rounds 5] [--requests 20000] [--only NAME ...]
+Run: PROMPTMILL_PEERS=/path/to/python python benchmarks/client_cpu.py [--rounds 3] [--requests 20000] [--only NAME ...]
 """
 
 import argparse
@@ -93,7 +93,7 @@ def judged(prices):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--only", nargs="*")
     given = parser.parse_args()

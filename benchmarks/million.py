@@ -1,4 +1,4 @@
-"""1,000,000 requests in one process: memory stays below 500 MB and flat, no file handle is left open, the restart is fast.
+"""1,000,000 requests in one process: memory below 500 MB and flat, no file handle left open, a fast restart.
 
 The stages `prompts` and `generate` run on a million short prompts against the lean server (300-byte answers). While it
 asks, the resident memory of the process and its open files are read a hundred times. The line through the memory of
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import yaml
+
 from load.measured import load_server, ours, recipe, select
 
 MOST_MB, MOST_RISE_MB, MOST_START_S = 500, 2.0, 5.0
@@ -29,7 +30,7 @@ def looked_at(pid):
     """Resident memory in MB and open files of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     rss_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return rss_kb / 1024, len(os.listdir(f"/proc/{pid}/fd"))
+    return rss_kb / 1024, sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def watched(argv, out, total, log):

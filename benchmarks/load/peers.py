@@ -91,23 +91,61 @@ async def litellm(url, texts, most):
     await in_flight(texts, ask, most)
 
 
+async def datatrove(url, texts, most):
+    """What datatrove's inference servers send with (`_raw_post`), without the pipeline around it."""
+    from datatrove.pipeline.inference.servers.base import _raw_post
+
+    async def ask(text):
+        status, body = await _raw_post(f"{url}/v1/chat/completions", body_of(text))
+        assert status == 200
+        assert json.loads(body)["choices"]
+
+    await in_flight(texts, ask, most)
+
+
+def curator(url, texts, most):
+    """bespokelabs-curator with its own OpenAI backend, its limits out of the way."""
+    import importlib.util
+    import tempfile
+    from pathlib import Path
+
+    # it counts tokens with an encoding that tiktoken would download; litellm, which curator needs, brings the file
+    folder = Path(importlib.util.find_spec("litellm").origin).parent / "litellm_core_utils" / "tokenizers"
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    os.environ |= {"TELEMETRY_ENABLED": "0", "CURATOR_DISABLE_RICH_DISPLAY": "1", "OPENAI_API_KEY": "none"}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["CURATOR_CACHE_DIR"] = os.environ["HF_DATASETS_CACHE"] = cache
+        from bespokelabs import curator as client
+
+        no_limit = {"max_requests_per_minute": 10**9, "max_tokens_per_minute": 10**12}
+        params = {"base_url": f"{url}/v1", "max_concurrent_requests": most, "max_retries": 0, **no_limit}
+        generation = {"max_tokens": 600, "temperature": 0.7, "top_p": 0.9, "seed": 42}
+        llm = client.LLM(model_name="fake", backend="openai", backend_params=params, generation_params=generation)
+        answers = llm(texts)
+        assert len(getattr(answers, "dataset", answers)) == len(texts)
+
+
 CLIENTS = {
     "aiohttp": aiohttp_loop,
     "openai": openai_default,
     "openai on aiohttp": openai_aiohttp,
     "litellm": litellm,
+    "datatrove": datatrove,
+    "curator": curator,
 }
-NEEDS = {"aiohttp": "aiohttp", "openai": "openai", "openai on aiohttp": "httpx_aiohttp", "litellm": "litellm"}
+NEEDS = {"openai on aiohttp": "httpx_aiohttp", "curator": "bespokelabs"}
 
 
 def main():
     if sys.argv[1] == "installed":
         import importlib.util
 
-        print(json.dumps([name for name in CLIENTS if importlib.util.find_spec(NEEDS[name])]))
+        print(json.dumps([name for name in CLIENTS if importlib.util.find_spec(NEEDS.get(name, name))]))
         return
     name, url, count, most = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    asyncio.run(CLIENTS[name](url, prompts(count), most))
+    work = CLIENTS[name](url, prompts(count), most)
+    if asyncio.iscoroutine(work):
+        asyncio.run(work)
 
 
 if __name__ == "__main__":

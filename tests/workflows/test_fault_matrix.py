@@ -210,7 +210,7 @@ def test_a_server_that_only_fails_ends_the_run_after_the_patience(tmp_path, monk
     monkeypatch.setenv("MATRIX_KEYS", json.dumps(KEYS))
     monkeypatch.setenv("MATRIX_KEY", KEYS[0])
     with fake_server(FakeOptions(faults=f"{fault}:1")) as url:
-        got = go(tmp_path / "case", url, prompts=60, lanes=lanes, timeout_s=0.05, attempts=50)
+        got = go(tmp_path / "case", url, prompts=60, lanes=lanes, timeout_s=0.3, attempts=50)
     assert str(got.error).startswith("no lane has answered for 0.5 s: http://127.0.0.1:")
     assert set(got.states) == {"out"}
     assert (got.rows, 5 * lanes <= got.received <= 40 * lanes) == ([], True)

@@ -31,6 +31,8 @@ from promptmill.generate.index import Mark, Summary, charged_tokens, iter_heads,
 from promptmill.io.jsonl import atomic
 from promptmill.records import Completion, Outcome
 
+AT_ONCE = 256
+SMALL_BYTES = 1 << 25
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Outcome).decode
 
@@ -175,13 +177,15 @@ class Journal:
         crcs = bytearray()
         size = 0
         with self._sources() as sources, atomic(self.path) as file:
-            for key in order:
-                line = self._line(sources, self.marks[key])
-                line = line if line.endswith(b"\n") else line + b"\n"  # the end of a file that was cut there
-                file.write(line)
-                checksum.update(line)
-                crcs += crc32(line).to_bytes(4, "little")
-                size += len(line)
+            for start in range(0, len(order), AT_ONCE):
+                lines = [self._line(sources, self.marks[key]) for key in order[start : start + AT_ONCE]]
+                # a newline is missing at the end of a file that was cut there
+                lines = [line if line.endswith(b"\n") else line + b"\n" for line in lines]
+                crcs += b"".join(crc32(line).to_bytes(4, "little") for line in lines)
+                whole = b"".join(lines)
+                file.write(whole)
+                checksum.update(whole)
+                size += len(whole)
         summary = replace(self.count(groups, plan=plan), size=size, blake2b=checksum.hexdigest(), crcs=bytes(crcs))
         with atomic(self.done) as file:
             file.write(_encode(summary))
@@ -218,16 +222,16 @@ class Journal:
         return len(texts) - len(set(texts))
 
     @contextmanager
-    def _sources(self) -> Iterator[dict[bool, IO[bytes] | None]]:
+    def _sources(self) -> Iterator[dict[bool, _Source | None]]:
         with ExitStack() as stack:
             yield {
-                committed: stack.enter_context(path.open("rb", buffering=0)) if path.exists() else None
+                committed: _Source(stack.enter_context(path.open("rb", buffering=0))) if path.exists() else None
                 for committed, path in ((True, self.path), (False, self.journal))
             }
 
-    def _line(self, sources: dict[bool, IO[bytes] | None], mark: Mark) -> bytes:
+    def _line(self, sources: dict[bool, _Source | None], mark: Mark) -> bytes:
         source = sources[mark.committed]
-        line = b"" if source is None else os.pread(source.fileno(), mark.size, mark.start)
+        line = b"" if source is None else source.read(mark)
         if len(line) != mark.size:
             path = self.path if mark.committed else self.journal
             raise RunError(f"{path}: lost what stood in it: the disk is gone, or another program changed the file. "
@@ -262,6 +266,19 @@ def _mark(outcome: Outcome, *, start: int, size: int) -> Mark:
     return Mark(
         committed=False, start=start, size=size, kind=kind, finish=finish, tokens=tokens, cost=cost, alike=alike
     )
+
+
+class _Source:
+    """A file whose lines are taken by their places: from memory where it is small, for a system call each is dear."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._descriptor = file.fileno()
+        self._whole = file.read() if os.fstat(self._descriptor).st_size <= SMALL_BYTES else None
+
+    def read(self, mark: Mark) -> bytes:
+        if self._whole is None:
+            return os.pread(self._descriptor, mark.size, mark.start)
+        return self._whole[mark.start : mark.start + mark.size]
 
 
 def _whole_length(path: Path) -> int:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 from collections import Counter
 from itertools import pairwise
@@ -6,12 +7,12 @@ from itertools import pairwise
 import pytest
 
 from promptmill import prompts
-from promptmill.errors import AuthFailed, EndpointError, Refused, RunError, Unavailable
+from promptmill.errors import AuthFailed, DataError, EndpointError, Refused, RunError, Unavailable
 from promptmill.generate.index import read_outcomes, read_summary
 from promptmill.generate.journal import Journal
 from promptmill.generate.lane import Lane, LaneOptions
 from promptmill.generate.lanes import Lanes
-from promptmill.generate.parts import Part
+from promptmill.generate.parts import Part, count_part
 from promptmill.generate.status import Progress
 from promptmill.generate.window import Pace, Window
 from promptmill.io.jsonl import write_jsonl
@@ -258,3 +259,53 @@ def test_an_error_that_comes_while_the_workers_are_still_being_started_is_the_er
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         ask(make_parts(tmp_path, [str(i) for i in range(200)], per_part=200), Scripted(broken), width=100)
+
+
+def test_a_fixed_number_in_flight_is_not_bounded_by_the_limit_of_auto():
+    lane = Lane(Scripted(), "only", LaneOptions())
+    lane.widen(fixed=512, most=256)
+    assert lane.width.value == 512
+    own = Lane(Scripted(), "only", LaneOptions(max_in_flight=8))
+    own.widen(fixed=512, most=256)
+    assert own.width.value == 8
+
+
+def test_the_next_part_is_prepared_before_the_last_request_of_this_one_is_sent(tmp_path):
+    parts = make_parts(tmp_path, [f"text {i}" for i in range(20)])
+    opened = []
+
+    def look(request, attempt):
+        opened.append((request.prompt_id, len(drawn)))
+        return "ok"
+
+    drawn = set()
+
+    def to_requests(prompt):
+        drawn.add(prompt.id)
+        return requests(prompt)
+
+    window = Window(lanes_of(Scripted(look)), Progress(20), pace=Pace(1))
+    window.run(parts, to_requests, model="m")
+    assert dict(opened)["p0"] == 10  # the first request waits for its own part alone
+    assert dict(opened)["p9"] == 20
+
+
+def test_a_disk_that_does_not_take_a_whole_part_stops_the_run_and_keeps_the_journal(tmp_path):
+    parts = make_parts(tmp_path, ["a", "b"])
+    (tmp_path / ".part-00000.jsonl.tmp").mkdir()  # where the part is written before it gets its name
+    with pytest.raises(DataError, match="cannot be written"):
+        ask(parts, Scripted())
+    assert len(list(read_outcomes(tmp_path / "part-00000.journal"))) == 2
+
+
+def test_equal_requests_are_counted_once_where_nothing_is_answered(tmp_path):
+    parts = make_parts(tmp_path, ["same", "same", "other"])
+    assert count_part(parts[0], lambda prompt: requests(prompt, 2)) == (6, 4, 0, 0.0)
+
+
+def test_the_garbage_collector_is_set_back_after_the_run(tmp_path):
+    before = gc.get_threshold()
+    seen = []
+    ask(make_parts(tmp_path, ["a"]), Scripted(lambda _request, _attempt: seen.append(gc.get_threshold()) or "ok"))
+    assert seen[0][0] >= 20_000
+    assert gc.get_threshold() == before

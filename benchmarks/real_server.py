@@ -1,0 +1,136 @@
+"""Tokens per second at a real server (xllamacpp with SmolLM2), beside a load generator that keeps the same slots full.
+
+Both send the same prompts with the same limits, seeds and number in flight to the same server; ours is the stage
+`generate`, the generator a bare aiohttp loop. Rounds are interleaved, the order within a round turns; medians of the
+tokens per second from the first request to the last answer (status of the run, so that no start-up counts). Goal: 98 %.
+
+Beside it, what an order of prompts is worth to the server's prefix cache: short documents under a few long rubrics, as
+they come (the rubrics in turns), and in `generate.order: prefix`. Few new tokens; told as seconds, without a goal.
+
+Run: python benchmarks/real_server.py [--prompts 64] [--tokens 48] [--rounds 3] [--slots 4]
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import yaml
+
+from load.measured import ours, run, select
+from load.peers import in_flight
+from promptmill.endpoints import serve
+from promptmill.generate.index import read_outcomes
+from promptmill.io.jsonl import iter_jsonl
+
+ROOT = Path(__file__).parents[1]
+SAMPLING = {"temperature": 0.0, "top_p": 1.0, "seed": 1}
+GOAL = 0.98
+
+
+def recipe(running, source, tokens, **generate):
+    """Ask one server by the OpenAI protocol."""
+    asked = {"model": running.model, "endpoints": [{"kind": "openai", "base_url": running.url}]}
+    asked |= {"sampling": {**SAMPLING, "max_tokens": tokens}, **generate}
+    return {
+        "workflow": "lengths", "source": {"path": str(source)}, "select": [], "generate": asked,
+        "slices": {"tokenizer": "smollm2"},
+    }  # fmt: skip
+
+
+def ask(work, running, texts, tokens, **generate):
+    """Tokens and seconds of a run of ours."""
+    source, file, out = work / "prompts.json", work / "recipe.yaml", work / "run"
+    shutil.rmtree(out, ignore_errors=True)
+    source.write_text(json.dumps({"prompts": texts}))
+    file.write_text(yaml.safe_dump(recipe(running, source, tokens, **generate)))
+    select(file, out)
+    run(ours(file, out))
+    # the heartbeat of the last moment says how long was asked; start-up and the checks before are not the client's pace
+    facts = json.loads((out / "asked.json").read_bytes())
+    made = [outcome for part in sorted((out / "generate").glob("part-*.jsonl")) for outcome in read_outcomes(part)]
+    return sum(outcome.usage.completion_tokens for outcome in made), facts["elapsed_s"]
+
+
+def generate(running, texts, tokens, slots):
+    """Tokens and seconds of the bare loop."""
+    import aiohttp
+
+    found = []
+
+    async def main():
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
+
+            async def one(text):
+                body = {"model": running.model, "messages": [{"role": "user", "content": text}], "max_tokens": tokens}
+                async with session.post(f"{running.url}/v1/chat/completions", json=body | SAMPLING) as response:
+                    found.append((await response.json())["usage"]["completion_tokens"])
+
+            began = time.monotonic()
+            await in_flight(texts, one, slots)
+            return time.monotonic() - began
+
+    seconds = asyncio.run(main())
+    return sum(found), seconds
+
+
+def shared_prefixes(documents, rubrics=4):
+    """Short documents under long rubrics that come in turns."""
+    rules = [
+        f"Rubric {n}. You judge a short text. "
+        + " ".join(f"Rule {rule} of rubric {n}: give {rule % 7} points when it is clear." for rule in range(35))
+        for n in range(rubrics)
+    ]
+    return [f"{rules[n % rubrics]}\n\nText: {text[:160]}\nPoints:" for n, text in enumerate(documents)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--documents", type=int, default=24)
+    parser.add_argument("--order-rounds", type=int, default=1)
+    given = parser.parse_args()
+    questions = [turn for row in iter_jsonl(ROOT / "examples" / "mt_bench_question.jsonl") for turn in row["turns"]]
+    texts = list(islice((text for text in questions if len(text) < 400), given.prompts))
+    server = {"kind": "llama.cpp", "model": "smollm2", "threads": 1, "slots": given.slots, "context": 2048}
+    rates = {"ours": [], "generator": []}
+    with tempfile.TemporaryDirectory() as folder, serve.running(server) as running:
+        work = Path(folder)
+        generate(running, texts[: given.slots], 4, given.slots)
+        for number in range(given.rounds):
+            for name in sorted(rates, reverse=bool(number % 2)):
+                if name == "ours":
+                    tokens, seconds = ask(work, running, texts, given.tokens, concurrency=given.slots)
+                else:
+                    tokens, seconds = generate(running, texts, given.tokens, given.slots)
+                rates[name].append(tokens / seconds)
+                print(f"round {number}: {name}: {tokens} tokens, {seconds:.1f} s, {rates[name][-1]:.1f}/s", flush=True)
+    orders = {"source": [], "prefix": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(given.order_rounds):
+            for order, found in orders.items():
+                with serve.running({**server, "slots": 1, "context": 2048}) as running:
+                    shared = shared_prefixes(questions[: given.documents])
+                    _, seconds = ask(Path(folder), running, shared, 4, concurrency=1, order=order)
+                    found.append(seconds)
+                    print(f"order {order}: {seconds:.1f} s", flush=True)
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    ratio = medians["ours"] / medians["generator"]
+    result = {"name": "real_server", "unit": "tokens per second", "ours": round(medians["ours"], 1)}
+    result |= {"peers": {"generator": round(medians["generator"], 1)}, "ratio": round(ratio, 3), "goal": GOAL}
+    result |= {"rounds": {name: [round(rate, 1) for rate in each] for name, each in rates.items()}}
+    result |= {"order_s": {name: round(min(each), 1) for name, each in orders.items()}}
+    result |= {"order_gain": round(min(orders["source"]) / min(orders["prefix"]), 2), "reached": ratio >= GOAL}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
