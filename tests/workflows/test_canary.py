@@ -84,9 +84,16 @@ class Parrot(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Perch(ThreadingHTTPServer):
+    """Keeps to itself that a client went away."""
+
+    def handle_error(self, *_arguments):
+        """Say nothing."""
+
+
 @contextmanager
 def parrot(**options):
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("ThisParrot", (Parrot,), options)) as server:
+    with Perch(("127.0.0.1", 0), type("ThisParrot", (Parrot,), options)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -158,6 +158,20 @@ class Lease:
         return True
 
 
+def commit_settled(parts: Iterable[Part], to_requests: ToRequests) -> None:
+    """Commit parts whose every request is settled and that a crash kept from it; asks nobody.
+
+    Raises:
+        RunError: the disk does not take it.
+    """
+    for part in parts:
+        if part.summary() is None:
+            lease = Lease(part)
+            for group in lease.draw(to_requests, None, by_prefix=False):
+                assert group is None, "a request is open"
+            lease.finish()
+
+
 def in_order(groups: list[list[Request]]) -> list[list[Request]]:
     """Prompts that begin alike beside one another, so that a server's prefix cache serves them; else as they came."""
     texts = [_start(group[0]) for group in groups]

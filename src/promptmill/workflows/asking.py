@@ -21,7 +21,7 @@ from promptmill.generate.budget import Budget, Spent
 from promptmill.generate.control import clear_control
 from promptmill.generate.journal import Journal
 from promptmill.generate.lanes import Lanes
-from promptmill.generate.parts import Part, count_part
+from promptmill.generate.parts import Part, commit_settled, count_part
 from promptmill.generate.reuse import Earlier, Reuse
 from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
@@ -216,6 +216,7 @@ def ask(
     stopped = None
     if found.left == 0:
         reporter.line(f"generate: all {found.total} requests are answered from the run folder, nothing is sent.")
+        commit_settled(parts, asking.requests)
     else:
         asking.check()
         rest = "; the rest is answered, or asks the same." if found.left < found.total else "."
