@@ -165,7 +165,7 @@ def commit_settled(parts: Iterable[Part], to_requests: ToRequests) -> None:
         RunError: the disk does not take it.
     """
     for part in parts:
-        if part.summary() is None:
+        if read_summary(part.outcomes) is None:
             lease = Lease(part)
             for group in lease.draw(to_requests, None, by_prefix=False):
                 assert group is None, "a request is open"
