@@ -34,13 +34,6 @@ WAYS = {
 PROMPTS = [f"Say {n} words." for n in range(30)]
 
 
-class QuietServer(ThreadingHTTPServer):
-    """A server that does not print that a client hung up."""
-
-    def handle_error(self, request, client_address):
-        pass
-
-
 class Parrot(BaseHTTPRequestHandler):
     """Says the key back, in errors, answers and headers; or closes the connection."""
 
@@ -91,9 +84,16 @@ class Parrot(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Perch(ThreadingHTTPServer):
+    """Keeps to itself that a client went away."""
+
+    def handle_error(self, *_arguments):
+        """Say nothing."""
+
+
 @contextmanager
 def parrot(**options):
-    with QuietServer(("127.0.0.1", 0), type("ThisParrot", (Parrot,), options)) as server:
+    with Perch(("127.0.0.1", 0), type("ThisParrot", (Parrot,), options)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

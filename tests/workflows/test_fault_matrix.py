@@ -183,8 +183,7 @@ def test_a_refused_key_is_never_the_fault_of_a_request(came, how, fault, lanes):
         assert not any(key in str(got.error) for key in KEYS)
         assert set(got.states) == {state}
     assert [row for row in got.rows if not isinstance(row, Completion)] == []
-    # a request that is refused at one lane is sent at another; four may be under way when a lane dies
-    assert got.received <= len(got.rows) + 4 + 4
+    assert got.received <= (8 if lanes == 1 or how == "for_ever" else 24)  # what one lane refuses another may answer
 
 
 @lanes_1_and_4

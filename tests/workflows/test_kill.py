@@ -110,6 +110,21 @@ def test_a_signal_after_the_asking_is_heard_too(start_mill, mill, fake, recipe, 
     assert [entry.name for entry in out.rglob(".*")] == [".lock"]
 
 
+def test_a_run_that_was_killed_while_it_committed_its_last_part_commits_it_without_asking(mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url)
+        assert mill("lengths", "run", path, "--out", out).code == 0
+        part = out / "generate" / "part-00000.jsonl"
+        whole, summary = part.read_bytes(), part.with_suffix(".done").read_bytes()
+        part.rename(part.with_suffix(".journal"))
+        part.with_suffix(".done").unlink()
+        part.with_name(".part-00000.jsonl.tmp").write_bytes(whole[:100])
+    assert mill("lengths", "run", path, "--out", out).code == 0  # the server is gone
+    assert (part.read_bytes(), part.with_suffix(".done").read_bytes()) == (whole, summary)
+    assert sorted(entry.name for entry in part.parent.iterdir()) == ["part-00000.done", "part-00000.jsonl"]
+
+
 def test_a_second_process_in_a_run_folder_is_told_the_pid_of_the_first(start_mill, mill, fake, recipe, asked, tmp_path):
     out = tmp_path / "run"
     with fake(latency_s="30") as url:

@@ -167,19 +167,21 @@ class Lease:
             self.journal.commit(self._keys, plan=self.part.plan)
 
 
-def settle(part: Part, to_requests: ToRequests) -> bool:
-    """Commit a part whose requests all have an outcome already (a kill came first, or the plan grew smaller).
+def commit_settled(parts: Iterable[Part], to_requests: ToRequests) -> None:
+    """Commit parts whose every request has an outcome and that a crash kept from it; asks nobody.
 
-    Returns:
-        Whether every request has one.
+    A part that was committed under another plan (a limit, fewer samples) stays as it is.
+
+    Raises:
+        RunError: the disk does not take it.
     """
-    lease = Lease(part)
-    for _ in lease.prepare(to_requests, None, by_prefix=False):
-        pass
-    if not lease.is_complete():
-        return False
-    lease.commit()
-    return True
+    for part in parts:
+        if read_summary(part.outcomes) is None:
+            lease = Lease(part)
+            for _ in lease.prepare(to_requests, None, by_prefix=False):
+                pass
+            if lease.is_complete():
+                lease.commit()
 
 
 def in_order(groups: list[list[Request]]) -> list[list[Request]]:

@@ -22,7 +22,7 @@ from promptmill.generate.budget import Budget, Spent
 from promptmill.generate.control import clear_control
 from promptmill.generate.journal import Journal
 from promptmill.generate.lanes import Lanes
-from promptmill.generate.parts import Part, count_part, settle
+from promptmill.generate.parts import Part, commit_settled, count_part
 from promptmill.generate.reuse import Earlier, Reuse
 from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
@@ -230,9 +230,7 @@ def ask(
     stopped = None
     if found.left == 0:
         reporter.line(f"generate: all {found.total} requests are answered from the run folder, nothing is sent.")
-        for part in parts if whole else ():
-            if part.summary() is None:
-                settle(part, asking.requests)
+        commit_settled(parts, asking.requests)
     else:
         _refuse_twice(run)
         asking.check()
