@@ -350,3 +350,19 @@ def test_the_time_of_a_pause_is_no_silence_of_the_servers():
 
     (outcome,) = run(fail_pause_and_fail())
     assert isinstance(outcome, Completion)
+
+
+def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_kill():
+    lanes = lanes_of(Server(pause_s=0.05), caps=Caps(max_tokens=10_000))
+
+    async def look_while_it_is_asked():
+        asked = asyncio.ensure_future(lanes.ask([request()], Wait()))
+        await asyncio.sleep(0.01)
+        during = lanes.budget.noted()
+        await asked
+        return during, lanes.budget.noted()
+
+    during, after = run(look_while_it_is_asked())
+    worst = lanes.budget.worst([request()]).tokens
+    assert (during.requests, during.tokens, during.uncertain_tokens) == (1, 0, worst)
+    assert (after.requests, after.tokens, after.uncertain_tokens) == (1, 10, 0)
