@@ -139,6 +139,7 @@ class OpenAI:
             EndpointError: as `complete`.
             ConfigError: as `complete`.
         """
+        counted = "llamacpp" not in await self._owners.get()  # asked first: an error now costs no answer
         try:
             sent = await self._send(requests[0], n=len(requests))
         except Refused as error:
@@ -162,7 +163,6 @@ class OpenAI:
                 if not found:
                     raise
                 break
-        counted = "llamacpp" not in await self._owners.get()
         bills = [whole, *[_NOTHING] * (len(found) - 1)] if counted and whole else [None] * len(found)
         return [
             replace(one, choices=len(found), billed=bill, response=one.response if number == 0 else None)

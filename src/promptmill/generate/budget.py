@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.errors import BudgetReached, ConfigError
 from promptmill.records import Request, Usage
@@ -160,6 +161,15 @@ class Budget:
         worst = reserved if reserved is not _NOTHING else self.worst(requests)
         self.spent.uncertain_tokens += worst.tokens
         self.spent.uncertain_cost += worst.cost
+
+    def noted(self) -> Spent:
+        """What is spent, with what is in flight as uncertain: a session after a kill goes on from here."""
+        return replace(
+            self.spent,
+            requests=self.spent.requests + self._requests,
+            uncertain_tokens=self.spent.uncertain_tokens + self._tokens,
+            uncertain_cost=self.spent.uncertain_cost + self._cost,
+        )
 
     def change(self, caps: Caps) -> None:
         """Other caps from now on; whoever waits for room looks again."""

@@ -52,12 +52,13 @@ class Wait:
 class _Tried:
     """What became of a request so far."""
 
-    __slots__ = ("alone", "attempts", "last", "requests")
+    __slots__ = ("alone", "attempts", "last", "requests", "where")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
         self.alone = False  # asked alone after it was refused together with others
         self.attempts = 0
+        self.where: Lane | None = None  # the lane of the latest attempt
         self.last = EndpointError("the first attempt has not ended")
 
 
@@ -172,6 +173,8 @@ class Lanes:
 
     def steer(self, *, paused: bool, fixed: int | None, most: int, caps: Caps) -> None:
         """Change, while it works, what the recipe said."""
+        if self._turns.paused and not paused:
+            self._silent_since = None  # nobody was asked: the patience begins anew
         self._turns.paused = paused
         for lane in self.lanes:
             lane.widen(fixed=fixed, most=most)
@@ -182,7 +185,7 @@ class Lanes:
         """Wait until an attempt may be made, and where."""
         while True:
             wait.set("a free lane")
-            lane = await self._turns.take(tried.requests, again=tried.attempts > 0)
+            lane = await self._turns.take(tried.requests, again=tried.attempts > 0, rather_not=tried.where)
             reserved = self.budget.reserve(tried.requests)
             if reserved is not None:
                 return lane, reserved
@@ -194,6 +197,7 @@ class Lanes:
         lane, reserved = first
         while True:
             tried.attempts += 1
+            tried.where = lane
             wait.set(lane.name)
             try:
                 return list(await self._ask_once(lane, reserved, tried))
@@ -218,7 +222,8 @@ class Lanes:
         """Pause, unless another lane can take the request at once or the lane itself says when."""
         now = time.monotonic()
         elsewhere = any(lane.free_at(now, 0) <= now for lane in self.lanes) and len(self.lanes) > 1
-        if error.retry_after_s is not None or (elsewhere and tried.attempts < len(self.lanes)):
+        # 0 is no time: a server that says so and refuses would use up all attempts at once
+        if error.retry_after_s or (elsewhere and tried.attempts < len(self.lanes)):
             return
         wait.set(f"a pause before attempt {tried.attempts + 1} ({error.kind})")
         # no longer than the patience, or nobody would notice that it has ended
@@ -234,8 +239,9 @@ class Lanes:
             done, _ = await asyncio.wait(asked, timeout=patience)
             if not done and (second := self._hedge_at(lane, tried)) is not None:
                 asked.add(asyncio.ensure_future(self._send(*second, tried)))
+            left = asked
             while True:
-                done, left = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
                 best = next((each for each in done if each.exception() is None), None)
                 if best is not None or not left:
                     return (best or slow).result()

@@ -42,24 +42,31 @@ class Turns:
         self._has_homes = len({lane.home for lane in lanes}) > 1
         self._counts_tokens = any(lane.options.tpm is not None for lane in lanes)
         self._mean_new = 256.0
-        self._waiters: deque[tuple[asyncio.Future[Lane], Sequence[Request], bool]] = deque()
+        self._waiters: deque[tuple[asyncio.Future[Lane], Sequence[Request], bool, Lane | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, requests: Sequence[Request], *, again: bool) -> Lane:
+    async def take(self, requests: Sequence[Request], *, again: bool, rather_not: Lane | None = None) -> Lane:
         """Wait for a lane and take it; `give_back` it.
+
+        Args:
+            requests: what is to be asked.
+            again: it was tried before, and goes first.
+            rather_not: the lane where that broke: taken only if no other is free.
 
         Raises:
             PromptmillError: nobody gets one any more.
         """
         if self.over is not None:
             raise self.over
-        if not self._waiters and (again or not self.paused) and (lane := self.take_now(requests)) is not None:
-            return lane
+        if not self._waiters and (again or not self.paused):
+            lane = self.take_now(requests, rather_not=rather_not)
+            if lane is not None:
+                return lane
         waiter: asyncio.Future[Lane] = asyncio.get_running_loop().create_future()
         if again:
-            self._waiters.appendleft((waiter, requests, again))
+            self._waiters.appendleft((waiter, requests, again, rather_not))
         else:
-            self._waiters.append((waiter, requests, again))
+            self._waiters.append((waiter, requests, again, rather_not))
         self._grant()
         try:
             return await waiter
@@ -68,7 +75,9 @@ class Turns:
                 self.give_back(waiter.result())  # it came in the moment of the cancellation
             raise
 
-    def take_now(self, requests: Sequence[Request], *, other_than: Lane | None = None) -> Lane | None:
+    def take_now(
+        self, requests: Sequence[Request], *, other_than: Lane | None = None, rather_not: Lane | None = None
+    ) -> Lane | None:
         """Take the best lane that is free, if there is one."""
         now = time.monotonic()
         n_tokens = self.n_tokens(requests)
@@ -80,6 +89,8 @@ class Turns:
             free = [x for x in self._lanes if x is not other_than and x.free_at(now, n_tokens) <= now]
             if not free:
                 return None
+            if rather_not is not None:
+                free = [x for x in free if x is not rather_not] or free
             lane = self._best(free, requests[0])
         lane.take(now, n_tokens)
         return lane
@@ -94,7 +105,7 @@ class Turns:
         """Give no more lanes: all who wait, and whoever comes, get this error."""
         self.over = error
         while self._waiters:
-            waiter, _, _ = self._waiters.popleft()
+            waiter, _, _, _ = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(error)
 
@@ -128,13 +139,13 @@ class Turns:
     def _grant(self) -> None:
         """Give free lanes to those who wait; come back when the next one is free."""
         while self._waiters:
-            waiter, requests, again = self._waiters[0]
+            waiter, requests, again, rather_not = self._waiters[0]
             if waiter.done():
                 self._waiters.popleft()
                 continue
             if self.paused and not again:
                 return
-            lane = self.take_now(requests)
+            lane = self.take_now(requests, rather_not=rather_not)
             if lane is None:
                 self._come_back(self.n_tokens(requests))
                 return

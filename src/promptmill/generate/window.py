@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from promptmill.endpoints.transport import loop_factory
-from promptmill.errors import BudgetReached
+from promptmill.errors import BudgetReached, EndpointError
 from promptmill.generate.lanes import Lanes, Wait
 from promptmill.generate.parts import Lease, Part, ToRequests
 from promptmill.generate.reuse import Reuse
@@ -88,6 +88,7 @@ class Window:
         self._exhausted = False
         self._ending: BaseException | None = None
         self._end_by = float("inf")
+        self._signals = _Signals()
 
     def run(self, parts: Sequence[Part], to_requests: ToRequests, *, model: str) -> None:
         """Ask, and return when every request has an outcome. Works inside a running event loop (a notebook) too.
@@ -108,7 +109,7 @@ class Window:
         except RuntimeError:
             self._run_loop(parts, to_requests, model)
         else:
-            with ThreadPoolExecutor(1, "promptmill-generate") as pool:
+            with self._signals.passed_on(), ThreadPoolExecutor(1, "promptmill-generate") as pool:
                 pool.submit(self._run_loop, parts, to_requests, model).result()
 
     def _run_loop(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
@@ -140,7 +141,7 @@ class Window:
     async def _run(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         task = asyncio.current_task()
         assert task is not None
-        with _cancelling_on_signals(task) as stopped:
+        with self._signals.cancelling(task) as stopped:
             try:
                 await self._ask_all(parts, to_requests, model)
             except asyncio.CancelledError:
@@ -230,8 +231,8 @@ class Window:
                 if self._ending is not None or len(self._waits) > self._pace.width:
                     return
             self._exhausted = True
-        except BudgetReached as reached:
-            self.end(reached)
+        except (BudgetReached, EndpointError) as over:
+            self.end(over)  # what is in flight may still be answered, and is paid for
         except BaseException:
             self._exhausted = True  # the group of workers is ending: none may be added to it
             raise
@@ -265,8 +266,10 @@ class Window:
     async def _sync(self) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
-            for lease in list(self._open.values()):
-                await lease.journal.sync_in_thread()
+            for path in list(self._open):
+                lease = self._open.get(path)
+                if lease is not None:  # a thread that commits it closes its file
+                    await lease.journal.sync_in_thread()
             self._hand_on()
 
     def _hand_on(self) -> None:
@@ -302,33 +305,59 @@ class Window:
             raise self._ending
 
 
-@contextmanager
-def _cancelling_on_signals(task: asyncio.Task[None]) -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into a cancellation; the list says which came.
+class _Signals:
+    """Turns the first SIGINT or SIGTERM into a cancellation.
 
     Later ones must not interrupt the closing. Afterwards the handlers that were there before are there again: asyncio
     alone would leave the default behind, and a later SIGTERM would end the process without a word.
     """
-    came: list[int] = []
 
-    def stop(number: int) -> None:
-        if not came:
+    def __init__(self) -> None:
+        self._came: list[int] = []
+        self._work: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
+
+    @contextmanager
+    def cancelling(self, task: asyncio.Task[None]) -> Iterator[list[int]]:
+        """Cancel `task`, the one that runs; the list says which signals came."""
+        loop = asyncio.get_running_loop()
+        self._work = loop, task
+        if self._came:  # while the thread of this loop was being started
             task.cancel()
-        came.append(number)
+        if threading.current_thread() is not threading.main_thread():
+            yield self._came
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            loop.add_signal_handler(number, self._hear, number)
+        try:
+            yield self._came
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler or signal.SIG_DFL)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    loop = asyncio.get_running_loop()
-    for number in before:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler or signal.SIG_DFL)
+    @contextmanager
+    def passed_on(self) -> Iterator[None]:
+        """While the work goes on in another thread and this one waits: only the main thread hears signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, lambda number, _frame: self._hear(number))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+
+    def _hear(self, number: int) -> None:
+        if not self._came and self._work is not None:
+            loop, task = self._work
+            with suppress(RuntimeError):  # the loop has just been closed: the work is done
+                loop.call_soon_threadsafe(task.cancel)
+        self._came.append(number)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Steering:
             self._steer(changed)
         facts = self._facts()
         self._run.heartbeat(stage="generate", **facts)
-        self._run.write_spent(self._lanes.budget.spent)
+        self._run.write_spent(self._lanes.budget.noted())
         self._reporter.progress(facts)
         came = self._progress.done + self._progress.failed
         if came != self._came or self._said.paused:

@@ -130,3 +130,11 @@ def test_the_response_is_kept_once(canned, chat):
     with canned(200, {"choices": [choice(0), choice(1)]}, models=owned_by("other")) as server:
         got = ask_many(openai(base_url=server.url, keep_response=True), [chat(sample=j) for j in range(2)])
     assert [one.response is not None for one in got] == [True, False]
+
+
+def test_who_the_server_is_is_asked_before_answers_are_paid_for_and_not_after(canned, chat):
+    busy = 503, b'{"error": "come back"}'
+    with canned(200, {"choices": [choice(0), choice(1)]}, models=busy) as server:
+        with pytest.raises(errors.Overloaded):
+            ask_many(openai(base_url=server.url, token_ids="never"), [chat(sample=j) for j in range(2)])
+        assert [path for path, _ in server.bodies] == []

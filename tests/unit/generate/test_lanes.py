@@ -5,7 +5,15 @@ from contextlib import suppress
 
 import pytest
 
-from promptmill.errors import AuthFailed, BudgetReached, ConfigError, EndpointError, Refused, Unreachable
+from promptmill.errors import (
+    AuthFailed,
+    BudgetReached,
+    ConfigError,
+    EndpointError,
+    RateLimited,
+    Refused,
+    Unreachable,
+)
 from promptmill.generate.budget import Budget, Caps
 from promptmill.generate.lane import Lane, LaneOptions
 from promptmill.generate.lanes import Lanes, Wait
@@ -270,3 +278,91 @@ def test_a_fixed_number_in_flight_is_not_cut_by_the_bound_of_the_automatic_one()
     assert own.width.value == 3
     own.widen(fixed=None, most=256)
     assert own.width.most == 3
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """An event loop that counts what is called soon."""
+
+    soon = 0
+
+    def call_soon(self, *arguments, **options):
+        self.soon += 1
+        return super().call_soon(*arguments, **options)
+
+
+def test_a_hedge_whose_first_request_broke_is_waited_for_without_spinning():
+    slow, quick = Server(error=Unreachable("broke"), pause_s=0.05), Server(pause_s=0.2)
+    lanes = lanes_of(slow, quick, hedge=True)
+    for lane in lanes.lanes:
+        lane.latencies.extend([0.001] * 10)
+    lanes.lanes[1].in_flight = 2  # busier: the first request goes to the other
+
+    async def ask():
+        async with asyncio.timeout(10):
+            return await lanes.ask([request()], Wait()), asyncio.get_running_loop().soon
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        (outcome,), soon = runner.run(ask())
+    assert isinstance(outcome, Completion)
+    assert (len(slow.asked), len(quick.asked)) == (1, 1)
+    assert soon < 100
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_what_failed_at_one_lane_is_asked_again_at_another_although_the_prompt_belongs_to_the_first(n):
+    bad, good = Server(error=Unreachable("500")), Server()
+    lanes = lanes_of(bad, good, attempts=2)
+    (outcome,) = run(lanes.ask([request(n)], Wait()))
+    assert isinstance(outcome, Completion)
+    assert len(bad.asked) <= 1
+
+
+def test_a_server_that_says_to_come_back_at_once_is_not_hammered():
+    class Noted(Wait):
+        said = ()
+
+        def set(self, what):
+            self.said = (*self.said, what)
+
+    wait = Noted()
+    lanes = lanes_of(Server(error=RateLimited("429", retry_after_s=0.0)))
+    (outcome,) = run(lanes.ask([request()], wait))
+    assert outcome.kind == "rate"
+    assert [what for what in wait.said if "pause" in what] == [
+        "a pause before attempt 2 (rate)",
+        "a pause before attempt 3 (rate)",
+    ]
+
+
+def test_the_time_of_a_pause_is_no_silence_of_the_servers():
+    server = Server(error=Unreachable("away"))
+    lanes = lanes_of(server, attempts=1, patience_s=0.1)
+
+    async def fail_pause_and_fail():
+        await lanes.ask([request(0)], Wait())
+        lanes.steer(paused=True, fixed=4, most=4, caps=Caps())
+        await asyncio.sleep(0.2)
+        lanes.steer(paused=False, fixed=4, most=4, caps=Caps())
+        for n in range(1, 5):
+            await lanes.ask([request(n)], Wait())
+        server.error = None
+        return await lanes.ask([request(5)], Wait())
+
+    (outcome,) = run(fail_pause_and_fail())
+    assert isinstance(outcome, Completion)
+
+
+def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_kill():
+    lanes = lanes_of(Server(pause_s=0.05), caps=Caps(max_tokens=10_000))
+
+    async def look_while_it_is_asked():
+        asked = asyncio.ensure_future(lanes.ask([request()], Wait()))
+        await asyncio.sleep(0.01)
+        during = lanes.budget.noted()
+        await asked
+        return during, lanes.budget.noted()
+
+    during, after = run(look_while_it_is_asked())
+    worst = lanes.budget.worst([request()]).tokens
+    assert (during.requests, during.tokens, during.uncertain_tokens) == (1, 0, worst)
+    assert (after.requests, after.tokens, after.uncertain_tokens) == (1, 10, 0)

@@ -1,13 +1,24 @@
 import asyncio
 import gc
 import json
+import os
+import signal
 from collections import Counter
 from itertools import pairwise
 
 import pytest
 
 from promptmill import prompts
-from promptmill.errors import AuthFailed, DataError, EndpointError, Refused, RunError, Unavailable
+from promptmill.endpoints.function import Function
+from promptmill.errors import (
+    AuthFailed,
+    DataError,
+    EndpointError,
+    QuotaSpent,
+    Refused,
+    RunError,
+    Unavailable,
+)
 from promptmill.generate.index import read_outcomes, read_summary
 from promptmill.generate.journal import Journal
 from promptmill.generate.lane import Lane, LaneOptions
@@ -309,3 +320,53 @@ def test_the_garbage_collector_is_set_back_after_the_run(tmp_path):
     ask(make_parts(tmp_path, ["a"]), Scripted(lambda _request, _attempt: seen.append(gc.get_threshold()) or "ok"))
     assert seen[0][0] >= 20_000
     assert gc.get_threshold() == before
+
+
+def test_answers_in_flight_are_kept_when_the_last_key_has_no_quota_left(tmp_path):
+    class Spent(Scripted):
+        async def complete(self, request):
+            if request.prompt_id == "p0":
+                await asyncio.sleep(0.05)
+                raise QuotaSpent("no money")
+            self.pause_s = 0.3
+            return await super().complete(request)
+
+    endpoint = Spent()
+    parts = make_parts(tmp_path, [f"text {i}" for i in range(30)])
+    with pytest.raises(AuthFailed, match="no key is left"):
+        ask(parts, endpoint)
+    rows = [outcome.prompt_id for part in parts for outcome in Journal(part.outcomes).read().values()]
+    assert sorted(rows) == ["p1", "p2", "p3"]
+
+
+def test_ctrl_c_ends_a_window_inside_a_running_event_loop_too(tmp_path):
+    def interrupt(_request, _attempt):
+        if len(endpoint.asked) == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+        return "ok"
+
+    endpoint = Scripted(interrupt, pause_s=0.01)
+    parts = make_parts(tmp_path, [f"text {i}" for i in range(400)])
+
+    async def notebook():
+        before = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            ask(parts, endpoint)
+        assert signal.getsignal(signal.SIGINT) is before
+
+    asyncio.run(notebook())
+    assert len(endpoint.asked) < 400
+
+
+def test_a_function_that_never_waits_lets_the_run_hear_signals(tmp_path):
+    asked = []
+
+    async def answer(request):
+        asked.append(request.key)
+        if len(asked) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return "ok"
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(make_parts(tmp_path, [f"text {i}" for i in range(400)], per_part=400), Function(answer))
+    assert len(asked) < 400
