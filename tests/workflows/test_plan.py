@@ -37,7 +37,7 @@ def test_a_fresh_recipe_asks_everything_and_needs_no_server(mill, recipe, plan, 
         "reused": {"equal to another prompt of its part": 0, "answered in this folder": 0, "taken over": 0},
         "why": {"never asked": 18},
         "changes": [],
-        "basis": "nothing: no answer is there yet (--pilot 20 asks some)",
+        "basis": "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
         "estimate": None,
     }
     said = mill("plan", path, "--out", tmp_path / "run")
@@ -47,7 +47,7 @@ def test_a_fresh_recipe_asks_everything_and_needs_no_server(mill, recipe, plan, 
         "to send   18",
         "  18 never asked",
         "reused    0",
-        "estimate  from nothing: no answer is there yet (--pilot 20 asks some)",
+        "estimate  from nothing: none of these very requests is answered yet (--pilot 20 asks some)",
     ]
     assert contents(tmp_path) == before
 
@@ -196,6 +196,29 @@ def test_top_up_takes_answers_of_another_seed_and_sends_the_samples_that_are_sho
         assert asked(url) == 6
 
 
+def test_an_answer_that_was_taken_over_is_not_counted_on_again(mill, fake, asked, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    another = {"max_tokens": 4000, "seed": 7}
+    with fake() as url:
+        mill("lengths", "run", recipe(url), "--out", out)
+        mill("lengths", "run", recipe(url, reuse="top-up", sampling=another), "--out", out)  # all taken over
+        more = recipe(url, k=2, choices="separate", reuse="top-up", sampling=another)
+        found = plan(more, "--out", out)
+        fake_stats(url, reset=True)
+        mill("lengths", "run", more, "--out", out)
+        assert (found["to_send"], found["reused"]["taken over"]) == (asked(url), 0) == (6, 0)
+
+
+def test_what_was_taken_over_for_being_short_tells_nothing_of_the_rest(mill, fake, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake(words="40") as url:
+        mill("lengths", "run", recipe(url), "--out", out)
+        whole = recipe(url, reuse="complete", sampling={"max_tokens": 5000}, name="whole.yaml")
+        mill("lengths", "run", whole, "--out", out)  # all taken over
+        found = plan(whole, "--out", out, "--set", "generate.k=2")
+    assert (found["to_send"], found["estimate"]) == (6, None)
+
+
 def test_more_samples_of_the_same_recipe_are_estimated_from_those_that_are_there(mill, fake, recipe, plan, tmp_path):
     out = tmp_path / "run"
     with fake() as url:
@@ -254,6 +277,23 @@ def test_time_is_by_the_width_that_the_run_had_reached(mill, fake, recipe, plan,
     assert times[1] == pytest.approx(2 * times[2])
 
 
+def test_at_best_the_servers_do_as_much_for_as_many_as_the_recipe_allows(mill, fake, recipe, plan, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", out, "--set", "generate.concurrency=2")
+        status = json.loads((out / "status.json").read_text())
+        (out / "status.json").write_text(json.dumps(status | {"reached": 2}))
+        two, four = (
+            plan(path, "--out", out, "--set", "generate.k=2", "--set", f"generate.concurrency={n}")["estimate"][
+                "time_s"
+            ]
+            for n in (2, 4)
+        )
+    assert four["mid"] == pytest.approx(two["mid"])
+    assert four["low"] == pytest.approx(two["low"] / 2)
+
+
 def test_a_limit_plans_the_first_prompts_alone(fake, asked, recipe, plan, tmp_path):
     with fake() as url:
         path = recipe(url, prompts=MANY)
@@ -280,3 +320,15 @@ def test_a_wrong_recipe_or_option_is_one_line(mill, recipe, tmp_path):
     shutil.copy(path, tmp_path / "other.yaml")
     (tmp_path / "other.yaml").write_text(path.read_text().replace("workflow: lengths", "workflow: lenghts"))
     assert "Did you mean 'lengths'?" in mill("plan", tmp_path / "other.yaml").error
+
+
+def test_a_run_says_what_it_used_and_what_it_took_over(mill, fake, recipe, tmp_path):
+    store = f"--set=generate.store={tmp_path / 'store'}"
+    prices = ["--set=generate.endpoints.0.price_in=1/1M", "--set=generate.endpoints.0.price_out=1/1M"]
+    with fake(words="3-9") as url:
+        first = mill("lengths", "run", recipe(url), "--out", tmp_path / "run", store, *prices)
+        second = mill("lengths", "run", recipe(url), "--out", tmp_path / "other", store)
+    assert "generate: used by this run so far: 6 requests, " in first.err
+    assert ", cost 0.00" in first.err
+    assert "generate: 6 answers are taken over (generate.reuse, generate.store); they cost nothing." in second.err
+    assert "generate: used by this run so far: 0 requests, 0 tokens." in second.err

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from promptmill import config
 from promptmill.cli.panel import clean
+from promptmill.cli.recipes import document_of, module_of, recipe_of
 from promptmill.cli.screen import Screen
 from promptmill.endpoints.batches import MAX_BYTES, MAX_LINES
 from promptmill.errors import ConfigError, RunError
 from promptmill.run import read_manifest
-from promptmill.workflows import batching, lengths
+from promptmill.workflows import batching
 from promptmill.workflows.stages import default_folder
 
 _RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
@@ -53,7 +53,7 @@ def write(target: Path, *, out: Path | None, endpoint: int | None, max_lines: in
     batching.check_options(recipe.generate)
     with Screen() as screen:
         if folder != target or not _has_prompts(folder):
-            lengths.run(recipe, folder, only=("prompts",), reporter=screen)
+            module_of(recipe.workflow).run(recipe, folder, only=("prompts",), reporter=screen)
         batching.write(
             folder,
             recipe.generate,
@@ -123,23 +123,23 @@ def cancel(run_folder: Path, files: tuple[str, ...], *, give_up: bool) -> None:
         batching.cancel(run_folder, _recipe_of(run_folder).generate, files, reporter=screen, give_up=give_up)
 
 
-def _target(target: Path, out: Path | None) -> tuple[Path, lengths.Lengths]:
+def _target(target: Path, out: Path | None) -> tuple[Path, Any]:
     """The run folder and the recipe that a RUN or a RECIPE stands for."""
     if target.is_dir():
         if out is not None and out != target:
             raise ConfigError(f"--out {out}: {target} is a run folder already. Leave one of them out.")
         return target, _recipe_of(target)
-    document = config.read_recipe(target)
-    recipe = config.check(document, lengths.Lengths)
+    document = document_of(target)
+    _, recipe = recipe_of(document)
     return out or default_folder(document.name, recipe.output), recipe
 
 
-def _recipe_of(folder: Path) -> lengths.Lengths:
+def _recipe_of(folder: Path) -> Any:
     """The recipe that a run keeps."""
     read_manifest(folder)
     if not (folder / "recipe.yaml").is_file():
         raise RunError(f"{folder / 'recipe.yaml'}: is missing. Write it again: promptmill batch write RECIPE --out ...")
-    return config.check(config.read_recipe(folder / "recipe.yaml"), lengths.Lengths)
+    return recipe_of(document_of(folder))[1]
 
 
 def _has_prompts(folder: Path) -> bool:

@@ -18,7 +18,7 @@ import promptmill
 from promptmill import config, registry
 from promptmill.cli.options import plain
 from promptmill.cli.panel import clean
-from promptmill.cli.plan import recipe_of
+from promptmill.cli.recipes import recipe_of
 from promptmill.cli.screen import first_rows, size
 from promptmill.errors import ConfigError
 from promptmill.generate.lane import LaneOptions

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from promptmill.cli.panel import clean
-from promptmill.cli.plan import WORKFLOWS, document_of, recipe_of
+from promptmill.cli.recipes import WORKFLOWS, document_of, recipe_of
 from promptmill.errors import PromptmillError
 
 EXIT = {"whole": 0, "open": 1, "damaged": 2}

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from promptmill import config, registry
 from promptmill.cli.panel import clean, duration, money
+from promptmill.cli.recipes import document_of, recipe_of
 from promptmill.cli.screen import Screen
-from promptmill.config import Document
-from promptmill.errors import ConfigError
 from promptmill.generate.plan import Estimate, Range
-
-WORKFLOWS = {"lengths": "promptmill.workflows.lengths:Lengths"}
-
-
-def recipe_of(document: Document) -> tuple[str, Any]:
-    """The workflow that a document names, and the document checked as its recipe.
-
-    Raises:
-        ConfigError: no such workflow, or something in the recipe is wrong.
-    """
-    name = document.tree.get("workflow")
-    if name not in WORKFLOWS:
-        hint = registry.did_you_mean(str(name), WORKFLOWS)
-        raise document.error(("workflow",), f"{name!r} is no workflow.{hint} There are: {', '.join(WORKFLOWS)}.")
-    module, _, struct = WORKFLOWS[name].partition(":")
-    return name, config.check(document, getattr(importlib.import_module(module), struct))
-
-
-def document_of(given: str, assignments: tuple[str, ...] = ()) -> Document:
-    """A recipe file, or the recipe of a run folder, with `--set` laid over it."""
-    path = Path(given)
-    document = config.read_recipe(path / "recipe.yaml" if path.is_dir() else path)
-    for assignment in assignments:
-        at, equals, text = assignment.partition("=")
-        if not equals or not at:
-            raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
-        config.override(document, at, config.parse_value(text), origin=f"--set {at}")
-    return document
 
 
 @click.command()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.config import Use, dump, struct_options
 from promptmill.generate.budget import n_bytes
@@ -153,7 +154,9 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis
             reused=dict(reused),
             why={reason: n for reason, n in why.items() if n},
             changes=looked.changes,
-            basis=f"{basis}: {len(seen)} prompts" if seen else "nothing: no answer is there yet (--pilot 20 asks some)",
+            basis=f"{basis}: {len(seen)} prompts"
+            if seen
+            else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
             estimate=_estimate(asking, seen, left, out) if seen and left else None,
         )
 
@@ -182,7 +185,8 @@ def _look_at(
         reused["equal to another prompt of its part"] += sum(r.key in asked for r in requests)
         reused["answered in this folder"] += sum(r.key in settled and r.key not in asked for r in requests)
         asked.update(r.key for r in requests)
-        taken = reuse.take_over([missing], journal) if reuse is not None and missing else []
+        answered = [request.key for request in requests if request.key in settled]
+        taken = reuse.take_over([missing], journal, [answered]) if reuse is not None and missing else []
         reused["taken over"] += len(taken)
         open_ = [request for request in missing if request.key not in {completion.key for completion in taken}]
         for request in open_:
@@ -207,13 +211,13 @@ def _reason(request: Request, journal: Journal, reuse: Reuse | None) -> str:
 def _observed(requests: list[Request], journal: Journal) -> tuple[Observed | None, bool]:
     """What a prompt was charged, scaled to all its samples, and whether they travel in one request.
 
-    None where no answer tells.
+    None where no answer tells, and where one was taken over by the policy `complete`: only those that are short are.
     """
     found = journal.at(dict.fromkeys(request.key for request in requests)).values()
     told = [(each, usage) for each in found if (usage := each.billed or each.usage) is not None]
-    if not told:
-        return None, False
     together = any(each.choices > 1 for each, _ in told)
+    if not told or any(each.reused_from not in (None, each.key) for each in found):
+        return None, together
     scale = len({request.key for request in requests}) / len(told)
     observed = Observed(
         n_bytes(requests[0]),
@@ -249,16 +253,20 @@ def _prices(asking: Asking) -> tuple[float, float] | None:
 
 
 def _estimate(asking: Asking, seen: list[Observed], left: list[Left], out: Path) -> Estimate:
+    """The time: as many in flight as so far; at best the servers do as much for as many as the recipe allows."""
     o = asking.options
-    if isinstance(o.concurrency, int):
-        in_flight = o.concurrency
-    else:
-        so_far = (read_status(out) or {}).get(REACHED) or (
-            read_manifest(out).get(REACHED) if (out / MANIFEST).exists() else None
-        )
-        in_flight = so_far or o.max_concurrency
+    most = o.concurrency if isinstance(o.concurrency, int) else o.max_concurrency
     n_open = sum(each.share for each in left) * o.k
-    return estimate(seen, left, prices=_prices(asking), in_flight=min(in_flight, n_open))
+    so_far = min(_reached(out) or most, n_open)
+    found = estimate(seen, left, prices=_prices(asking), in_flight=so_far)
+    fastest = max(1.0, so_far) / max(1.0, so_far, min(most, n_open))
+    return replace(found, time_s=replace(found.time_s, low=found.time_s.low * fastest))
+
+
+def _reached(out: Path) -> int | None:
+    """Most requests that were in flight in this folder so far."""
+    known = read_manifest(out) if (out / MANIFEST).exists() else {}
+    return (read_status(out) or {}).get(REACHED) or known.get(REACHED)
 
 
 def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count: int, reporter: Reporter) -> None:
