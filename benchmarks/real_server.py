@@ -7,7 +7,8 @@ Where other programs use the cores the seconds say little; the CPU seconds of th
 a batch that is not full costs more of them for each token.
 
 Beside it, what an order of prompts is worth to the server's prefix cache: short documents under a few long rubrics, as
-they come (the rubrics in turns), and in `generate.order: prefix`. Few new tokens; told as CPU seconds of the server and as seconds, without a goal.
+they come (the rubrics in turns), and in `generate.order: prefix`. Few new tokens; told as CPU seconds of the server and
+as seconds, without a goal.
 
 Run: python benchmarks/real_server.py [--prompts 48] [--tokens 48] [--rounds 3] [--slots 4]
 """
