@@ -8,7 +8,8 @@ or by a pool of 256 threads, and the next batch when the last answer is there.
 The best of the rounds counts, for each client: what disturbs can only slow down.
 
 Goals: ours (as it comes, and fixed) at least 98 % of the generator's throughput, and 1.5 times the batch clients'. The
-share of a core that a client used is told, so that one sees that the client was not the limit.
+share of a core that a client used is told, so that one sees that the client was not the limit; and the share of the
+slots that were full between the first request and the last, which says the same on a machine that is busy otherwise.
 
 Run: python benchmarks/mixed_latency.py [--requests 40000] [--batch-requests 4096] [--rounds 2]
 """
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import yaml
 
-from load.measured import load_server, ours, recipe, run, select
+from load.measured import load_server, ours, recipe, run, select, stats
 from load.peers import aiohttp_loop, body_of, prompts
 from load.server import latencies
 
@@ -100,7 +101,8 @@ def measured(work, name, count):
             select(file, out)
             used = run(ours(file, out))
             wall_s = json.loads((out / "asked.json").read_bytes())["elapsed_s"]
-    return count / wall_s, used.cpu_s / wall_s
+        full = stats(url)["in_flight"] / SLOTS
+    return count / wall_s, used.cpu_s / wall_s, full
 
 
 def client(name, url, count, seconds):
@@ -116,15 +118,19 @@ def main():
     parser.add_argument("--batch-requests", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
-    rates, cores = {}, {}
+    rates, cores, full = {}, {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(given.rounds):
             for name in ("generator", "fixed", "adaptive", "gather", "threads"):
                 count = given.batch_requests if name in ("gather", "threads") else given.requests
                 began = time.monotonic()
-                rate, core = measured(Path(folder), name, count)
+                rate, core, kept = measured(Path(folder), name, count)
                 rates[name], cores[name] = max(rate, rates.get(name, 0)), core
-                print(f"{name}: {rate:.0f}/s, {core:.2f} of a core, {time.monotonic() - began:.0f} s", flush=True)
+                full[name] = max(kept, full.get(name, 0))
+                print(
+                    f"{name}: {rate:.0f}/s, {core:.2f} core, slots {kept:.1%} full, {time.monotonic() - began:.0f} s",
+                    flush=True,
+                )
     most = given.requests / bound_s(given.requests)
     shares = {name: round(rates[name] / rates["generator"], 3) for name in ("fixed", "adaptive")}
     against = {name: round(rates["adaptive"] / rates[name], 2) for name in ("gather", "threads")}
@@ -133,6 +139,7 @@ def main():
     result |= {"bound": round(most), "ratio": shares["adaptive"], "goal": 0.98, "fixed_ratio": shares["fixed"]}
     result |= {"of_bound": {name: round(rates[name] / most, 3) for name in ("generator", "fixed", "adaptive")}}
     result |= {"against_batches": against, "cores": {name: round(core, 2) for name, core in cores.items()}}
+    result |= {"slots_full": {name: round(share, 3) for name, share in full.items()}}
     result["reached"] = min(shares.values()) >= 0.98 and min(against.values()) >= 1.5
     print(json.dumps(result))
 

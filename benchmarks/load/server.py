@@ -1,7 +1,8 @@
 """A lean server for load: one canned answer, given after latencies of a list, in so many slots. Prints its address.
 
 It counts as little as it can, so that it is not what is measured: `GET /stats` says how many it answered, the CPU
-seconds it used and how many requests it refused for being full.
+seconds it used, how many requests it refused for being full, and how many were in flight on average between the first
+request and the last.
 
     python benchmarks/load/server.py [--answer-bytes 2000] [--latency 0.9:0.1,0.1:2] [--slots N] [--most N]
 """
@@ -12,6 +13,7 @@ import json
 import os
 import random
 import signal
+import time
 
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.fake.slots import Slots
@@ -44,6 +46,8 @@ class Server:
         self.slots = Slots(slots) if slots else None
         self.most = most
         self.received = self.answered = self.refused = self.in_flight = self.peak = 0
+        self.began = self.counted_at = self.request_s = 0.0
+        self.kept_full = None
 
     def respond(self, asked):
         """Plan the answer to one request."""
@@ -52,6 +56,9 @@ class Server:
         if self.most and self.in_flight >= self.most:
             self.refused += 1
             return Plan(self.full)
+        self.count_time()
+        if self.slots is not None and self.received:  # as of the last request that came
+            self.kept_full = self.request_s / (self.counted_at - self.began)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         ticket = self.received
@@ -59,6 +66,7 @@ class Server:
         delay_s = self.latencies[ticket % len(self.latencies)]
 
         def done(handed):
+            self.count_time()
             self.in_flight -= 1
             self.answered += handed
             if self.slots:
@@ -68,13 +76,23 @@ class Server:
             return Plan(self.payload, delay_s=delay_s, done=done)
         return Plan(self.payload, delay_s=delay_s, done=done, enter=lambda begin: self.slots.enter(ticket, begin))
 
+    def count_time(self):
+        """Add up the seconds of all requests in flight."""
+        now = time.monotonic()
+        if not self.received:
+            self.began = self.counted_at = now
+        self.request_s += self.in_flight * (now - self.counted_at)
+        self.counted_at = now
+
     def said(self, path):
         """What a GET tells."""
         if path != "/stats":
             return {"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "load"}]}
         peak, self.peak = self.peak, self.in_flight
         cpu = os.times()
-        return {"answered": self.answered, "refused": self.refused, "peak": peak, "cpu_s": cpu.user + cpu.system}
+        return {"answered": self.answered, "refused": self.refused, "peak": peak, "in_flight": self.kept_full} | {
+            "cpu_s": cpu.user + cpu.system
+        }
 
 
 async def serve(server):
