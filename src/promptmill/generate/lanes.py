@@ -60,7 +60,7 @@ class _Tried:
         self.alone = False  # asked alone after it was refused together with others
         self.attempts = 0
         self.forbidden = 0  # how often a key was refused that is good for others
-        self.where: Lane | None = None  # the lane of the latest attempt
+        self.where: list[Lane] = []  # the lane of each attempt
         self.last = EndpointError("the first attempt has not ended")
 
 
@@ -201,7 +201,7 @@ class Lanes:
         lane, reserved = first
         while True:
             tried.attempts += 1
-            tried.where = lane
+            tried.where.append(lane)
             wait.set(lane.name)
             try:
                 return list(await self._ask_once(lane, reserved, tried))
