@@ -122,6 +122,10 @@ class AuthFailed(EndpointError):  # noqa: N818
     kind = "auth"
 
 
+class Forbidden(AuthFailed):
+    """403: the key may not do this, or a firewall before the server does not like this one prompt."""
+
+
 class QuotaSpent(AuthFailed):
     """The key has no quota or no money left (402, or 429 with `insufficient_quota`): waiting does not help."""
 

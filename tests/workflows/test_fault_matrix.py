@@ -172,7 +172,7 @@ def test_what_is_refused_is_a_row_at_once(came, how, prompts, fault, lanes):
 
 @lanes_1_and_4
 @pytest.mark.parametrize("how", ["once", "for_ever"])
-@of(fault for fault, kind in KIND_OF.items() if kind in OF_THE_KEY)
+@of(fault for fault, kind in KIND_OF.items() if kind in OF_THE_KEY and fault != "403")
 def test_a_refused_key_is_never_the_fault_of_a_request(came, how, fault, lanes):
     got = came[how, fault, lanes]
     state = "no quota" if KIND_OF[fault] == "quota" else "refused"
@@ -184,6 +184,20 @@ def test_a_refused_key_is_never_the_fault_of_a_request(came, how, fault, lanes):
         assert set(got.states) == {state}
     assert [row for row in got.rows if not isinstance(row, Completion)] == []
     assert got.received <= (8 if lanes == 1 or how == "for_ever" else 24)  # what one lane refuses another may answer
+
+
+@lanes_1_and_4
+def test_a_prompt_that_every_key_is_forbidden_is_a_row_and_the_keys_live(came, lanes):
+    got = came["for_ever", "403", lanes]  # two prompts: three in a row would be the key's own fault
+    assert got.error is None
+    assert [(row.kind, row.attempts) for row in got.rows] == [("auth", 1)] * 2
+    assert (got.received, got.short, set(got.states)) == (2 * lanes, True, {"ok"})
+
+
+def test_a_key_that_is_forbidden_three_times_in_a_row_is_refused(came):
+    got = came["once", "403", 1]
+    assert isinstance(got.error, AuthFailed)
+    assert got.states == ["refused"]
 
 
 @lanes_1_and_4

@@ -24,7 +24,8 @@ def wait_for(process, out, what):
         if process.poll() is not None:
             break
         time.sleep(0.02)
-    raise AssertionError((read_status(out), process.communicate()))
+    process.kill()
+    raise AssertionError((read_status(out), process.communicate(timeout=10)))
 
 
 def rows(out):

@@ -206,7 +206,7 @@ class Link:
         said = f"{self.shown}: {status}: {self.excerpt(reply.body)}"
         if kind is QuotaSpent:
             said += " This key has no quota or money left. Refill it, or name another in api_key_env."
-        elif kind is AuthFailed:
+        elif issubclass(kind, AuthFailed):
             todo = f"Check the key in {self._key_env}." if self._key_env else "Name the key's variable in api_key_env."
             said += f" {todo}"
         elif 300 <= status < 400:

@@ -26,6 +26,7 @@ from promptmill.errors import (
     AuthFailed,
     EndpointError,
     Filtered,
+    Forbidden,
     Overloaded,
     QuotaSpent,
     RateLimited,
@@ -37,7 +38,8 @@ from promptmill.errors import (
 from promptmill.io.jsonl import UNREADABLE
 
 CLASS_OF_STATUS: dict[int, type[EndpointError]] = {
-    **dict.fromkeys((401, 403), AuthFailed),
+    401: AuthFailed,
+    403: Forbidden,
     **dict.fromkeys((408, 504), Timeout),
     # come again; 424 is text-generation-inference that failed while it generated
     **dict.fromkeys((409, 424, 425), Unavailable),

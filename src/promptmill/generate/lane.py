@@ -4,6 +4,8 @@
     ok ──`OUT_AFTER` failures in a row──> out ──time──> one request probes ──answer──> ok
     any ──key refused, no quota──> dead (for this run)
 
+Of 403 it takes `REFUSED_AFTER` in a row: a firewall before the server may dislike a single prompt.
+
 A lane judges errors for itself; whether a request is tried again is the business of `lanes`.
 """
 
@@ -17,12 +19,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from promptmill.errors import AuthFailed, EndpointError, Overloaded, QuotaSpent, RateLimited, Timeout
+from promptmill.errors import AuthFailed, EndpointError, Forbidden, Overloaded, QuotaSpent, RateLimited, Timeout
 from promptmill.generate.limits import Rate, Width
 from promptmill.records import Completion, Request, Usage
 from promptmill.registry import Endpoint, HasChoices
 
 OUT_AFTER = 5
+REFUSED_AFTER = 3
 MOST = 256
 FIRST_PROBE_S = 1.0
 LAST_PROBE_S = 30.0
@@ -115,6 +118,7 @@ class Lane:
         self.cost = 0.0
         self.errors: dict[str, int] = {}
         self._failed_in_a_row = 0
+        self._forbidden_in_a_row = 0
         self._probes = 0
 
     def widen(self, *, fixed: int | None, most: int) -> None:
@@ -180,7 +184,7 @@ class Lane:
             billed: what it was charged for.
         """
         self.width.answered(now, in_flight=self.in_flight, latency_s=latency_s)
-        self._failed_in_a_row = self._probes = 0
+        self._failed_in_a_row = self._forbidden_in_a_row = self._probes = 0
         if self.state != "ok" and not self.is_dead and now >= self.until:
             self.state = "ok"
         self.latencies.append(latency_s)
@@ -198,6 +202,10 @@ class Lane:
         self.errors[error.kind] = self.errors.get(error.kind, 0) + 1
         self.failed += 1
         self.why = str(error)
+        if isinstance(error, Forbidden):
+            self._forbidden_in_a_row += 1
+            if self._forbidden_in_a_row < REFUSED_AFTER:
+                return
         if isinstance(error, AuthFailed):
             self.state = "no quota" if isinstance(error, QuotaSpent) else "refused"
             return

@@ -3,7 +3,8 @@
 The class of an error decides. Rate, overload, timeout, network and server errors are asked again, at another lane
 where one is free, after a pause with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"), bounded by
 the number of attempts and by a deadline that begins with the first send. A refused request is a `Failure` row at once.
-A refused key or a spent quota is the lane's matter: the request goes to the others and no attempt is counted.
+A refused key or a spent quota is the lane's matter: the request goes to the others and no attempt is counted. A request
+that every key is refused for (403), while others are answered, is a `Failure` too.
 
 One bad request never stops a run. Three things do, and leave it resumable: no lane is left, or none has answered for
 `patience_s`; `GONE` requests in a row failed in all their attempts; the first `GONE` were all refused.
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from promptmill.endpoints.deadlines import Deadlines
-from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Filtered, Refused, Timeout, TooLong
+from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Filtered, Forbidden, Refused, Timeout, TooLong
 from promptmill.generate.budget import Budget, Caps, Reserved
 from promptmill.generate.lane import Lane
 from promptmill.generate.turns import Turns
@@ -52,13 +53,14 @@ class Wait:
 class _Tried:
     """What became of a request so far."""
 
-    __slots__ = ("alone", "attempts", "last", "requests", "where")
+    __slots__ = ("alone", "attempts", "forbidden", "last", "requests", "where")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
         self.alone = False  # asked alone after it was refused together with others
         self.attempts = 0
-        self.where: Lane | None = None  # the lane of the latest attempt
+        self.forbidden = 0  # how often a key was refused that is good for others
+        self.where: list[Lane] = []  # the lane of each attempt
         self.last = EndpointError("the first attempt has not ended")
 
 
@@ -117,6 +119,8 @@ class Lanes:
         """
         found = await asyncio.gather(*(lane.endpoint.check(model) for lane in self.lanes), return_exceptions=True)
         for lane, error in zip(self.lanes, found, strict=True):
+            if isinstance(error, Forbidden):
+                error = AuthFailed(str(error))  # no prompt was in it  # noqa: PLW2901
             if isinstance(error, EndpointError) and len(self.lanes) > 1:
                 self._struck(lane, error, sent_at=time.monotonic(), at_once=True)
             elif error is not None:
@@ -197,13 +201,16 @@ class Lanes:
         lane, reserved = first
         while True:
             tried.attempts += 1
-            tried.where = lane
+            tried.where.append(lane)
             wait.set(lane.name)
             try:
                 return list(await self._ask_once(lane, reserved, tried))
             except AuthFailed as error:
-                tried.attempts -= 1  # the key's fault and not the request's
                 tried.last = error
+                tried.forbidden += not lane.is_dead
+                if tried.forbidden >= sum(not each.is_dead for each in self.lanes) > 0:
+                    return self._failures(tried, error)
+                tried.attempts -= 1  # the key's fault and not the request's
             except Refused as error:
                 if type(error) is not Refused or len(tried.requests) == 1 or self.together:
                     raise

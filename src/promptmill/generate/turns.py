@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 
 from promptmill.errors import PromptmillError
@@ -42,16 +42,16 @@ class Turns:
         self._has_homes = len({lane.home for lane in lanes}) > 1
         self._counts_tokens = any(lane.options.tpm is not None for lane in lanes)
         self._mean_new = 256.0
-        self._waiters: deque[tuple[asyncio.Future[Lane], Sequence[Request], bool, Lane | None]] = deque()
+        self._waiters: deque[tuple[asyncio.Future[Lane], Sequence[Request], bool, Collection[Lane]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, requests: Sequence[Request], *, again: bool, rather_not: Lane | None = None) -> Lane:
+    async def take(self, requests: Sequence[Request], *, again: bool, rather_not: Collection[Lane] = ()) -> Lane:
         """Wait for a lane and take it; `give_back` it.
 
         Args:
             requests: what is to be asked.
             again: it was tried before, and goes first.
-            rather_not: the lane where that broke: taken only if no other is free.
+            rather_not: the lanes where that broke: taken only if no other is free.
 
         Raises:
             PromptmillError: nobody gets one any more.
@@ -76,7 +76,7 @@ class Turns:
             raise
 
     def take_now(
-        self, requests: Sequence[Request], *, other_than: Lane | None = None, rather_not: Lane | None = None
+        self, requests: Sequence[Request], *, other_than: Lane | None = None, rather_not: Collection[Lane] = ()
     ) -> Lane | None:
         """Take the best lane that is free, if there is one."""
         now = time.monotonic()
@@ -89,8 +89,8 @@ class Turns:
             free = [x for x in self._lanes if x is not other_than and x.free_at(now, n_tokens) <= now]
             if not free:
                 return None
-            if rather_not is not None:
-                free = [x for x in free if x is not rather_not] or free
+            if rather_not:
+                free = [x for x in free if x not in rather_not] or free
             lane = self._best(free, requests[0])
         lane.take(now, n_tokens)
         return lane
@@ -127,7 +127,7 @@ class Turns:
 
     def _best(self, free: list[Lane], request: Request) -> Lane:
         if not self._has_homes:
-            return min(free, key=_load)
+            return min(free, key=_least)
         start = _start(request)
         liked = min(free, key=lambda lane: blake2b(lane.home.encode() + start, digest_size=8).digest())
         alive = [lane for lane in self._lanes if not lane.is_dead]
@@ -165,6 +165,11 @@ class Turns:
 def _load(lane: Lane) -> float:
     """Requests in flight for its weight, with the one that would come."""
     return (lane.in_flight + 1) / lane.options.weight
+
+
+def _least(lane: Lane) -> tuple[float, float]:
+    """Of lanes with the same load the one that was asked less comes first, or the first would get all the faults."""
+    return _load(lane), (lane.done + lane.failed) / lane.options.weight
 
 
 def _start(request: Request) -> bytes:

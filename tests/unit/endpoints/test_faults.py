@@ -12,7 +12,7 @@ from promptmill.testing import fake_server, fake_stats
 
 REFUSED = {"400", "400-too-long", "400-filter", "404", "413", "422", "302"}
 LATE = {"408", "504", "timeout", "slow-head"}
-NAMED = {"401": errors.AuthFailed, "403": errors.AuthFailed, "error-200-429": errors.RateLimited}
+NAMED = {"401": errors.AuthFailed, "403": errors.Forbidden, "error-200-429": errors.RateLimited}
 
 
 def expected(fault):

@@ -32,7 +32,7 @@ def openai_error(message="no", **fields):
         (400, openai_error("Your credit balance is too low to access the API."), errors.QuotaSpent),
         (400, openai_error("What is a credit balance?"), errors.Refused),
         (401, openai_error("wrong key"), errors.AuthFailed),
-        (403, "<html>no</html>", errors.AuthFailed),
+        (403, "<html>no</html>", errors.Forbidden),
         (403, openai_error("This model requires moderation and your input was flagged"), errors.Filtered),
         (503, openai_error("Loading model"), errors.Overloaded),
         (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, errors.Overloaded),

@@ -14,6 +14,7 @@ from promptmill.errors import (
     AuthFailed,
     DataError,
     EndpointError,
+    Forbidden,
     QuotaSpent,
     Refused,
     RunError,
@@ -370,3 +371,34 @@ def test_a_function_that_never_waits_lets_the_run_hear_signals(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         ask(make_parts(tmp_path, [f"text {i}" for i in range(400)], per_part=400), Function(answer))
     assert len(asked) < 400
+
+
+@pytest.mark.parametrize("n_lanes", [1, 3])
+def test_a_prompt_that_a_firewall_forbids_is_a_failure_row_and_kills_no_key(tmp_path, n_lanes):
+    def forbid(request, _attempt):
+        if request.prompt_id == "p0":
+            raise Forbidden("403: blocked")
+        return "ok"
+
+    lanes = Lanes(
+        [Lane(Scripted(forbid, pause_s=0.001), f"lane {n}", LaneOptions()) for n in range(n_lanes)],
+        attempts=3,
+        deadline_s=30.0,
+    )
+    parts = make_parts(tmp_path, [f"text {i}" for i in range(30)])
+    progress = Progress(30)
+    Window(lanes, progress, pace=Pace(4)).run(parts, requests, model="m")
+    assert (progress.done, progress.failed) == (29, 1)
+    (row,) = [o for o in Journal(parts[0].outcomes).read().values() if isinstance(o, Failure)]
+    assert (row.prompt_id, row.kind) == ("p0", "auth")
+    assert [lane.state for lane in lanes.lanes] == ["ok"] * n_lanes
+
+
+def test_a_key_that_is_forbidden_everything_ends_the_run(tmp_path):
+    def forbid(_request, _attempt):
+        raise Forbidden("403: no access")
+
+    endpoint = Scripted(forbid)
+    with pytest.raises(AuthFailed, match="403: no access"):
+        ask(make_parts(tmp_path, [f"text {i}" for i in range(30)]), endpoint)
+    assert sum(endpoint.asked.values()) <= 6
