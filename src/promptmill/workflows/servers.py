@@ -72,6 +72,14 @@ def first_of(use: Use) -> Use:
     return how if reference is None else {**how, "api_key_env": reference}
 
 
+def n_lanes(use: Use) -> int:
+    """How many lanes an entry of `endpoints` becomes; 1 where its keys are not here, for planning needs none."""
+    try:
+        return len(_references(use, lane_options(use)))
+    except ConfigError:
+        return 1
+
+
 def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
     """A lane for each endpoint and key.
 
