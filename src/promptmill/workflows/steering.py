@@ -73,9 +73,11 @@ class Steering:
         self._run.write_spent(self._lanes.budget.spent)
         self._reporter.progress(facts)
         came = self._progress.done + self._progress.failed
-        if came != self._came or self._said.paused:
+        if came != self._came:
             self._came, self._moved_at = came, time.monotonic()
             self._watchdog.moved()
+        elif self._said.paused:
+            self._watchdog.moved()  # nothing to bark at; what is waited for is shown all the same
         elif self.window is not None:
             for line in self._watchdog.look(time.monotonic(), self.window.waits) or ():
                 self._reporter.line(f"generate: nothing has come for a while; waiting: {line}")
