@@ -30,7 +30,7 @@ def test_a_width_is_between_one_and_its_bound_and_falls_once_a_burst(most, fixed
         now += seconds
         before = width.value
         if what == "answer":
-            width.answered(now, in_flight=width.value, latency_s=0.1)
+            width.answered(now, in_flight=width.value, latency_s=seconds)
             assert before <= width.value <= before + FASTEST_STEP
         else:  # a burst: all were sent before the first of them was refused
             sent_at = now - seconds / 2 if what == "burst" else began
@@ -113,12 +113,12 @@ def settle(budget, reserved, requests, *, what, share):
     if what == "broke":
         budget.settle_uncertain(reserved, requests)
     elif what == "unsent":
-        budget.settle(reserved, sent=False)
+        budget.settle(reserved)
     else:
         most_new = len(requests) * requests[0].sampling.max_tokens
         n_new, n_prompt = int(share * most_new), int(share * (budget.worst(requests).tokens - most_new))
         usage = Usage(prompt_tokens=n_prompt, completion_tokens=n_new)
-        budget.settle(reserved, sent=True, billed=usage, cost=n_prompt * 1e-6 + n_new * 4e-6)
+        budget.settle(reserved, billed=usage, cost=n_prompt * 1e-6 + n_new * 4e-6)
 
 
 def assert_within(caps, budget, held):

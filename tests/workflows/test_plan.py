@@ -263,6 +263,18 @@ def test_money_is_by_the_prices_of_the_endpoints_and_their_weights(mill, fake, r
     assert "  time           " in said
 
 
+def test_each_key_of_an_endpoint_has_its_weight_in_the_money(mill, fake, recipe, plan, tmp_path, monkeypatch):
+    monkeypatch.setenv("THREE", "one,two,three")
+    out = tmp_path / "run"
+    with fake() as url:
+        many = {"base_url": url, "api_keys_env": "THREE", "price_in": "1/1M", "price_out": "3/1M"}
+        path = recipe(url, endpoints=[many, {"base_url": url, "price_in": "5/1M", "price_out": "7/1M"}])
+        mill("lengths", "run", path, "--out", out, "--limit", 4)
+        found = plan(path, "--out", out)["estimate"]
+    expected = (2 * found["prompt_tokens"]["mid"] + 4 * found["new_tokens"]["mid"]) / 1e6
+    assert found["cost"]["mid"] == pytest.approx(expected)
+
+
 def test_time_is_by_the_width_that_the_run_had_reached(mill, fake, recipe, plan, tmp_path):
     out = tmp_path / "run"
     with fake() as url:

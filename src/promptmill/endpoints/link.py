@@ -12,7 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, Generic, NoReturn, TypeVar
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
@@ -196,7 +196,7 @@ class Link:
             self.fail(reply._replace(status=status))
         raise Unavailable(said, sent=True)
 
-    def fail(self, reply: Reply) -> None:
+    def fail(self, reply: Reply) -> NoReturn:
         """Raise what a status means.
 
         Raises:

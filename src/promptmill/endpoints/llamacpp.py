@@ -76,7 +76,7 @@ class LlamaCpp:
         answer = self._link.read(reply, Answer)
         finish = FINISH.get(answer.stop_type)
         if finish is None:
-            raise Unavailable(f"{self._link.shown}: answer with stop_type '{answer.stop_type}'.")
+            raise Unavailable(f"{self._link.shown}: answer with stop_type '{answer.stop_type}'.", sent=True)
         parts = split(answer.content, given=None, tags=self._tags)
         return Completion(
             key=request.key,

@@ -94,13 +94,13 @@ class Tgi:
         page = "/generate_stream" if self._stream else "/generate"
         reply = await self._link.ask(self._link.address.root + page, body)
         latency_s = time.perf_counter() - sent
-        if reply.status == 424:  # the model failed; another try may do
-            raise Unavailable(f"{self._link.shown}: 424: {self._link.excerpt(reply.body)}")
         answer, ids = self._events(reply) if self._stream else self._whole(reply)
         details = answer.details
         finish = FINISH.get(details.finish_reason) if details else None
         if answer.generated_text is None or details is None or finish is None:
-            raise Unavailable(f"{self._link.shown}: answer without text or finish: {self._link.excerpt(reply.body)}")
+            raise Unavailable(
+                f"{self._link.shown}: answer without text or finish: {self._link.excerpt(reply.body)}", sent=True
+            )
         said = answer.generated_text
         if details.finish_reason == "stop_sequence":
             said = said.removesuffix(max((s for s in request.sampling.stop if said.endswith(s)), key=len, default=""))
@@ -201,7 +201,8 @@ class Tgi:
             try:
                 event = msgspec.json.decode(line[5:], type=Answer)
             except UNREADABLE as error:
-                raise Unavailable(f"{self._link.shown}: wrong event ({error}): {self._link.excerpt(line)}") from None
+                said = f"{self._link.shown}: wrong event ({error}): {self._link.excerpt(line)}"
+                raise Unavailable(said, sent=True) from None
             if event.error is not None:
                 self._fail(event, line[5:], reply)
             if event.token:
@@ -210,14 +211,13 @@ class Tgi:
                 return event, tuple(ids)
         if not ids:  # no event at all: the body may be an error in plain JSON
             self._link.read(reply, Answer)
-        raise Unavailable(f"{self._link.shown}: the stream ended after {len(ids)} tokens, before its last event.")
+        raise Unavailable(
+            f"{self._link.shown}: the stream ended after {len(ids)} tokens, before its last event.", sent=True
+        )
 
     def _fail(self, event: Answer, said: bytes, reply: Reply) -> NoReturn:
         status = STATUS.get(event.error_type or "", 500)
-        if status == 424:
-            raise Unavailable(f"{self._link.shown}: 424: {self._link.excerpt(said)}")
         self._link.fail(reply._replace(status=status, body=said))
-        raise Unavailable(f"{self._link.shown}: {self._link.excerpt(said)}")
 
 
 def tgi(

@@ -49,7 +49,7 @@ class Spent(msgspec.Struct):
     """What a run has used.
 
     Attributes:
-        requests: requests sent.
+        requests: attempts that were begun, those that found no connection too.
         tokens: prompt tokens and new tokens that were answered for.
         cost: money charged.
         uncertain_tokens: worst case of attempts that broke after they were sent.
@@ -77,10 +77,9 @@ class Budget:
         caps: what may be used.
         spent: what earlier sessions used; counted on from there.
         prices: money per prompt token and per new token at the dearest lane.
-        context: tokens of the model's context, for `max_tokens: context`.
 
     Attributes:
-        context: the same, when it has been learnt.
+        context: tokens of the model's context, for `max_tokens: context`; None until it has been learnt.
     """
 
     def __init__(
@@ -89,12 +88,11 @@ class Budget:
         spent: Spent | None = None,
         *,
         prices: tuple[float, float] = (0.0, 0.0),
-        context: int | None = None,
     ) -> None:
         self.caps = caps
         self.spent = spent or Spent()
         self._prices = prices
-        self.context = context
+        self.context: int | None = None
         self._requests = self._tokens = 0  # reserved
         self._cost = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -141,23 +139,22 @@ class Budget:
         self._waiting.append(room)
         await room
 
-    def settle(self, reserved: Reserved, *, sent: bool, billed: Usage | None = None, cost: float = 0.0) -> None:
+    def settle(self, reserved: Reserved, *, billed: Usage | None = None, cost: float = 0.0) -> None:
         """Put what an attempt really used in the place of its worst case.
 
         Args:
             reserved: what was set aside.
-            sent: whether a request went out.
             billed: the tokens charged; None for an attempt that is not on the bill.
             cost: the money charged.
         """
-        self._free(reserved, sent=sent)
+        self._free(reserved)
         if billed is not None:
             self.spent.tokens += billed.prompt_tokens + billed.completion_tokens
             self.spent.cost += cost
 
     def settle_uncertain(self, reserved: Reserved, requests: Sequence[Request]) -> None:
         """Count an attempt in full: it was sent, and nobody knows whether it is on the bill."""
-        self._free(reserved, sent=True)
+        self._free(reserved)
         worst = reserved if reserved is not _NOTHING else self.worst(requests)
         self.spent.uncertain_tokens += worst.tokens
         self.spent.uncertain_cost += worst.cost
@@ -184,11 +181,11 @@ class Budget:
         n_new = len(requests) * (limit if isinstance(limit, int) else self.context or 0)
         return Reserved(n_prompt + n_new, n_prompt * self._prices[0] + n_new * self._prices[1])
 
-    def _free(self, reserved: Reserved, *, sent: bool) -> None:
+    def _free(self, reserved: Reserved) -> None:
         self._requests -= 1
         self._tokens -= reserved.tokens
         self._cost -= reserved.cost
-        self.spent.requests += sent
+        self.spent.requests += 1
         if self._waiting:
             self._wake()
 

@@ -15,12 +15,12 @@ from zlib import crc32
 
 import msgspec
 
-from promptmill.errors import RunError
+from promptmill.errors import Filtered, Refused, RunError, TooLong
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Completion, Failure, Outcome, Usage
 
 _decode = msgspec.json.Decoder(Outcome).decode
-LASTING = frozenset({"refused", "too_long", "filter"})
+LASTING = frozenset(error.kind for error in (Refused, TooLong, Filtered))
 """Failures that asking again cannot change; all others are asked again by the next run."""
 
 

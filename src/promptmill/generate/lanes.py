@@ -21,8 +21,9 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from promptmill.endpoints.deadlines import Deadlines
-from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Filtered, Forbidden, Refused, Timeout, TooLong
+from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout
 from promptmill.generate.budget import Budget, Caps, Reserved
+from promptmill.generate.index import LASTING
 from promptmill.generate.lane import Lane
 from promptmill.generate.turns import Turns
 from promptmill.records import Completion, Failure, Outcome, Request
@@ -32,7 +33,6 @@ GONE = 20
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 SURELY_ALIKE_CHARS = 64
-_REFUSED = {error.kind for error in (Refused, TooLong, Filtered)}
 log = logging.getLogger(__name__)
 
 
@@ -280,7 +280,7 @@ class Lanes:
             if error.sent:
                 self.budget.settle_uncertain(reserved, tried.requests)
             else:
-                self.budget.settle(reserved, sent=True)
+                self.budget.settle(reserved)
             if not isinstance(error, Refused):
                 self._struck(lane, error, sent_at=sent_at)
             raise
@@ -310,7 +310,7 @@ class Lanes:
         if billed is None:  # nobody knows what it cost
             self.budget.settle_uncertain(reserved, tried.requests)
         else:
-            self.budget.settle(reserved, sent=True, billed=billed, cost=cost)
+            self.budget.settle(reserved, billed=billed, cost=cost)
         if lane.has_price and billed is not None:
             lane.cost += cost
             completions = [replace(c, cost=cost if i == 0 else 0.0) for i, c in enumerate(completions)]
@@ -355,7 +355,7 @@ class Lanes:
     def _count_failure(self, failure: Outcome) -> None:
         """Stop when what fails is not single requests."""
         assert isinstance(failure, Failure)
-        if failure.kind not in _REFUSED:
+        if failure.kind not in LASTING:
             self._failed_in_a_row += 1
             if self._failed_in_a_row >= GONE:
                 raise EndpointError(

@@ -278,14 +278,14 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
     clear_control(run.path)
     with ExitStack() as stack:
         uses = stack.enter_context(running_endpoints(options, asking.serve, reporter))
-        lanes = lanes_of(uses, options)
+        each = lanes_of(uses, options)
         budget = Budget(
             options.budget,
             _spent(run, found),
-            prices=(max(lane.price_in for lane in lanes), max(lane.price_out for lane in lanes)),
+            prices=(max(lane.price_in for lane in each), max(lane.price_out for lane in each)),
         )
-        together = Lanes(
-            lanes,
+        lanes = Lanes(
+            each,
             attempts=options.attempts,
             deadline_s=options.deadline_s,
             patience_s=options.patience_s,
@@ -294,15 +294,15 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             say=lambda text: reporter.line(f"generate: {text}"),
         )
         if options.choices == "separate":
-            together.together = False
+            lanes.together = False
         store = None
         if options.store is not None:
             store = Store(Path(options.store))
             stack.callback(store.close)
         progress = Progress(found.total)
-        steering = Steering(run, options, lanes=together, progress=progress, reporter=reporter)
+        steering = Steering(run, options, lanes=lanes, progress=progress, reporter=reporter)
         window = Window(
-            together,
+            lanes,
             progress,
             pace=steering.pace(),
             beat=steering.beat,
@@ -311,7 +311,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
         )
         steering.window = window
         remember_asked(run, asking)
-        stack.callback(_tell, progress, together, found=found, reporter=reporter)
+        stack.callback(_tell, progress, lanes, found=found, reporter=reporter)
         window.run(parts, asking.requests, model=asking.model)
         run.manifest[REACHED] = steering.reached
 

@@ -93,6 +93,10 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check what one section says about another."""
+        if self.serve is not None and self.generate.endpoints:
+            raise ValueError(
+                "serve: the server that it starts is asked, and no other. Take out generate.endpoints or serve."
+            )
         if self.train is not None and "jsonl" not in self.slices.formats:
             raise ValueError("slices.formats: train reads the rows as JSON Lines. Name jsonl too.")
         if self.simulate is not None and self.simulate.window % self.slices.step:

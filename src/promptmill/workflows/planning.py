@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from promptmill.config import Use, dump, struct_options
+from promptmill.config import Use, dump
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
-from promptmill.generate.lane import LaneOptions, parse_price
+from promptmill.generate.lane import parse_price
 from promptmill.generate.parts import Part
 from promptmill.generate.plan import Estimate, Left, Observed, choose_pilot, estimate
 from promptmill.generate.reuse import Reuse
@@ -30,6 +30,7 @@ from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
 from promptmill.workflows.asking import REACHED, Asking, ask, changes_of, foreign, parts_of, refuse_foreign, reuse_of
 from promptmill.workflows.options import GenerateOptions
+from promptmill.workflows.servers import lane_options, n_lanes
 from promptmill.workflows.stages import Reporter
 
 ENOUGH = 2000  # prompts of a run so far that an estimate looks at
@@ -236,19 +237,18 @@ def _store(options: GenerateOptions) -> Store | None:
 
 
 def _prices(asking: Asking) -> tuple[float, float] | None:
-    """Money per prompt token and per new token, over the endpoints by their weights; None if one has no price."""
+    """Money per prompt token and per new token, over the lanes by their weights; None if one has no price."""
     uses = asking.options.endpoints
     if asking.serve is not None or not uses:
         return None
-    names = [option.name for option in struct_options(LaneOptions)]
-    lanes = [msgspec.convert({name: use[name] for name in names if name in use}, LaneOptions) for use in uses]
-    total = sum(lane.weight for lane in lanes)
+    lanes = [lane_options(use) for use in uses]
+    weights = [lane.weight * n_lanes(use) for lane, use in zip(lanes, uses, strict=True)]
     price_in = price_out = 0.0
-    for lane in lanes:
+    for lane, weight in zip(lanes, weights, strict=True):
         if lane.price_in is None or lane.price_out is None:
             return None
-        price_in += parse_price(lane.price_in, "price_in") * lane.weight / total
-        price_out += parse_price(lane.price_out, "price_out") * lane.weight / total
+        price_in += parse_price(lane.price_in, "price_in") * weight / sum(weights)
+        price_out += parse_price(lane.price_out, "price_out") * weight / sum(weights)
     return price_in, price_out
 
 

@@ -55,12 +55,29 @@ def running_endpoints(options: GenerateOptions, serve_use: Use | None, reporter:
     reporter.line(f"serve: PID {server.pid} is stopped.")
 
 
+def lane_options(use: Use) -> LaneOptions:
+    """What an entry of `endpoints` says of its lanes."""
+    return msgspec.convert({name: use[name] for name in _OF_LANE if name in use}, LaneOptions)
+
+
+def _spoken(use: Use) -> Use:
+    """What it says of how it is spoken to: the rest."""
+    return {name: value for name, value in use.items() if name not in _OF_LANE}
+
+
 def first_of(use: Use) -> Use:
     """How an endpoint is spoken to with its first key; for what must always be asked with one key (batch files)."""
-    own = msgspec.convert({name: use[name] for name in _OF_LANE if name in use}, LaneOptions)
-    how = {name: value for name, value in use.items() if name not in _OF_LANE}
+    own, how = lane_options(use), _spoken(use)
     (reference, *_) = _references(use, own)
     return how if reference is None else {**how, "api_key_env": reference}
+
+
+def n_lanes(use: Use) -> int:
+    """How many lanes an entry of `endpoints` becomes; 1 where its keys are not here, for planning needs none."""
+    try:
+        return len(_references(use, lane_options(use)))
+    except ConfigError:
+        return 1
 
 
 def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
@@ -72,8 +89,7 @@ def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
     width = options.concurrency if isinstance(options.concurrency, int) else None
     lanes: list[Lane] = []
     for number, use in enumerate(uses):
-        own = msgspec.convert({name: use[name] for name in _OF_LANE if name in use}, LaneOptions)
-        how = {name: value for name, value in use.items() if name not in _OF_LANE}
+        own, how = lane_options(use), _spoken(use)
         try:
             for reference in _references(use, own):
                 if reference is not None:

@@ -18,7 +18,7 @@ from promptmill.run import Run
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.stages import Reporter
 
-QUIET_S = 10.0
+STILL_S = 10.0  # without an answer; from then on people see what is waited for (the log: `watch.QUIET_S`)
 
 
 class Steering:
@@ -104,7 +104,7 @@ class Steering:
 
     def _is_quiet(self) -> bool:
         """Whether no answer has come for a while; what is waited for is no news before."""
-        return time.monotonic() - self._moved_at >= QUIET_S
+        return time.monotonic() - self._moved_at >= STILL_S
 
     def _facts(self) -> dict[str, Any]:
         pace = self.pace()

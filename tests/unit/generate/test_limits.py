@@ -1,6 +1,8 @@
 """The width that a lane finds by itself, on clocks that are written out."""
 
+from promptmill.generate.lane import Lane, LaneOptions
 from promptmill.generate.limits import START, Width
+from promptmill.records import Usage
 
 
 def bursts(width, *, latency_s, seconds, most_at_once=10**9):
@@ -53,3 +55,11 @@ def test_a_fixed_width_stays():
     width.answered(1.0, in_flight=512, latency_s=1.0)
     width.overloaded(1.0, sent_at=0.5)
     assert width.value == 512
+
+
+def test_tokens_per_minute_hold_a_lane_back_until_the_bill_says_that_fewer_were_used():
+    lane = Lane(None, "only", LaneOptions(tpm=100), width=8)
+    lane.take(0.0, 80)
+    assert lane.free_at(0.0, 30) == 60.0
+    lane.answered(1.0, latency_s=1.0, n_tokens=80, billed=Usage(prompt_tokens=5, completion_tokens=15))
+    assert lane.free_at(1.0, 30) == 1.0
