@@ -149,8 +149,6 @@ class Lane:
             return self.until
         elif self.state == "cooling":
             self.state = "ok"
-        elif self.in_flight:  # out, and somebody is probing
-            return float("inf")
         if self.options.rpm is None and self.options.tpm is None:
             return now
         return max(self.requests.free_at(now), self.tokens.free_at(now, n_tokens))
@@ -158,6 +156,8 @@ class Lane:
     def take(self, now: float, n_tokens: int) -> None:
         """Count a request that is sent now."""
         self.in_flight += 1
+        if self.state == "out":  # a probe; the next one comes later, whether or not this one ends
+            self._put_off(now)
         if self.options.rpm is not None:
             self.requests.take(now)
         if self.options.tpm is not None:
@@ -185,7 +185,7 @@ class Lane:
         """
         self.width.answered(now, in_flight=self.in_flight, latency_s=latency_s)
         self._failed_in_a_row = self._forbidden_in_a_row = self._probes = 0
-        if self.state != "ok" and not self.is_dead and now >= self.until:
+        if self.state == "out" or (self.state == "cooling" and now >= self.until):
             self.state = "ok"
         self.latencies.append(latency_s)
         if billed is not None:
@@ -217,15 +217,20 @@ class Lane:
             self._pause("cooling", now + wait_s)
             return
         self._failed_in_a_row += 1
-        if self._failed_in_a_row >= OUT_AFTER and not (self.state == "out" and now < self.until):
-            longest = min(LAST_PROBE_S, FIRST_PROBE_S * 2**self._probes)
-            self._probes += 1
-            self._pause("out", now + longest * random.uniform(0.5, 1))  # noqa: S311
+        if self._failed_in_a_row >= OUT_AFTER and self.state != "out":
+            self.take_out(now)
 
     def take_out(self, now: float) -> None:
         """Take it out until a probe answers."""
-        self._failed_in_a_row = OUT_AFTER
-        self._pause("out", now + FIRST_PROBE_S)
+        if not self.is_dead:
+            self._failed_in_a_row, self.state = OUT_AFTER, "out"
+            self._put_off(now)
+
+    def _put_off(self, now: float) -> None:
+        """Set when the next probe may be sent: later each time."""
+        longest = min(LAST_PROBE_S, FIRST_PROBE_S * 2**self._probes)
+        self._probes += 1
+        self.until = now + longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load
 
     def _pause(self, state: State, until: float) -> None:
         if self.is_dead or (self.state != "ok" and self.until >= until):

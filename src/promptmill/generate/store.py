@@ -61,6 +61,11 @@ class Store:
                 with self._reading() as db:
                     self._check(db)
 
+    @property
+    def can_write(self) -> bool:
+        """Whether answers may be put into it; else it is read alone."""
+        return self._db is not None
+
     def find(self, keys: Iterable[str]) -> dict[str, Completion]:
         """The answers that are there, by key.
 

@@ -299,6 +299,8 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
         if options.store is not None:
             store = Store(Path(options.store))
             stack.callback(store.close)
+            if not store.can_write:
+                reporter.line(f"generate: {options.store}: may not be written; the store is read, nothing is added.")
         progress = Progress(found.total)
         steering = Steering(run, options, lanes=lanes, progress=progress, reporter=reporter)
         window = Window(
@@ -307,7 +309,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             pace=steering.pace(),
             beat=steering.beat,
             reuse=reuse_of(run, asking, store),
-            keep=None if store is None else store.put,
+            keep=store.put if store is not None and store.can_write else None,
         )
         steering.window = window
         remember_asked(run, asking)

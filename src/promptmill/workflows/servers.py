@@ -90,6 +90,8 @@ def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
     lanes: list[Lane] = []
     for number, use in enumerate(uses):
         own, how = lane_options(use), _spoken(use)
+        if "timeout_s" in how:  # or a lane that hangs would never be known as the one that does
+            how["timeout_s"] = min(how["timeout_s"], options.deadline_s)
         try:
             for reference in _references(use, own):
                 if reference is not None:
