@@ -87,7 +87,7 @@ class Course:
 
     Attributes:
         kills: how many processes were killed before they ended.
-        ends_s: how long each process lived after a SIGINT or SIGTERM.
+        ends_s: how long each process lived after a SIGINT or SIGTERM, and in which stage it came.
         stages: how many kills fell into each stage.
         partly: folders in which the samples of a prompt came by different requests.
     """
@@ -166,7 +166,7 @@ class Course:
         if number == signal.SIGKILL:
             self.kills += 1
             return
-        self.ends_s.append(time.monotonic() - began)
+        self.ends_s.append((time.monotonic() - began, stage))
         # before the command line listens, and when it has ended, the interpreter's own ends are right too; and it ends
         # as if killed by SIGINT (130 for a shell) where that came while a library that it imports calls `exec`
         if code not in {130, -signal.SIGINT, 0} and stage not in {"start-up", "done"}:
@@ -322,14 +322,14 @@ def tell(courses, seconds):
     ends = sorted(end for course in courses for end in course.ends_s)
     by_stage = sum((course.stages for course in courses), Counter())
     faults = sum((course.struck for course in courses), Counter())
-    late = sum(end > ENDS_WITHIN_S for end in ends)
+    late = sum(end > ENDS_WITHIN_S for end, _ in ends)
     codes = [code for course in courses for code in course.wrong_codes]
     print(f"{total('kills')} kills, {len(ends)} interrupts in {total('folders')} folders, {seconds:.0f} s")
     print(f"by stage: {dict(by_stage)}; faults in the last run of each folder and before: {dict(faults)}")
     print(f"lost {total('lost')}, doubled {total('doubled')}, asked again though received {total('received_again')}")
     print(f"folders in which samples of one prompt came apart: {total('partly')}")
     if ends:
-        print(f"after SIGINT or SIGTERM: median {ends[len(ends) // 2]:.2f} s, longest {ends[-1]:.2f} s, late {late}")
+        print(f"after SIGINT or SIGTERM: median {ends[len(ends) // 2][0]:.2f} s, longest {ends[-3:]}, late {late}")
     print(f"exit codes that are not 130: {codes}")
     bad = total("lost") + total("doubled") + total("received_again")
     result = {
@@ -342,7 +342,7 @@ def tell(courses, seconds):
         "reached": bad == late == len(codes) == 0,
         "kills": total("kills"),
         "interrupts": len(ends),
-        "slowest_end_s": round(ends[-1], 2) if ends else None,
+        "slowest_end_s": round(ends[-1][0], 2) if ends else None,
         "faults": sum(faults.values()),
     }
     print(json.dumps(result))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import sys
+import threading
 import traceback
 from types import FrameType
 from typing import Any, NoReturn
@@ -134,9 +136,24 @@ def _broken(error: OSError) -> int:
     return _fail(f"{where}{error.strerror or error}. Mend the disk or its rights and run again: the rest is kept.")
 
 
+DEFERRALS, DEFER_S = 20, 0.05
 _interrupts: list[int] = []
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, but not into an import, if that ends soon: native libraries (duckdb) abort then."""
     _interrupts.append(number)
+    if _is_importing(frame) and len(_interrupts) < DEFERRALS:
+        again = threading.Timer(DEFER_S, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
     raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
