@@ -170,13 +170,13 @@ class Lease:
 def commit_settled(parts: Iterable[Part], to_requests: ToRequests) -> None:
     """Commit parts whose every request has an outcome and that a crash kept from it; asks nobody.
 
-    A part that was committed under another plan (a limit, fewer samples) stays as it is.
+    A part that was committed whole stays as it is when only its first prompts are asked today (a limit).
 
     Raises:
         RunError: the disk does not take it.
     """
     for part in parts:
-        if read_summary(part.outcomes) is None:
+        if part.summary() is None and (part.limit is None or read_summary(part.outcomes) is None):
             lease = Lease(part)
             for _ in lease.prepare(to_requests, None, by_prefix=False):
                 pass
