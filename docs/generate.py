@@ -241,8 +241,12 @@ def figures() -> str:
             reached,
         )
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    where = sorted({f"{one['machine']}, commit {one['commit']}, {one['date']}" for one in found if "machine" in one})
-    return "\n".join([*lines, "", *[f"Measured on {place}." for place in where]]).rstrip()
+    where: dict[str, list[str]] = {}
+    for one in found:
+        if "machine" in one:
+            where.setdefault(one["machine"], []).append(one["commit"])
+    places = [f"Measured on {place}; commits {', '.join(sorted(set(commits)))}." for place, commits in where.items()]
+    return "\n".join([*lines, "", *places]).rstrip()
 
 
 def with_figures(text: str) -> str:
