@@ -132,7 +132,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(given.order_rounds):
             for order, found in orders.items():
-                with serve.running({**server, "slots": 1, "context": 2048}) as running:
+                # llama.cpp keeps the states of earlier prompts in memory; a server that cannot keep them all has none
+                with serve.running({**server, "slots": 1, "context": 2048, "prompt_cache_mib": 0}) as running:
                     shared = shared_prefixes(questions[: given.documents])
                     before = cpu_s(running.pid)
                     _, seconds = ask(Path(folder), running, shared, 4, concurrency=1, order=order)

@@ -16,7 +16,7 @@ def main() -> None:
     """Serve until a signal ends the process."""
     import xllamacpp
 
-    model, host, port, threads, slots, context, alias = sys.argv[1:]
+    model, host, port, threads, slots, context, prompt_cache_mib, alias = sys.argv[1:]
     params = xllamacpp.CommonParams()
     params.model.path = model
     params.model_alias = [alias]
@@ -25,6 +25,7 @@ def main() -> None:
     params.n_parallel = int(slots)
     params.n_ctx = int(context) * int(slots)  # llama.cpp shares it out among the slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(threads)
+    params.cache_ram_mib = int(prompt_cache_mib)
     params.cont_batching = True
     params.use_jinja = True
     params.endpoint_metrics = True

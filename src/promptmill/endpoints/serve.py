@@ -80,6 +80,7 @@ def llama_cpp(
     threads: int = 2,
     slots: int = 4,
     context: int = 2048,
+    prompt_cache_mib: int = 8192,
     alias: str | None = None,
 ) -> Launch:
     """llama.cpp's server from the package xllamacpp; ready in about a second.
@@ -91,6 +92,7 @@ def llama_cpp(
         threads: threads that compute; 1 is faster where other programs keep the cores busy.
         slots: requests that are answered at the same time.
         context: tokens of prompt and answer together, of each slot.
+        prompt_cache_mib: memory for the states of earlier prompts, beside those in the slots; 0 keeps none.
         alias: name of the model in requests; the model's name or the file's without its suffix unless given.
 
     Raises:
@@ -100,6 +102,8 @@ def llama_cpp(
     for name, number in (("threads", threads), ("slots", slots), ("context", context)):
         if number < 1:
             raise ConfigError(f"{name}: {number} is too small. Give 1 or more.")
+    if prompt_cache_mib < 0:
+        raise ConfigError(f"prompt_cache_mib: {prompt_cache_mib} is too small. Give 0 or more.")
     if importlib.util.find_spec("xllamacpp") is None:
         raise MissingExtra("local", needed_for="The server llama.cpp")
     file = model_file(model)
@@ -108,7 +112,7 @@ def llama_cpp(
             raise ConfigError(f"model: {file} is no GGUF file. Give a .gguf file.")
     called = alias or (model if model in NAMED else file.stem)
     port = port or processes.free_port(host)
-    numbers = (str(number) for number in (port, threads, slots, context))
+    numbers = (str(number) for number in (port, threads, slots, context, prompt_cache_mib))
     argv = (sys.executable, "-m", "promptmill.endpoints.llamacpp_server", str(file), host, *numbers, called)
     return Launch(kind="llama.cpp", argv=argv, model=called, host=host, port=port, endpoint="llamacpp")
 

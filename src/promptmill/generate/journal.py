@@ -189,6 +189,11 @@ class Journal:
         summary = replace(self.count(groups, plan=plan), size=size, blake2b=checksum.hexdigest(), crcs=bytes(crcs))
         with atomic(self.done) as file:
             file.write(_encode(summary))
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new names are on the disk before the old one goes
+        finally:
+            os.close(folder)
         self.journal.unlink(missing_ok=True)
         return summary
 
