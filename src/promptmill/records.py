@@ -217,6 +217,36 @@ class Failure(Record, frozen=True, kw_only=True, tag="failure"):
 
 Outcome = Completion | Failure
 
+
+class Answer(Record, frozen=True, kw_only=True):
+    """Text taken out of a completion.
+
+    Attributes:
+        text: the answer, as it stands there without the marks around it; for a choice, the letter.
+        method: the rule that found it.
+        span: where in the completion's text it stands, start and end in characters.
+    """
+
+    text: str
+    method: str
+    span: tuple[int, int]
+
+
+class Verdict(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What a metric says of one answer.
+
+    Attributes:
+        value: 1.0 right, 0.0 wrong, or what the metric measures between them; None where it cannot be graded.
+        method: the rule that decided, such as `number` or `math_verify`; for code, the isolation it ran under.
+        detail: one line for people: why it is wrong, or cannot be graded.
+        settled: whether a judge could add nothing; a text that differs from the reference may still mean the same.
+    """
+
+    value: float | None
+    method: str
+    detail: str | None = None
+    settled: bool = True
+
 _canonical = msgspec.json.Encoder(order="sorted")
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_type_hints, runtime_checkab
 import msgspec
 
 from promptmill.errors import ConfigError
-from promptmill.records import Completion, Message, Prompt, Request
+from promptmill.records import Answer, Completion, Message, Prompt, Reference, Request, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Source = Callable[..., Iterator[Prompt]]
 Filter = Callable[[Prompt], str | None]
 Format = Callable[[Path, Iterable[msgspec.Struct]], int]
+Extractor = Callable[[str, Reference], Answer | None]
 Counts = dict[str, int]
 
 
@@ -100,6 +101,23 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return one row per text, shape (len(texts), width)."""
+        ...
+
+
+class Metric(Protocol):
+    """Judges answers; called from several threads at a time."""
+
+    def __call__(self, reference: Reference, answer: str) -> Verdict:
+        """Say how right an answer is. Never raise for what a model wrote: what cannot be graded has no value."""
+        ...
+
+
+@runtime_checkable
+class HasClose(Protocol):
+    """A metric that holds processes."""
+
+    def close(self) -> None:
+        """End them."""
         ...
 
 
