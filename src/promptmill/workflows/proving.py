@@ -29,7 +29,7 @@ from promptmill.run import MANIFEST, SPENT, STATUS, Run, is_live
 from promptmill.workflows import slicing, stages
 from promptmill.workflows.asking import Asking, asking, outcome_sizes
 from promptmill.workflows.batching import ledger as batches
-from promptmill.workflows.planning import Recipe
+from promptmill.workflows.options import Recipe
 from promptmill.workflows.stages import CHECKSUMS, PromptPart
 
 State = Literal["whole", "open", "damaged"]
