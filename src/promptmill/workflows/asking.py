@@ -81,11 +81,15 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The requests of one prompt."""
         if self.only is not None and prompt.id not in self.only:
             return iter(())
+        return self.samples(prompt, self.options.k + self._more.get(prompt.id, 0))
+
+    def samples(self, prompt: Prompt, count: int) -> Iterator[Request]:
+        """The requests for the first `count` samples of a prompt, whoever is asked."""
         o = self.options
         return requests_of(
             prompt if self._templates is None else in_words(prompt, self._templates),
             model=self.model,
-            k=o.k + self._more.get(prompt.id, 0),
+            k=count,
             protocol=o.protocol,
             sampling=self._sampling,
             template=o.template,
