@@ -291,7 +291,7 @@ def _refuse_unknown(doc: Document, value: dict[str, Any], known: Sequence[str], 
 
 def struct_options(struct: type[msgspec.Struct]) -> list[Option]:
     """The fields of a struct as options, with the help of its `Attributes:` section."""
-    texts = registry.help_lines(struct)
+    texts = {name: text for kind in reversed(struct.__mro__) for name, text in registry.help_lines(kind).items()}
     hints = get_type_hints(struct, include_extras=True)
     return [
         Option(name=f.encode_name, type=hints[f.name], default=_default(f), help=texts.get(f.name, ""))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.errors import ConfigError, DataError, RunError
 from promptmill.generate.budget import Spent
@@ -28,8 +29,9 @@ from promptmill.records import content_id
 from promptmill.run import MANIFEST, SPENT, STATUS, Run, is_live
 from promptmill.workflows import slicing, stages
 from promptmill.workflows.asking import Asking, asking, outcome_sizes
+from promptmill.workflows.attempts import remembered
 from promptmill.workflows.batching import ledger as batches
-from promptmill.workflows.planning import Recipe
+from promptmill.workflows.options import Recipe
 from promptmill.workflows.stages import CHECKSUMS, PromptPart
 
 State = Literal["whole", "open", "damaged"]
@@ -146,6 +148,7 @@ class Survey:
         try:
             known = self.run.manifest["stages"].get("generate", {}).get("options", {}).get("model")
             found = asking(self.recipe.generate, self.recipe.serve, known=known)
+            found = replace(found, further=remembered(self.path))
         except ConfigError as error:
             self.tally.add("open", self.path / "recipe.yaml", f"does not say who is asked ({error})")
             return None

@@ -37,6 +37,8 @@ def endpoints_of(options: GenerateOptions) -> list[Use]:
         elif os.environ.get(KEY, "").strip():
             use["api_key_env"] = KEY
         return [use]
+    if options.DEFAULT_URL is not None:
+        return [{"kind": "openai", "base_url": options.DEFAULT_URL}]
     raise ConfigError(
         "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL, or export "
         f"{BASE_URL}), or let promptmill start one (serve: {{kind: llama.cpp, model: smollm2}})."
