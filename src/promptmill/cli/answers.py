@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from promptmill.cli.figures import show_report
+from promptmill.cli.figures import read_report, show_report
 from promptmill.cli.screen import Screen
 from promptmill.cli.stages import Stages
 from promptmill.prompts.problems import KINDS, packaged
 from promptmill.workflows import answers as workflow
+from promptmill.workflows.reporting import SUMMARY
 
 
 @click.group()
@@ -18,12 +19,18 @@ def answers() -> None:
     """Problems -> k answers each -> answers taken out, verified, scored and compared."""
 
 
-def _finish(screen: Screen, recipe: workflow.Answers, folder: Path) -> None:
-    show_report(workflow.files(recipe, folder))
-    screen.summary(folder, workflow.files(recipe, folder))
+_by_category = click.option("--by-category", is_flag=True, help="Show the figures of each category too.")
 
 
-_stages = Stages(answers, workflow, workflow.Answers, finish=_finish)
+def _finish(screen: Screen, recipe: workflow.Answers, folder: Path, *, by_category: bool) -> None:
+    files = workflow.files(recipe, folder)
+    for path in files:
+        if path.name.endswith(SUMMARY):
+            show_report(read_report(path), by_category=by_category)
+    screen.summary(folder, files)
+
+
+_stages = Stages(answers, workflow, workflow.Answers, finish=_finish, extra=(_by_category,))
 _stages.add("run", workflow.STAGES, "Run every stage that the recipe has.")
 _stages.add("prompts", ("prompts",), "Read the problems.")
 _stages.add("generate", ("prompts", "generate"), "Ask the model; grades nothing.")

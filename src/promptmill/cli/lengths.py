@@ -32,7 +32,9 @@ def _finish(screen: Screen, recipe: workflow.Lengths, folder: Path) -> None:
 _stages = Stages(lengths, workflow, workflow.Lengths, finish=_finish, check=_check)
 _stages.add("run", workflow.STAGES, "Run every stage that the recipe has.")
 _stages.add("prompts", ("prompts",), "Read the source and select prompts.")
-_stages.add("generate", ("prompts", "generate", "slices"), "Ask the model; writes the results file and the training rows.")
+_stages.add(
+    "generate", ("prompts", "generate", "slices"), "Ask the model; writes the results file and the training rows."
+)
 _stages.add("slices", ("slices",), "Cut the stored answers into training rows; asks nobody.")
 _stages.add("train", ("train",), "Train the length predictor on the slices.")
 _stages.add("simulate", ("simulate",), "Simulate a serving queue with the predictor.")

@@ -17,7 +17,7 @@ from promptmill.config import Document
 from promptmill.workflows.asking import is_short_of_answers
 from promptmill.workflows.stages import default_folder
 
-Finish = Callable[[Screen, Any, Path], None]
+Finish = Callable[..., None]
 
 
 class Stages:
@@ -27,7 +27,8 @@ class Stages:
         group: the group of the workflow.
         workflow: its module.
         recipe: its recipe.
-        finish: shows what came of it.
+        finish: shows what came of it: a screen, the recipe, the folder, and the flags of `extra`.
+        extra: decorators with further flags, which change nothing but what is shown.
         check: refuses a recipe that a command cannot run: its name, the document, the recipe.
     """
 
@@ -38,10 +39,11 @@ class Stages:
         recipe: type[msgspec.Struct],
         *,
         finish: Finish,
+        extra: Sequence[Callable[[Any], Any]] = (),
         check: Callable[[str, Document, Any], None] | None = None,
     ) -> None:
         self._group, self._workflow, self._recipe = group, workflow, recipe
-        self._finish, self._check = finish, check
+        self._finish, self._extra, self._check = finish, extra, check
 
     def add(self, name: str, only: Sequence[str], text: str) -> None:
         """Add one command."""
@@ -51,7 +53,9 @@ class Stages:
         @click.option("--dry-run", is_flag=True, help="Count and show prompts; send and keep nothing.")
         @click.option("--detach", is_flag=True, help="Run in the background; print the process number and the log.")
         @recipe_options(self._recipe, self._workflow.SHORT_FLAGS)
-        def command(document: Document, out: str | None, limit: int | None, *, dry_run: bool, detach: bool) -> int:
+        def command(
+            document: Document, out: str | None, limit: int | None, *, dry_run: bool, detach: bool, **shown: Any
+        ) -> int:
             recipe: Any = config.check(document, self._recipe)
             if self._check is not None:
                 self._check(name, document, recipe)
@@ -66,8 +70,10 @@ class Stages:
                 return 0
             with screen:
                 counts = self._workflow.run(recipe, folder, only=only, limit=limit, reporter=screen)
-            self._finish(screen, recipe, folder)
+            self._finish(screen, recipe, folder, **shown)
             return 1 if is_short_of_answers(recipe.generate, counts) else 0
 
         command.__doc__ = text
+        for decorate in self._extra:
+            command = decorate(command)
         self._group.add_command(click.command(name)(command))
