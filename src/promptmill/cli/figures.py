@@ -16,7 +16,7 @@ from promptmill.evaluate.estimates import Scores
 from promptmill.evaluate.intervals import Estimate
 from promptmill.workflows.reporting import Report
 
-WIDTH = 120  # of a table that goes into a file
+WIDTH = 150
 
 
 def read_report(path: Path) -> Report:
@@ -26,9 +26,8 @@ def read_report(path: Path) -> Report:
 
 def show_report(report: Report, *, by_category: bool) -> None:
     """Print the figures; intervals hold 95 %, clustered by problem."""
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)  # a figure that is cut is worse than a line that is wrapped
     click.echo()
     console.print(_figures(report, by_category=by_category))
     if report.comparisons:
@@ -43,7 +42,7 @@ def _figures(report: Report, *, by_category: bool) -> Table:
     names += ["truncated", "unanswered", "not gradable"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in names:
-        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+        table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name), overflow="fold")
     for model in report.models:
         table.add_row(clean(model.model or "(model not named)"), *_cells(model.overall, k))
         for category, scores in model.by_category.items() if by_category else ():

@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.config import Table, Use
 from promptmill.io.jsonl import iter_jsonl
 from promptmill.io.targets import check_target
-from promptmill.records import Score
+from promptmill.records import Score, Verdict, content_id
 from promptmill.run import Run
 from promptmill.workflows import asking as asked
 from promptmill.workflows import attempts, grading, stages
 from promptmill.workflows.asking import Asking, outcome_sizes, parts_of
 from promptmill.workflows.grading import GradeOptions
+from promptmill.workflows.judging import Bench, Judge, unsettled
 from promptmill.workflows.opening import opened, refuse_overwriting
 from promptmill.workflows.options import Positive, ProblemGenerate
 from promptmill.workflows.planning import preview
@@ -60,6 +62,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         serve: a server to start for the run and to stop after it, an entry of the table `servers`.
         generate: which model is asked, what, and how hard.
         grade: how answers are found and judged.
+        judge: a model that is asked about what the rules cannot settle; left out, nobody is.
         output: path of the responses file, the graded ones and the summary stand beside it; left out, exports/MODEL_DATASET.jsonl in the run folder.
         rows_per_part: problems in one part file.
     """  # noqa: E501 - one line per option: it is the help text
@@ -70,6 +73,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     serve: Annotated[Use, Table("servers")] | None = None
     generate: ProblemGenerate = ProblemGenerate()
     grade: GradeOptions = GradeOptions()
+    judge: Judge | None = None
     output: str | None = None
     rows_per_part: Positive = 2000
 
@@ -124,6 +128,8 @@ def run(
                 rule=grading.rule_of(recipe.generate, recipe.grade),
                 reporter=reporter,
             )
+        if "judge" in only and recipe.judge is not None:
+            counts["judge"] = _judge(folder, asking, Bench(out, recipe.judge), reporter)
         if "report" in only:
             counts["report"] = _report(folder, recipe, asking, results, reporter=reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
@@ -168,13 +174,23 @@ def _n_further(asking: Asking) -> dict[str, int]:
     return {part: sum(more.values()) for part, more in asking.further.items()}
 
 
+def _judge(folder: Run, asking: Asking, bench: Bench, reporter: Reporter) -> dict[str, Any]:
+    folder.heartbeat(stage="judge")
+    counts = bench.ask(unsettled(folder, parts_of(folder, asking), bench), reporter=reporter)
+    reporter.line(f"judge: {counts['asked']} answers that the rules could not settle were put before the judge.")
+    return counts
+
+
 def _report(folder: Run, recipe: Answers, asking: Asking, results: Files, *, reporter: Reporter) -> dict[str, Any]:
     folder.recall("grade")
     parts = parts_of(folder, asking)
+    bench = None if recipe.judge is None else Bench(folder.path, recipe.judge)
+    verdicts = {} if bench is None else bench.verdicts()
     identity = {
         "results": str(results.plain),
         "limit": asking.limit,
         "outcomes": outcome_sizes(parts),
+        "verdicts": content_id(verdicts),
     }
     folder.identify("report", identity)
     if folder.is_current("report") and all(path.exists() for path in results if path):
@@ -182,18 +198,29 @@ def _report(folder: Run, recipe: Answers, asking: Asking, results: Files, *, rep
         return folder.counts("report")
     folder.begin("report")
     folder.heartbeat(stage="report")
-    report = write_report(_rows(folder, recipe, asking), results, k=asking.options.k, judge=None)
+    rows = _rows(folder, recipe, asking, bench=bench, verdicts=verdicts)
+    judge = None if bench is None else bench.facts()
+    report = write_report(rows, results, k=asking.options.k, judge=judge)
     folder.finish("report", {"problems": report.problems, "responses": report.responses, "files": len(results)})
     return folder.counts("report")
 
 
-def _rows(folder: Run, recipe: Answers, asking: Asking) -> Iterator[Row]:
+def _rows(
+    folder: Run, recipe: Answers, asking: Asking, *, bench: Bench | None, verdicts: dict[str, Verdict]
+) -> Iterator[Row]:
     """The problems with their responses and scores, in order."""
     usable = grading.usable_of(recipe.generate, recipe.grade)
     for part in parts_of(folder, asking):
         scores = {(score.prompt_id, score.key): score for score in iter_jsonl(grading.scores_of(folder, part), Score)}
         for prompt, responses in grading.iter_chosen(part, asking, usable):
-            yield prompt, [(response, scores[prompt.id, response.key]) for response in responses]
+            graded = []
+            for response in responses:
+                score = scores[prompt.id, response.key]
+                put = None if bench is None else bench.prompt(prompt, score)
+                if put is not None and put.id in verdicts:
+                    score = replace(score, judged=verdicts[put.id])
+                graded.append((response, score))
+            yield prompt, graded
 
 
 def files(recipe: Answers, out: Path) -> list[Path]:
@@ -209,7 +236,8 @@ def dry_run(recipe: Answers, out: Path, *, only: Sequence[str], limit: int | Non
     """
     asking = asked.asking(recipe.generate, recipe.serve, limit=limit)
     lines, shown, total = preview(recipe, asking, out)
-    lines += [f"{stage}: would run" for stage in ("grade", "report") if stage in only]
+    skipped = {"prompts", "generate"} | (set() if recipe.judge is not None else {"judge"})
+    lines += [f"{stage}: would run" for stage in only if stage not in skipped]
     return {"lines": lines, "requests": shown, "total": total}
 
 

@@ -153,6 +153,21 @@ class ProblemGenerate(GenerateOptions, frozen=True, kw_only=True):
         return load_templates(self.templates)
 
 
+class JudgeSampling(SamplingOptions, frozen=True, kw_only=True):
+    """As in every workflow, with the defaults of verdicts."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = 0.0
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    max_tokens: Positive | Literal["context"] = 512
+
+
+class JudgeGenerate(GenerateOptions, frozen=True, kw_only=True):
+    """As in every workflow, with the defaults of verdicts."""
+
+    k: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    sampling: JudgeSampling = JudgeSampling()
+
+
 class Recipe(Protocol):
     """What every workflow's recipe has."""
 

@@ -32,6 +32,7 @@ from promptmill.workflows.asking import Asking, asking, outcome_sizes
 from promptmill.workflows.attempts import remembered
 from promptmill.workflows.batching import ledger as batches
 from promptmill.workflows.options import Recipe
+from promptmill.workflows.reporting import files_of
 from promptmill.workflows.stages import CHECKSUMS, PromptPart
 
 State = Literal["whole", "open", "damaged"]
@@ -318,8 +319,9 @@ def check_run(out: Path) -> None:
 def _check_exports(survey: Survey, parts: list[Part]) -> None:
     """Whether the files people came for are there, made of today's answers."""
     run, tally = survey.run, survey.tally
-    stage = run.manifest["stages"].get("slices")
-    if not run.is_finished("slices") or stage is None:
+    name = "report" if "report" in run.manifest["stages"] else "slices"
+    stage = run.manifest["stages"].get(name)
+    if not run.is_finished(name) or stage is None:
         tally.add("open", survey.path / "exports", "are not made yet; the next run makes them")
         return
     options = stage["options"]
@@ -333,5 +335,11 @@ def _check_exports(survey: Survey, parts: list[Part]) -> None:
         return
     if sizes != outcome_sizes([part for part in parts if part.prompts.exists()]):
         tally.add("open", results, "was made of other answers than those that stand; the next run makes it anew")
-    elif not slicing.stands(survey.path / "slices", results, files=n_files):
+    elif not _stand(name, survey.path / "slices", results, n_files):
         tally.add("open", results, "or a file beside it is missing; the next run makes them anew")
+
+
+def _stand(stage: str, made: Path, results: Path, n_files: int) -> bool:
+    if stage == "report":
+        return all(path is None or path.exists() for path in files_of(results))
+    return slicing.stands(made, results, files=n_files)

@@ -75,6 +75,7 @@ def write_report(rows: Iterable[Row], files: Files, *, k: int | None, judge: dic
         DataError: the disk is full or a path cannot be written.
     """
     seen = _Seen()
+    files.processed.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         plain = stack.enter_context(atomic(files.plain)) if files.plain is not None else None
         processed = stack.enter_context(atomic(files.processed))

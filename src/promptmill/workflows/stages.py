@@ -174,6 +174,15 @@ def make_prompts(run: Run, source: Use, steps: list[Use], *, rows_per_part: int,
     return counts
 
 
+def keep_prompts(run: Run, prompts: Iterator[Prompt], *, rows_per_part: int) -> int:
+    """Stage `prompts` for prompts that are made and not selected; return how many."""
+    run.clear("prompts")
+    run.begin("prompts")
+    total = _write_parts(run.folder("prompts"), prompts, rows_per_part)
+    run.finish("prompts", {"kept": total, "parts": len(prompt_files(run)), "steps": []})
+    return total
+
+
 def prompts_stand(run: Run) -> bool:
     """Whether the prompts of today's recipe are in the folder, every part of them."""
     return run.is_current("prompts") and run.counts("prompts").get("parts") == len(prompt_files(run))
