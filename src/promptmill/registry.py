@@ -177,6 +177,7 @@ TABLES: dict[str, dict[str, str]] = {
     "sources": {
         "chats": "promptmill.sources.chats:chats",
         "hub": "promptmill.sources.hub:hub",
+        "hub_problems": "promptmill.sources.hub:hub_problems",
         "problems": "promptmill.sources.problems:problems",
         "prompts": "promptmill.sources.files:prompts",
     },

@@ -66,10 +66,15 @@ def problems(
         DataError: a file is missing or broken, a row is wrong or contradicts itself, or an id stands twice.
     """
     reader = ProblemRows(drop=contradictions == "drop")
-    return _some(Rows(path, format, columns=COLUMNS, read=reader.read), n, reader)
+    return some(Rows(path, format, columns=COLUMNS, read=reader.read), n, reader)
 
 
-def _some(rows: Iterator[Prompt], n: int | Literal["all"], reader: ProblemRows) -> Iterator[Prompt]:
+def some(rows: Iterator[Prompt], n: int | Literal["all"], reader: ProblemRows) -> Iterator[Prompt]:
+    """The first n problems; says how many were dropped.
+
+    Raises:
+        DataError: none is left.
+    """
     taken = 0
     for prompt in rows:
         if n != "all" and taken >= n:

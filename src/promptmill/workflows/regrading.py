@@ -24,12 +24,13 @@ from promptmill.io.targets import check_target
 from promptmill.records import Prompt, Score, content_id
 from promptmill.run import MANIFEST
 from promptmill.sources.problems import COLUMNS, ProblemRows
-from promptmill.sources.rows import BadRow, Rows, data_files, decode_row
+from promptmill.sources.rows import BadRow, Rows, decode_row
 from promptmill.workflows.grading import GradeOptions, Grader
 from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, Row, vote, write_report
 from promptmill.workflows.stages import Reporter
 
 RESPONSES = "responses"
+SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
 AT_ONCE = 256  # problems in memory
 
 
@@ -148,9 +149,10 @@ def _iter_graded(path: Path) -> Iterator[tuple[str, Graded]]:
 
 
 def _sources(source: Path) -> list[Path]:
-    files = [file.path for file in data_files(str(source), "auto")]
-    if source.is_dir():
-        files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
+    if not source.is_dir():
+        return [source]
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and SUFFIXES.intersection(path.suffixes[-2:])]
+    files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
     if not files:
         raise DataError(f"{source}: holds no file of responses. Name a file, or another folder.")
     return files
