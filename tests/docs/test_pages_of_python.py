@@ -10,7 +10,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["estimates.md"])
+@pytest.mark.parametrize("page", ["estimates.md", "judge.md"])
 def test_the_python_of_a_page_runs(page, tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
     assert blocks
