@@ -19,13 +19,15 @@ import msgspec
 from promptmill import config, records, registry
 from promptmill.cli import _COMMANDS, app
 from promptmill.cli.options import plain
-from promptmill.derive import exports, lengths, row_files, slice_files, slices
+from promptmill.cli.recipes import WORKFLOWS, module_of
+from promptmill.derive import exports, lengths, responses, row_files, slice_files, slices
 from promptmill.derive.parquet import COLUMNS
 from promptmill.endpoints.fake.answers import FAULTS
 from promptmill.endpoints.fake.batches import LINE_FAULTS
 from promptmill.generate.lane import LaneOptions
 from promptmill.select import pipeline
-from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
+from promptmill.workflows.judging import Judge
+from promptmill.workflows.reporting import Report
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -41,6 +43,11 @@ EXPORTS = [  # heading, struct, what the file is
     ),
     ("splits", row_files.Located, "One row of `<stem>_splits.jsonl`, in the order of the training file."),
     ("lengths", lengths.LengthTarget, "One row of `<stem>_lengths.jsonl`: the lengths of all samples of a prompt."),
+    ("problem", responses.ProblemRow, "One row of the files of `answers`: `MODEL_DATASET.jsonl`, and `_processed`."),
+    ("code", responses.CodeRow, "The same for a problem that is judged by running code."),
+    ("plainresponse", responses.PlainResponse, "One of the `responses` in `MODEL_DATASET.jsonl`."),
+    ("gradedresponse", responses.GradedResponse, "One of the `responses` in `MODEL_DATASET_processed.jsonl`."),
+    ("report", Report, "The file `MODEL_DATASET_summary.json`."),
 ]
 CENSORED = {
     "remaining_tokens_at_least": "tokens to the limit that cut the answer; how many were still to come is not known.",
@@ -114,10 +121,15 @@ def option_rows(options: list[tuple[str, registry.Option]]) -> list[str]:
 
 
 def recipe() -> str:
-    lines = ["# The recipe of `lengths`", "", "Every option is a YAML key and, under its dotted name, a flag.", ""]
-    lines += option_rows(list(config.iter_leaves(Lengths)))
-    lines += ["", "Short flags, for people who come from scripts:", "", "| flag | sets |", "|---|---|"]
-    lines += [f"| `{flag}` | `{path}` |" for flag, path in SHORT_FLAGS.items()]
+    lines = ["# Recipes", "", "Every option is a YAML key and, under its dotted name, a flag."]
+    for name in WORKFLOWS:
+        module, kind = module_of(name), WORKFLOWS[name].partition(":")[2]
+        lines += ["", f"## {name}", "", *option_rows(list(config.iter_leaves(getattr(module, kind))))]
+        if name == "answers":
+            lines += ["", "The section `judge`, where there is one:", ""]
+            lines += option_rows([(f"judge.{path}", option) for path, option in config.iter_leaves(Judge)])
+        lines += ["", "Short flags, for people who come from scripts:", "", "| flag | sets |", "|---|---|"]
+        lines += [f"| `{flag}` | `{path}` |" for flag, path in module.SHORT_FLAGS.items()]
     return "\n".join(lines)
 
 
@@ -266,9 +278,11 @@ def cli() -> str:
                 groups += [(f"{name} {sub}", command.commands[sub]) for sub in command.commands]
             for path, each in groups:
                 lines += ["", f"## promptmill {path}", "", inspect.cleandoc(each.help or each.__doc__ or "")]
-                if path.startswith("lengths ") and path != "lengths run":
-                    lines += ["", "Options as for `lengths run`."]
-                    continue
+                if any(isinstance(p, click.Argument) and p.metavar == "[RECIPE]" for p in each.params):
+                    group = path.split()[0]
+                    if path != f"{group} run":
+                        lines += ["", f"Options as for `{group} run`."]
+                        continue
                 if path == "fake-server":
                     for title, faults in (("Faults", FAULTS), ("Faults of batch lines", LINE_FAULTS)):
                         lines += ["", f"{title}:", "", "| fault | what the server does |", "|---|---|"]
