@@ -245,13 +245,14 @@ def _results(recipe: Answers, out: Path, asking: Asking | None) -> Files:
     """Where the results go: what the recipe says, else named after the model and the data."""
     if recipe.output is not None:
         return files_of(Path(recipe.output))
-    model = asking.model if asking is not None else recipe.generate.model or asked.remembered_model(out) or "model"
+    model = asking.model if asking is not None else recipe.generate.model or asked.remembered_model(out)
     return files_of(out / "exports" / f"{name_of(recipe, model)}.jsonl")
 
 
-def name_of(recipe: Answers, model: str) -> str:
+def name_of(recipe: Answers, model: str | None = None) -> str:
     """`MODEL_DATASET`, as part of a file's name."""
+    served = recipe.serve.get("model") if recipe.serve is not None else None
     path = recipe.source.get("path") or recipe.source.get("dataset") or recipe.source["kind"]
     first = path[0] if isinstance(path, list) else path
-    data = Path(str(first)).name.split(".")[0]
-    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in name) for name in (model, data))
+    names = (model or recipe.generate.model or str(served or "model"), Path(str(first)).name.split(".")[0])
+    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in name) for name in names)
