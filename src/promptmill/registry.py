@@ -188,6 +188,9 @@ TABLES: dict[str, dict[str, str]] = {
         "sample": "promptmill.select.sample:sample",
         "turns": "promptmill.select.turns:turns",
     },
+    "extractors": {
+        "answer": "promptmill.derive.answers:answer",
+    },
     "endpoints": {
         "function": "promptmill.endpoints.function:function",
         "llamacpp": "promptmill.endpoints.llamacpp:llamacpp",
