@@ -218,7 +218,8 @@ def _run_defined(names: dict[str, Any]) -> str:
     import sys
 
     for name, value in list(names.items()):
-        if name.startswith("test_") and getattr(value, "__code__", None) and not value.__code__.co_argcount:
+        code = getattr(value, "__code__", None) if name.startswith("test_") else None
+        if code and code.co_filename.startswith("<test") and not code.co_argcount:
             failure = _failure(value, name)
             if failure:
                 return failure
