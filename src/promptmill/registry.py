@@ -204,6 +204,12 @@ TABLES: dict[str, dict[str, str]] = {
         "llama.cpp": "promptmill.endpoints.serve:llama_cpp",
         "vllm": "promptmill.endpoints.serve:vllm",
     },
+    "extractors": {
+        "code": "promptmill.derive.programs:code",
+    },
+    "metrics": {
+        "code": "promptmill.evaluate.code:code",
+    },
     "encoders": {
         "transformers": "promptmill.encode:transformers",
     },
