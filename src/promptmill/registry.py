@@ -191,9 +191,6 @@ TABLES: dict[str, dict[str, str]] = {
         "sample": "promptmill.select.sample:sample",
         "turns": "promptmill.select.turns:turns",
     },
-    "extractors": {
-        "answer": "promptmill.derive.answers:answer",
-    },
     "endpoints": {
         "function": "promptmill.endpoints.function:function",
         "llamacpp": "promptmill.endpoints.llamacpp:llamacpp",
@@ -205,23 +202,22 @@ TABLES: dict[str, dict[str, str]] = {
         "vllm": "promptmill.endpoints.serve:vllm",
     },
     "extractors": {
+        "answer": "promptmill.derive.answers:answer",
         "code": "promptmill.derive.programs:code",
-    },
-    "metrics": {
-        "code": "promptmill.evaluate.code:code",
-    },
-    "encoders": {
-        "transformers": "promptmill.encode:transformers",
     },
     "metrics": {
         "auto": "promptmill.evaluate.choose:auto",
         "cem": "promptmill.evaluate.text:cem",
+        "code": "promptmill.evaluate.code:code",
         "em_mc": "promptmill.evaluate.text:em_mc",
         "exact": "promptmill.evaluate.text:exact",
         "f1": "promptmill.evaluate.text:f1",
         "gsm8k": "promptmill.evaluate.numbers:gsm8k",
         "math": "promptmill.evaluate.math:math",
         "numeric": "promptmill.evaluate.numbers:numeric",
+    },
+    "encoders": {
+        "transformers": "promptmill.encode:transformers",
     },
     "engines": {
         "local": "promptmill.engines:local",
