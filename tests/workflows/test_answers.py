@@ -1,6 +1,8 @@
 """`answers` from problems to graded rows and figures, through real servers and the real command line."""
 
 import json
+import signal
+import time
 
 import pytest
 import yaml
@@ -294,3 +296,44 @@ def test_templates_are_files_that_a_user_edits(mill, solver, tmp_path):
     assert "A. trout\\nB. bat\\nC. wren" in said.out
     (tmp_path / "words" / "open.txt").write_text("no place")
     assert "{question}" in mill("answers", "run", path, "--out", tmp_path / "run").error
+
+
+def test_ctrl_c_leaves_a_folder_that_goes_on(mill, start_mill, fake, asked, rows, tmp_path):
+    problems = [
+        {"unique_id": f"p{n}", "question": f"What is {n} + 1?", "answer_correct": str(n + 1)} for n in range(30)
+    ]
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    flags = ["--input", tmp_path / "problems.jsonl", "--model", "fake", "--k-responses", "2", "--max-concurrent", "2"]
+    flags += ["--generate.choices", "separate", "--out", tmp_path / "run"]
+    with fake(latency_s="0.05") as url:
+        process = start_mill("answers", "run", *flags, "--api", url)
+        for _ in range(600):
+            if asked(url) >= 20:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert 20 <= asked(url) < 60
+        assert mill("answers", "run", *flags, "--api", url).code == 0
+        assert 60 <= asked(url) <= 62  # two were in flight
+    assert [len(row["responses"]) for row in processed(rows, tmp_path / "run").values()] == [2] * 30
+
+
+def test_code_is_run_against_the_tests_of_the_problem(mill, solver, rows, tmp_path):
+    problems = [
+        {
+            "unique_id": "add",
+            "question": "Write add(a, b).",
+            "tests": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"],
+        }
+    ]
+    said = ["```python\ndef add(a, b):\n    return a + b\n```", "def add(a, b):\n    return 3\n", "print('passed')"]
+    path = solver({"add(a, b)": said}, problems=problems, generate={"k": 3})
+    done = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    (row,) = rows(tmp_path / "run" / "exports" / "solver_problems_processed.jsonl")
+    assert row["tests"] == ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]
+    assert [response["is_correct"] for response in row["responses"]] == [True, False, False]
+    assert {response["metric"] for response in row["responses"]} == {"code"}
+    assert row["responses"][0]["verified_by"].startswith("code: ")
