@@ -37,7 +37,7 @@ from promptmill.io.jsonl import iter_jsonl
 ROOT = Path(__file__).parents[1]
 SAMPLING = {"temperature": 0.0, "top_p": 1.0, "seed": 1}
 GOAL = 0.98
-VLLM_ARGS = ["--dtype", "bfloat16", "--max-num-seqs", "32", "--enforce-eager"]
+VLLM_ARGS = ["--dtype", "bfloat16", "--max-num-seqs", "32", "--max-num-batched-tokens", "16384", "--enforce-eager"]
 VLLM_SETTINGS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
