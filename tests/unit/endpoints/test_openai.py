@@ -10,6 +10,7 @@ import pytest
 from promptmill import errors
 from promptmill.endpoints.fake import FakeOptions
 from promptmill.endpoints.openai import openai
+from promptmill.errors import ConfigError
 from promptmill.records import Request, Sampling, Usage
 from promptmill.registry import options
 from promptmill.testing import fake_server, fake_stats
