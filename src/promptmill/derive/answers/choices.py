@@ -3,8 +3,8 @@
 `Options.pick` reads one statement ("(C)", "C) stagger", "Option c", "the Eiffel Tower, because ...") and says
 
 - a `Piece` with the letter, where exactly one option is named;
-- `UNCLEAR`, where several are, or a letter that no option has: what was said is no answer, and nothing before it may be
-  taken instead;
+- an unclear `Piece`, where several are, or a letter that no option has: what was said is no answer, and nothing before
+  it may be taken instead;
 - None, where the statement names none: another may.
 
 A letter counts only at the beginning of the statement, after words like "option" or "most likely", and only if what
@@ -19,15 +19,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from promptmill.derive.answers import marks
 from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece, lowered
 from promptmill.derive.answers.wording import normalised
 
-UNCLEAR: Literal["unclear"] = "unclear"
-Picked = Piece | Literal["unclear"] | None
+Picked = Piece | None
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OTHER_LETTERS = {
@@ -75,6 +74,8 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\s?[-–—]\s?[A-Z](?![\w])|\s(?:to|through|bis)\s[A-Z](?!\w)")
+_COMMON = frozenset("the is it this that of to in on at and or not no yes be are an both all none only i me we he as by for with".split())
+_LINES = re.compile(r"[\s).\]*]{0,8}\n\s{0,4}[(*]{0,3}([A-Z])[).*]{0,4}\s*(?:\n|$)")
 _INITIAL = re.compile(r"\.\s?[A-Z]\.|\.\s[A-Z][a-z]+\s?$")
 
 
@@ -156,14 +157,16 @@ class Options(NamedTuple):
         letter, at, behind = lead
         if LETTERS.index(letter) >= len(self.texts):
             marked = behind >= end or not page.clear[behind:end].strip(" .)*]}\"'$") or page.clear[at - 1 : at] == "("
-            return UNCLEAR if marked else None
+            return Piece("", at, behind, rule, unclear=True) if marked and letter != "X" else None
         if self._others(page.clear, letter, behind, end):
-            return UNCLEAR
+            return Piece(letter, at, behind, rule, unclear=True)
         return Piece(letter, at, behind, rule)
 
     def _others(self, clear: str, letter: str, behind: int, end: int) -> bool:
         """Whether further letters are named beside the first."""
         if _RANGE.match(clear, behind, end) and not self._own_text(Page("", clear, ""), letter, behind, end):
+            return True
+        if (line := _LINES.match(clear, behind, end)) and line[1] != letter:
             return True
         own = self.texts[LETTERS.index(letter)].strip()
         rest = _TEX.sub(" ", clear[behind:end])
@@ -209,12 +212,21 @@ class Options(NamedTuple):
                 spans.append((at, at + len(plain), index))
         outer = [s for s in spans if not any(o[0] <= s[0] and s[1] <= o[1] and o[1] - o[0] > s[1] - s[0] for o in spans)]
         if not outer:
-            return None
+            return self._part(page, start, end, rule)
         if len(outer) > 1:
-            return UNCLEAR
+            return Piece(self.letter(min(outer)[2]), start, end, f"{rule}:option_text", unclear=True)
         if re.search(r" (?:not|isnt|neither|except|never|cannot|doesnt|rather|instead|unless|nor) ", said[: outer[0][0] + 1]):
             return None
         return Piece(self.letter(outer[0][2]), start, end, f"{rule}:option_text")
+
+
+    def _part(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
+        """The one option of whose text the whole statement is a part ("Rowling")."""
+        said = normalised(page.clear[start:end])
+        if len(said) < 2 or len(said) > 200 or said in _COMMON:
+            return None
+        found = [i for i, plain in enumerate(self.plain) if _find(plain, said) >= 0]
+        return Piece(self.letter(found[0]), start, end, f"{rule}:option_text") if len(found) == 1 else None
 
 
 @lru_cache(maxsize=512)

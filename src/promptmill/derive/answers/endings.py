@@ -15,6 +15,7 @@ import re
 from promptmill.derive.answers import marks, numbers, sentences
 from promptmill.derive.answers.choices import LETTERS, Options, Picked
 from promptmill.derive.answers.page import Page, Piece
+from promptmill.derive.answers.wording import normalised
 
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _LISTED = re.compile(
@@ -25,6 +26,7 @@ _FIRST_LETTER = re.compile(
     r"\s*(?:[*_\"'`$(\[]|\\text\{|\\boxed\{){0,6}(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-z])"
     r"(?:[)\]*_\"'`$}.:,;]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅])"
 )
+_ABOUT = re.compile(r"(?:is|was|would be|could be|might be|may be|seems|says|and|or|refers|describes|states)\b(?!\s(?:the\s)?(?:correct|right|best))")
 _CONCLUDES = re.compile(
     r"\s*(?:[*_>#-]{0,4}\s?)(?:so|therefore|thus|hence|in conclusion|in summary|to conclude|consequently|in total|overall|"
     r"this means|that means|finally|altogether|as a result|accordingly|daher|also|somit|folglich|donc|ainsi|por (?:lo )?tanto|"
@@ -74,6 +76,10 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     if found is None or _follows_list(listed, found.text):
         return None
     whole = page.clear[last[0] : last[1]]
+    own = normalised(options.texts[LETTERS.index(found.text)])
+    behind = normalised(re.sub(r"^[\s(*_\"'`$]*(?:option\s)?[A-Za-z][)*_.:\"'`\s-]*", "", whole, flags=re.IGNORECASE))
+    if behind and behind != own and not (own and behind.startswith(own) and len(behind) < len(own) + 12):
+        return None  # a sentence about the option, not a choice
     short = len(re.sub(r"[\s*_\"'`$()\[\]{}.:,;\\]|text|boxed|option|choice|answer", "", whole.lower())) <= 1
     return found if short or not (listed - {found.text}) else None
 
@@ -118,12 +124,14 @@ def _line_letter(page: Page, line: int, line_end: int, end: int, options: Option
     own = options.texts[ord(named.upper()) - 65]
     if page.clear[match.end(1) : match.end(1) + 1] == ":" and named == "A" and not options.by_text(page, match.end(), line_end, ""):
         return None  # "A: Let's think": the label of an answer
+    if _ABOUT.match(rest):
+        return None
     if named.islower() and rest and not rest.lower().startswith(own.lower()[:20]) and match[0][-1] not in ").":
         return None
     if page.clear[match.end(1) : match.end(1) + 1] == "," and named in "AI" and not options.by_text(page, match.end(), line_end, ""):
         return None
     picked = options.pick(page, line, max(line_end, match.end()), "letter")
-    if picked is None or isinstance(picked, str):
+    if picked is None or picked.unclear:
         return None
     return picked if picked.text == named.upper() and ":" not in picked.rule else Piece(named.upper(), at, at + 1, "letter")
 
@@ -145,11 +153,11 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     if sentence is None:
         return None
     picked = options.pick(page, *sentence, "conclusion")
-    if isinstance(picked, Piece) and ":" not in picked.rule:
+    if picked is not None and ":" not in picked.rule:
         return picked
     if _HEDGE.search(page.lower, sentence[0], sentence[1]):
         return None
-    return picked if isinstance(picked, Piece) else None
+    return picked if picked is not None and not picked.unclear else None
 
 
 def _conclusion(page: Page, line: int, line_end: int) -> tuple[int, int] | None:

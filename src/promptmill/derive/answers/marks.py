@@ -20,7 +20,7 @@ _FIRST = frozenset(opening[0] for opening, _ in _PAIRS)
 _LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|\*\*|#+ )+")
 _RIGHT = ("\\,", "\\;", "\\!", "\\:", "\\quad", "\\\\", "\\ ", "<br>", "<br/>", "</answer>", "**")
 _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|texttt|textsf|bf|rm|mbox|hbox)\s?\{")
-_UNWRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|hbox)\s?\{([^{}\\]{0,300})\}")
+_UNWRAPPED = re.compile(r"\\(?:(?:text|textbf|textit|textrm|mbox|hbox)\s?\{([^{}\\]{0,300})|math(?:rm|bf|it)\s?\{([A-Za-z ]{2,300}))\}")
 _LAST_WORDS = re.compile(
     r"(?:\b(?:[A-Z]\.){2,}|\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|etc|Esq|Ph\.D|M\.D|[ap]\.m)\.|\b[A-Z][a-z]+ [A-Z]\.)$"
 )
@@ -69,7 +69,7 @@ def tidy(text: str) -> str:
     if "\\" in text:
         plain = text
         for _ in range(3):
-            plain, changed = _UNWRAPPED.subn(r"\1", plain)
+            plain, changed = _UNWRAPPED.subn(lambda m: m[1] if m[1] is not None else m[2], plain)
             if not changed:
                 break
         plain = plain.replace("\\ ", " ").replace("\\&", "&")

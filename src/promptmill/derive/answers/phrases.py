@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from promptmill.derive.answers import marks, numbers, sentences
-from promptmill.derive.answers.choices import UNCLEAR, Options, Picked
+from promptmill.derive.answers.choices import Options, Picked
 from promptmill.derive.answers.languages import ANNOUNCEMENTS, CORRECT, Announcement
 from promptmill.derive.answers.page import Page, Piece
 
@@ -26,7 +26,7 @@ _DOUBT = re.compile(
     r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
     r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
     r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|example|falsche|"
-    r"partial|intermediate|alternative|no|any|each|every|an?|earlier|original|old|both|these|those)\s"
+    r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
     r"|\bis\s(?:the\s)?(?:correct\s)?|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
 )
 _RIGHT = re.compile(
@@ -168,10 +168,7 @@ def _read_choice(page: Page, one: Announced, end: int, options: Options) -> Pick
         if not options.by_text(page, start, stop, ""):
             return None
     stop = max(stop, start)
-    picked = options.pick(page, start, stop, "phrase")
-    if lead is None and picked == UNCLEAR and not page.clear[start:stop].strip():
-        return None
-    return picked
+    return options.pick(page, start, stop, "phrase")
 
 
 def _content(page: Page, one: Announced, end: int) -> int | None:
@@ -188,7 +185,7 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
         if page.clear.count("\n", gap, at) > 3:
             return None
     # marks that open the answer belong to it: give back what stands directly before
-    while at > one.noun and page.clear[at - 1] in "*_\"'`":
+    while at > max(one.noun, 1) and page.clear[at - 1] in "*_\"'`" and page.clear[at : at + 1] not in " \n":
         at -= 1
     return at if at < end else None
 
@@ -234,7 +231,7 @@ def _declared(page: Page, start: int, end: int, options: Options) -> Iterator[tu
             if match and _CHOOSER.search(page.lower[max(line, match.start() - 40, start) : match.start()]):
                 stop = sentences.end_of(page.clear, match.end(), end)
                 picked = options.pick(page, match.end(), min(end, max(stop, match.end() + 4)), "phrase")
-                if picked is not None and (picked == UNCLEAR or ":" not in picked.rule):
+                if picked is not None and (picked.unclear or ":" not in picked.rule):
                     found.append((match.start(), picked))
             break
     if "选" in page.clear or "選" in page.clear:
@@ -326,6 +323,6 @@ def _bold(clear: str, start: int, stop: int) -> tuple[int, int] | None:
     if not clear.startswith("**", start):
         return None
     close = clear.find("**", start + 2, stop)
-    if close < 0 or close == start + 2 or re.match(r"\*\*\s{0,2}(?:,|or|and|&|=|\()\s?", clear[close : close + 12]):
+    if close < 0 or close == start + 2 or re.match(r"\*\*\s{0,2}(?:(?:,|or|and|&)\s{0,2}\*\*|=|\()", clear[close : close + 12]):
         return None
     return start + 2, close
