@@ -52,7 +52,7 @@ _LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ'^_+#]|\.[A-Za-z]\b)|([{_OTH
 _CJK = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af。，、！]")
 _CLOSERS = re.compile(r"[\s)\]}*_\"'`$]{0,8}")
 _STANDS = re.compile(
-    r"\s*$|\s*[)\]}*_\"'`$.,;:!/&<>|\\=~✓✔✅]|\s*[-–—]|\s*\n|\s+\(|"
+    r"\s*$|\s*[)\]}*_\"'`$.,;:!/&<>|\\~✓✔✅]|\s*[-–—]|\s*\n|\s+\(|"
     r"\s+(?:because|since|as\s(?:it|the|they|this)|is|was|are|which|for|due|with\sthe|and|or|und|oder|et|ou|y|o|e|weil|"
     r"denn|da|car|porque|perch[eé]|ist|est|es|è|é|är|er|je|jest|on|but|based|given|from|among|in\sthis|here|only|"
     r"then|nor|over|rather|instead|not|option|choice|answer|if|so|ou|[\u2190-\u2bff])(?![\w])",
@@ -60,7 +60,7 @@ _STANDS = re.compile(
 _MORE = re.compile(
     r"[\s)\]}*_\"'`$]{0,8}(?:[,/&+;|]|\b(?:and|or|and/or|und|oder|et|ou|y|o|e|en|of|och|eller|i|lub|и|или|veya|ve|又|和|或|与|、)\b"
     r"|\b(?:and|or|then|both|either|possibly|potentially|perhaps|also|maybe)\b|\s){1,6}[\s(\[*_\"'`$]{0,6}"
-    rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])"
+    rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])(?!\)?\s(?:is|was|are|would|has|does|isn't|can)\b)"
 )
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
 _ASIDE = re.compile(r"\s{0,2}\([^()\n]{1,80}\)")
@@ -102,7 +102,7 @@ class Options(NamedTuple):
         if end - start > 3 and (whole := self._whole(page, start, end, rule)):
             return whole
         if _NOT.match(page.clear, start, end):
-            return self._after_but(page, start, end, rule)
+            return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
         by_letter = self._by_letter(page, start, end, rule)
         return by_letter if by_letter is not None else self._by_text(page, start, end, rule)
 

@@ -7,6 +7,7 @@ announced after the box takes its place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -118,6 +119,8 @@ def _tagged_choice(page: Page, tagged: tags.Tagged, options: Options) -> Picked:
         if said is not None and not said.unclear:
             return said._replace(rule=said.rule.replace("phrase", "answer_tag"))
         found = said if said is not None else found
+    if found is None and re.fullmatch(r"[\W_]*(?:\\(?:boxed|text)\W*)*[xX][\W_]*", page.clear[tagged.start : tagged.end]):
+        return None  # "<answer>X</answer>, X being the letter"
     if found is None and (box is not None or tagged.closed) and tagged.end - tagged.start < 200:
         return Piece("", tagged.start, tagged.end, "answer_tag", unclear=True)  # an answer was given, and it is none of the options
     return found

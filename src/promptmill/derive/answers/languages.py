@@ -41,14 +41,15 @@ _EN_BE = (
 _EN_TAIL = re.compile(
     r"s?(?:\s(?:choice|option|letter|key|number|value))?"
     r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|in short|in the end),?"
+    r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
     r"|\s(?:to|for|of|in|from|among|between|here|that|therefore|then|thus|i|we|you|now|as)\b[^.:;!?\n=]{0,70}?)?"
-    rf"{_OPEN}(?:(?:{_EN_BE})(?=[\s:*\"'($\\\[,|]|$)[\s*_]{{0,3}}:?|{_SIGN})"
+    rf"{_OPEN}(?:\s(?=(?:cannot|can't|can not|could not) be )|(?<![a-z])(?:{_EN_BE})(?=[\s:*\"'($\\\[,|…]|\.\.|$)[\s*_]{{0,3}}:?|{_SIGN})"
 )
 
 
 def _tail(be: str, *, words: int = 3) -> re.Pattern[str]:
     """The pattern behind a noun: a few words, then `is` or a sign."""
-    be = rf"(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
+    be = rf"(?<![^\W\d_])(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
     return re.compile(rf"(?:\s{{1,2}}[^\s.:;!?,=]{{1,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})")
 
 
@@ -109,7 +110,7 @@ _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
 
 
 def _announcements() -> tuple[Announcement, ...]:
-    found = [Announcement("answer", _EN_TAIL, None), Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}"), None)]
+    found = [Announcement("answer", _EN_TAIL, None), Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None)]
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
     for nouns, be, ending in _SPACED:

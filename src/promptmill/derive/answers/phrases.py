@@ -165,17 +165,21 @@ def _read_choice(page: Page, one: Announced, end: int, options: Options) -> Pick
     if lead is not None:  # "C. The mitochondria": the sentence does not end behind the letter
         stop = max(stop, min(line, lead[2] + 200))
     elif _NOTHING.match(page.lower, start, end) and not page.lower.startswith("not", start):
-        if not options.by_text(page, start, stop, ""):
+        colon = page.clear.find(":", start, stop)
+        if colon < 0 and not options.by_text(page, start, stop, ""):
             return None
+        start = max(start, colon + 1)
     stop = max(stop, start)
-    return options.pick(page, start, stop, "phrase")
+    picked = options.pick(page, start, stop, "phrase")
+    colon = page.clear.find(":", start, stop) if picked is None else -1
+    return picked if colon < 0 else options.pick(page, colon + 1, stop, "phrase")
 
 
 def _content(page: Page, one: Announced, end: int) -> int | None:
     """Where the answer begins behind an announcement: the next line, if its own holds nothing more."""
     at = one.start
     for _ in range(4):
-        while at < end and page.clear[at] in " \t*_:#>|\"'`":
+        while at < end and (page.clear[at] in " \t*_:#>|\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
         if at < end and page.clear[at] != "\n":
             break
@@ -251,11 +255,16 @@ def _subject(page: Page, at: int, start: int, options: Options) -> tuple[int, Pi
     """The option of which it is said at a place that it is correct."""
     head = page.lower.rfind("\n", start, at) + 1
     head = max(head, start, at - 110)
-    for verb in (page.lower.rfind(" ", head, at), at):
-        said = _DECLARED.match(page.lower, verb) if verb >= 0 else None
-        if said and said.end() > at:
+    verb, said = at, _DECLARED.match(page.lower, at)
+    space = at
+    for _ in range(3):
+        space = page.lower.rfind(" ", head, space)
+        if space < 0:
             break
-    else:
+        longer = _DECLARED.match(page.lower, space)
+        if longer and longer.end() > at:
+            verb, said = space, longer
+    if said is None:
         return None
     head = max(head, page.clear.rfind(". ", head, verb - 3) + 1)
     subject = _SUBJECT.search(page.clear, head, verb)
