@@ -42,7 +42,7 @@ _OPENERS = re.compile(r"(?:[\s*_\"'`$(\[{~:]|\\(?:text|textbf|textrm|mathrm|math
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
     r"opzione|opção|lettera|letra|réponse|respuesta|risposta|resposta|antwort|correct|best|right|correcta|correcte|one|"
-    r"optie)\b)|(?:most\slikely|very\slikely|almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
+    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-Z](?!\w)))|(?:most\slikely|very\slikely|almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
     r"also|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
@@ -58,7 +58,7 @@ _STANDS = re.compile(
     r"then|nor|over|rather|instead|not|option|choice|answer|if|so|ou|[\u2190-\u2bff])(?![\w])",
 )
 _MORE = re.compile(
-    r"[\s)\]}*_\"'`$]{0,8}(?:[,/&+;|]|\b(?:and|or|and/or|und|oder|et|ou|y|o|e|en|of|och|eller|i|lub|и|или|veya|ve|又|和|或|与|、)\b"
+    r"[\s)\]}*_\"'`$]{0,8}(?:[,/&+;|和或与及と、]|\b(?:and|or|and/or|und|oder|et|ou|y|o|e|en|of|och|eller|i|lub|и|или|veya|ve)\b"
     r"|\b(?:and|or|then|both|either|possibly|potentially|perhaps|also|maybe)\b|\s){1,6}[\s(\[*_\"'`$]{0,6}"
     rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])(?!\)?\s(?:is|was|are|would|has|does|isn't|can)\b)"
 )
@@ -76,6 +76,7 @@ _NOT = re.compile(
 _RANGE = re.compile(r"\s?[-–—]\s?[A-Z](?![\w])|\s(?:to|through|bis)\s[A-Z](?!\w)")
 _COMMON = frozenset("the is it this that of to in on at and or not no yes be are an both all none only i me we he as by for with".split())
 _LINES = re.compile(r"[\s).\]*]{0,8}\n\s{0,4}[(*]{0,3}([A-Z])[).*]{0,4}\s*(?:\n|$)")
+_TURKISH = re.compile(r"\s(?:şıkkı|seçeneği|şık)")
 _INITIAL = re.compile(r"\.\s?[A-Z]\.|\.\s[A-Z][a-z]+\s?$")
 
 
@@ -127,7 +128,8 @@ class Options(NamedTuple):
         clear, (start, end) = page.clear, within
         behind = match.end()
         rest = clear[behind : behind + 1]
-        if rest and _CJK.match(rest):
+        word = clear[behind : min(end, behind + 3)].lstrip(" ")[:1]
+        if word and (_CJK.match(word) or (word > "\u036f" and word.isalpha())) or _TURKISH.match(clear, behind, end):
             return True
         before = clear[match.start() - 1 : match.start()] if match.start() > start else ""
         if match[0].islower() and match[0] in LETTERS.lower():

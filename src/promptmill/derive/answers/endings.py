@@ -233,8 +233,11 @@ def bare(page: Page, start: int, end: int) -> Piece | None:
     last = _last_line(page.clear, start, end)
     if last is None or page.clear[start : last[0]].strip() or last[1] - last[0] > 200:
         return None
+    line = page.clear[last[0] : last[1]]
+    if line.startswith("#") or line.rstrip("*_ ").endswith(":"):
+        return None  # a heading
     found = numbers.result(page, marks.piece(page, *last, "whole"))
-    if found is None:
+    if found is None or not re.search(r"[^\W_]|[∅∞]", re.sub(r"\\(?:boxed|fbox|text)", "", found.text)):
         return None
     if numbers.is_value(found.text):
         return found

@@ -12,7 +12,7 @@ import re
 from promptmill.derive.answers.page import Page, Piece, folded
 
 _PAIRS = (
-    ("***", "***"), ("**", "**"), ("__", "__"), ("*", "*"), ("```", "```"), ("`", "`"), ("$$", "$$"), ("$", "$"),
+    ("***", "***"), ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("```", "```"), ("`", "`"), ("$$", "$$"), ("$", "$"),
     ("\\[", "\\]"), ("\\(", "\\)"), ("\\\\[", "\\\\]"), ("\\\\(", "\\\\)"), ('"', '"'), ("'", "'"), ("~~", "~~"),
     ("<b>", "</b>"), ("<strong>", "</strong>"), ("<i>", "</i>"), ("<em>", "</em>"), ("<code>", "</code>"), ("<p>", "</p>"),
 )  # fmt: skip
@@ -25,6 +25,8 @@ _LAST_WORDS = re.compile(
     r"(?:\b(?:[A-Z]\.){2,}|\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|etc|Esq|Ph\.D|M\.D|[ap]\.m)\.|\b[A-Z][a-z]+ [A-Z]\.)$"
 )
 _ROUNDS = 12
+SIGNS = frozenset(("<", ">", "=", "+", "-", "<=", ">=", "!=", "==", "/", "*"))
+"""Answers that are a sign and nothing else."""
 _BLANK_ANSWER = re.compile(r"[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—]*")
 _PLACEHOLDER = re.compile(
     r"[\s\[({<*_`\"'$]*(?:"
@@ -82,7 +84,7 @@ def piece(page: Page, start: int, end: int, rule: str) -> Piece | None:
     """What stands between two places, without the marks around it; None when nothing does."""
     start, end = narrow(page.clear, start, end)
     text = tidy(page.text[start:end])
-    return None if start >= end or is_blank(text) and not re.search(r"[<>+\-=]", text) else Piece(text, start, end, rule)
+    return None if start >= end or (is_blank(text) and text not in SIGNS) else Piece(text, start, end, rule)
 
 
 def _blanks(clear: str, start: int, end: int) -> tuple[int, int]:

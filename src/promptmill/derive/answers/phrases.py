@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from promptmill.derive.answers import marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
-from promptmill.derive.answers.languages import ANNOUNCEMENTS, CORRECT, Announcement
+from promptmill.derive.answers.languages import ANNOUNCEMENTS, CORRECT, OPTION_NOUNS, Announcement
 from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 200
@@ -43,7 +43,7 @@ _HEADING = re.compile(
 )
 _SKIP = re.compile(
     r"[\s*_:>|#\"'=-]*(?:\s?\b(?:simply|just|therefore|thus|then|clearly|definitely|indeed|hence|actually|now|thereby|"
-    r"approximately|about|exactly|given by|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
+    r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
@@ -89,7 +89,8 @@ def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Ann
             yield one
 
 
-_CHOICE_NOUNS = {"option", "choice", "alternative", "solution"}
+_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution"}
+_NEGATED = re.compile(r"\b(?:no|nicht|pas|non|não|nie|не|inte|ikke|niet|not|never|değil|isn't|kein|keine)\b")
 _HEADING_NOUNS = tuple("answer antwort réponse respuesta resposta risposta odpowiedź ответ 答案 答え 정답 최종 답".split())
 
 
@@ -123,6 +124,10 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :] if before else before
+    if _NEGATED.search(tail[0]):
+        return None
+    if how.noun in OPTION_NOUNS:
+        return None if _DOUBT.search(before) else tail.end()
     if how.label and not (_RIGHT.search(before) if choice or _FINAL.search(before) else _is_label(before, tail[0])):
         return None
     return None if _DOUBT.search(before) and not _SURE.search(before) else tail.end()
