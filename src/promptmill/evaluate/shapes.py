@@ -288,7 +288,7 @@ def equal(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
     if dense(gold.text) == dense(answer.text) and gold.text:
         return True
     kinds = {gold.kind, answer.kind}
-    if gold.name and answer.name and gold.name != answer.name:
+    if _both_equations(gold, answer):
         return kinds != {"number"} and leaf(_whole(gold), _whole(answer))
     if kinds == {"number"}:
         assert isinstance(gold.value, Number)
@@ -299,6 +299,14 @@ def equal(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
     if not gold.items and not answer.items and "expression" in kinds:
         return leaf(gold, answer)
     return _groups(gold, answer, leaf)
+
+
+def _both_equations(gold: Shape, answer: Shape) -> bool:
+    """Whether neither is the value of the other's name: x = 5 and y = 5, x = 2 and 2x = 4."""
+    if gold.name and answer.name:
+        return gold.name != answer.name
+    unnamed = answer if gold.name else gold
+    return bool(gold.name or answer.name) and unnamed.kind == "expression" and "=" in unnamed.text
 
 
 def _whole(shape: Shape) -> Shape:
