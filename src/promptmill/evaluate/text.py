@@ -23,7 +23,7 @@ LETTERS = string.ascii_uppercase
 _PUNCTUATION = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cf"}
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_SIGNS = re.compile(r"(?P<kept>(?<=\d)[./:,-](?=\d)|(?<![\w.])[-.](?=\d)|(?<=\w)[+#](?![^\W_]))|[^\w\s]|_")
+_SIGNS = re.compile(r"(?P<kept>(?<=\d)[./:,-](?=\d)|(?<![\w.])[-.](?=\d)|(?<=\w)[+#]+(?![^\W_]))|[^\w\s]|_")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PARTS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"

@@ -51,7 +51,7 @@ _KNOWN: dict[str, Unit] = {
 } | {name: Unit(currency, Fraction(hundredths, 100)) for name, (currency, hundredths) in _MONEY.items()}
 _POWER = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RAISED = re.compile(r"^(.*?)\s*\^\s*\{?([23])\}?$")
-_SPELLING = re.compile(r"(?<=met|lit)re\b")
+_SPELLING = re.compile(r"(?<=met|lit)re(?=s?\b)")
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"

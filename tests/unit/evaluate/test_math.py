@@ -1,5 +1,7 @@
 """Mathematical equality as a user calls it: the metric, its worker processes, its limits."""
 
+# ruff: noqa: E501 - a table of broken texts
+
 import asyncio
 import os
 import subprocess
@@ -187,7 +189,7 @@ def test_without_a_reference_there_is_no_verdict(metric):
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ConfigError, match="limit_s: is 0. Give seconds above 0"):
+    with pytest.raises(ConfigError, match=r"limit_s: is 0\. Give seconds above 0"):
         math(limit_s=0)
     with pytest.raises(ConfigError, match="workers: is -1"):
         math(workers=-1)
@@ -245,7 +247,7 @@ def test_workers_see_no_secrets_and_end_when_their_parent_is_killed_at_work():
 
 def test_a_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "math_verify", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"metric math needs the extra 'math'"):
         math()
 
