@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from promptmill.evaluate.math import math
 from promptmill.evaluate.numbers import equal_numbers, numeric, read_number
-from promptmill.evaluate.spelling import spell
 from promptmill.evaluate.text import cem, exact, f1, normalise
 from promptmill.records import Reference
 
@@ -139,8 +138,8 @@ def test_an_expression_equals_itself_rewritten_and_not_itself_and_one_more(metri
     assert metric(Reference(answer=f"{expression} + 1"), expression).value == 0.0
 
 
-TEX = r"\frac { } ( ) [ ] 1 2.5 x , = \sqrt ^ _ $ \ % \pm \cup \text{ \begin{pmatrix} \end{pmatrix} & \\ cm - / ! \{ \} < \le é 零"
-pieces = st.sampled_from([" ", *TEX.split()])
+TEX = r"\frac { } ( ) [ ] 1 2.5 x , = \sqrt ^ _ $ \ % \pm \cup \text{ \begin{pmatrix} \end{pmatrix} & \\ cm - / !"
+pieces = st.sampled_from([" ", "<", "\\le", "\\{", "\\}", "é", *TEX.split()])
 
 
 @settings(BRIEF, max_examples=200)
@@ -151,9 +150,7 @@ def test_no_text_of_a_model_makes_the_metric_raise(metric, gold, answer):
 
 @BRIEF
 @given(st.text(max_size=60))
-def test_any_text_equals_itself_and_spelling_is_stable(text):
-    assert spell(spell(text)) == spell(text) or len(text) > 0
-    assert normalise(normalise(text)) == normalise(text) or not text.isascii()
+def test_any_text_equals_itself(text):
     for judge in (exact(), cem(), f1()):
         value = judge(Reference(answer=text), text).value
         assert value == 1.0, (text, judge)

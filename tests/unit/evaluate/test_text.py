@@ -153,6 +153,13 @@ def test_multiple_choice_tells_which_option_was_taken(answer, value, detail):
     assert (verdict.value, verdict.detail, verdict.settled) == (value, detail, True)
 
 
+def test_an_option_that_stands_twice_is_right_under_both_letters():
+    reference = Reference(answer="lasting", choices=("lasting", "brief", "lasting"))
+    assert [em_mc()(reference, letter).value for letter in "ABC"] == [1.0, 0.0, 1.0]
+    assert em_mc()(reference, "lasting").value == 1.0
+    assert chosen_option("ph", ("pH", "PH", "x")) is None
+
+
 def test_a_reference_that_is_no_option_is_not_graded():
     assert em_mc()(Reference(answer="whale", choices=CHOICES), "A").value is None
     assert em_mc()(Reference(choices=CHOICES), "A").value is None
