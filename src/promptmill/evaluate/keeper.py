@@ -113,6 +113,7 @@ class _Keeper:
             self._reap()
         for pid in self._pids:
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def _kill(self, slot: int, pid: int) -> None:
         if self._pids.get(pid) == slot:  # not reaped yet, so the number is still this child's

@@ -22,14 +22,13 @@ import msgspec
 
 from promptmill.errors import ConfigError, MissingExtra
 from promptmill.evaluate.math_worker import Finding, Question
-from promptmill.evaluate.numbers import equal_numbers, read_number
+from promptmill.evaluate.numbers import equal_numbers, other_number, read_number
 from promptmill.evaluate.shapes import Shape, Unsure, equal, readings
 from promptmill.evaluate.spelling import MAX_LENGTH
 from promptmill.evaluate.workers import MAX_REQUEST, Workers
 from promptmill.records import Reference, Verdict
 
 _RIGHT = {method: Verdict(value=1.0, method=method) for method in ("number", "spelling", "math_verify")}
-_OTHER_NUMBER = Verdict(value=0.0, method="number", detail="another number")
 _NO_REFERENCE = Verdict(value=None, method="spelling", detail="there is no reference answer", settled=False)
 _EMPTY = Verdict(value=0.0, method="spelling", detail="the answer is empty")
 _findings = msgspec.msgpack.Decoder(Finding)
@@ -73,8 +72,11 @@ class Math:
         gold = reference.answer
         if gold is not None and not reference.aliases:
             one, other = read_number(gold), read_number(answer)
-            if one is not None and other is not None and equal_numbers(one, other, rounded=True):
-                return _RIGHT["number"]
+            if one is not None and other is not None:
+                if equal_numbers(one, other, rounded=True):
+                    return _RIGHT["number"]
+                if "," not in gold or "," not in answer:  # with commas both may be lists as well
+                    return other_number(one, other)
         golds = tuple(text for text in (gold, *reference.aliases) if text is not None and text.strip())
         return self._judge(golds, answer)
 
@@ -142,6 +144,6 @@ def _cannot_say(_one: Shape, _other: Shape) -> bool:
 def _wrong(golds: list[Shape], answers: tuple[Shape, ...]) -> Verdict:
     kinds = {shape.kind for shape in (*golds, *answers)}
     if kinds == {"number"}:
-        return _OTHER_NUMBER
+        return Verdict(value=0.0, method="number", detail="another number")
     # words on either side may mean the same in another way; numbers and sets that differ do not
     return Verdict(value=0.0, method="spelling", detail="another answer", settled=not kinds & {"text", "date"})

@@ -248,11 +248,18 @@ def _judge(wanted: list[Number], answer: str) -> Verdict:
         return Verdict(value=0.0, method="number", detail="the answer is no number")
     if any(equal_numbers(gold, found) for gold in wanted):
         return _RIGHT
-    return _WRONG
+    return other_number(wanted[0], found)
 
 
 _RIGHT = Verdict(value=1.0, method="number")
 _WRONG = Verdict(value=0.0, method="number", detail="another number")
+_OTHER_UNIT = Verdict(value=0.0, method="number", detail="the same number of something else", settled=False)
+
+
+def other_number(gold: Number, answer: Number) -> Verdict:
+    """The verdict on a wrong number; where only the words beside it differ (apples, fruit), they may mean the same."""
+    worded = gold.unit.dimension and answer.unit.dimension and None in {gold.unit.factor, answer.unit.factor}
+    return _OTHER_UNIT if worded and gold.value == answer.value else _WRONG
 
 
 def gsm8k() -> Callable[[Reference, str], Verdict]:
