@@ -247,6 +247,7 @@ class Verdict(Record, frozen=True, kw_only=True, omit_defaults=False):
     detail: str | None = None
     settled: bool = True
 
+
 _canonical = msgspec.json.Encoder(order="sorted")
 
 

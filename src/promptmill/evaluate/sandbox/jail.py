@@ -53,7 +53,42 @@ class Walls(NamedTuple):
     limits: Limits
 
 
-def enter_namespaces() -> None:
+NAMESPACES = {
+    "user": "user namespace",
+    "mnt": "mount namespace",
+    "pid_for_children": "process namespace",
+    "net": "network namespace",
+    "ipc": "IPC namespace",
+    "uts": "host-name namespace",
+}
+
+
+def enter_namespaces() -> list[str]:
+    """As `_enter`, with a look at what came of it.
+
+    Returns:
+        The names of the namespaces that are now others than before.
+
+    Raises:
+        OSError: as `_enter`.
+    """
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # the new root will show none
+    before = {name: os.stat(f"self/ns/{name}", dir_fd=proc).st_ino for name in NAMESPACES}
+    _enter()
+    # that of the children stands there once there is one: it is looked at by its absence
+    after = {name: _inode(f"self/ns/{name}", proc) for name in NAMESPACES}
+    os.close(proc)
+    return [NAMESPACES[name] for name in NAMESPACES if after[name] != before[name]]
+
+
+def _inode(path: str, folder: int) -> int | None:
+    try:
+        return os.stat(path, dir_fd=folder).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _enter() -> None:
     """Put this process into namespaces of its own, with a root folder that holds nothing of the machine's.
 
     As root it becomes nobody outside, so that limits hold for it and no file is its own; as any other user it stays
@@ -139,7 +174,7 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str) -> None:
     os.environ.clear()
     os.environ.update(HOME=folder, TMPDIR=folder, PATH="", LANG="C.UTF-8")
     if walls.level == FULL:
-        # a second user namespace without any map: no rights over the namespaces around it, and threads are counted alone
+        # a second one without any map: no rights over the namespaces around it, and threads are counted alone
         syscalls.unshare(syscalls.CLONE_NEWUSER, "second user namespace")
         syscalls.drop_capabilities()
     _limit(walls.limits)

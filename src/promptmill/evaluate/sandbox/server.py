@@ -7,6 +7,7 @@ promptmill closes its end, or dies, the server ends, and with it, being the firs
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -55,10 +56,14 @@ def main() -> None:
     full = settings["level"] == FULL
     try:
         code = _filter(needed=full)
-        if full:
-            jail.enter_namespaces()  # after it, the first child that ends takes the process namespace along
+        # after this the first child that ends takes the process namespace along
+        namespaces = jail.enter_namespaces() if full else []
     except (OSError, NotImplementedError, KeyError, StopIteration) as error:
         control.send(json.dumps({"error": str(error) or type(error).__name__}).encode())
+        return
+    missing = sorted(set(jail.NAMESPACES.values()) - set(namespaces))
+    if full and missing:
+        control.send(json.dumps({"error": f"no own {missing[0]}"}).encode())
         return
     walls = Walls(settings["level"], code, landlock.version() if code else 0, Limits(**settings["limits"]))
     gc.collect()
@@ -67,6 +72,7 @@ def main() -> None:
     if pid == 0:
         if sys.platform == "linux":
             syscalls.die_with_parent()
+        control.send(json.dumps({"filter": bool(code), "landlock": walls.landlock, "namespaces": namespaces}).encode())
         serve(control, walls)
         os._exit(0)
     control.close()
@@ -101,7 +107,6 @@ def serve(control: socket.socket, walls: Walls) -> None:
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    control.send(json.dumps({"filter": bool(walls.filter), "landlock": walls.landlock}).encode())
     running: dict[int, Pair] = {}
     poller = select.poll()
     poller.register(control, select.POLLIN)
@@ -183,10 +188,8 @@ def _reap(running: dict[int, Pair]) -> None:
         ended = running.pop(pid, None)  # programs whose tests are over come here too
         if ended is not None:
             message: dict[str, Any] = {"code": os.waitstatus_to_exitcode(code), "late": now >= ended.deadline}
-            try:
+            with contextlib.suppress(OSError):  # nobody waits for it any more
                 os.write(ended.status, json.dumps(message).encode())
-            except OSError:
-                pass  # nobody waits for it any more
             os.close(ended.status)
             if ended.folder:
                 shutil.rmtree(ended.folder, ignore_errors=True)
