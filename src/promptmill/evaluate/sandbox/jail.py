@@ -97,16 +97,14 @@ def _enter() -> None:
     Raises:
         OSError: the kernel, or who set up the machine, does not allow it; names the step.
     """
-    if os.geteuid() == 0:
-        try:
-            syscalls.unshare(syscalls.CLONE_NEWNS, "mount namespace")
-        except PermissionError:  # root in a container without rights: like any other user
-            _own_user_namespace(syscalls.CLONE_NEWNS)
-            mounts.build_root()
-        else:
-            _root_becomes_nobody()
+    if _is_root_with_rights():
+        _root_becomes_nobody()
     else:
-        _own_user_namespace(syscalls.CLONE_NEWNS)
+        uid, gid = os.geteuid(), os.getegid()
+        syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS, "user namespace")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
         mounts.build_root()
     for flag, name in (
         (syscalls.CLONE_NEWNET, "network namespace"),
@@ -120,12 +118,18 @@ def _enter() -> None:
     syscalls.call({"x86_64": 170, "aarch64": 161}[syscalls.machine()], "sethostname", os_name, len(os_name))
 
 
-def _own_user_namespace(more: int) -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    syscalls.unshare(syscalls.CLONE_NEWUSER | more, "user namespace")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+def _is_root_with_rights() -> bool:
+    """Whether this is root who may mount and become nobody; root of a container often may not. Leaves the namespace."""
+    if os.geteuid() != 0:
+        return False
+    ranges = [[int(each) for each in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if not any(first <= NOBODY < first + count for first, _, count in ranges):
+        return False  # root of a user namespace that knows nobody else
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS, "mount namespace")
+    except PermissionError:
+        return False
+    return True
 
 
 def _root_becomes_nobody() -> None:
@@ -155,13 +159,14 @@ def _root_becomes_nobody() -> None:
     os.setresuid(0, 0, 0)
 
 
-def lock(walls: Walls, keep: tuple[int, ...], folder: str) -> None:
+def lock(walls: Walls, keep: tuple[int, ...], folder: str, *, parent: bool = False) -> None:
     """Shut this process in for good, before it sees a byte of foreign code.
 
     Args:
         walls: what to put around it.
         keep: descriptors that stay open beside 0, 1 and 2, which lead nowhere; in rising order.
         folder: private folder; not used where a private file system takes its place.
+        parent: it has a child that shall die with it.
     """
     os.setsid()
     _close_but(keep)
@@ -183,7 +188,7 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str) -> None:
     syscalls.die_with_parent()
     syscalls.no_new_privileges()
     if walls.landlock:
-        landlock.restrict(mounts.library(), folder, walls.landlock)
+        landlock.restrict(mounts.library(), folder, walls.landlock, signals=parent)
     if walls.filter:
         seccomp.install(walls.filter)
 

@@ -28,10 +28,11 @@ ATTEMPTS = {
     "memory is limited": "bytearray(300 << 20)",
     "file size is limited": "open('f', 'wb').truncate(5 << 20)",
     "open files are limited": "[os.dup(0) for n in range(999)]",
+    "threads are limited": "[threading.Thread(target=time.sleep, args=(1,), daemon=True).start() for _ in range(200)]",
     "CPU time is limited": "assert resource.getrlimit(resource.RLIMIT_CPU)[1] > 11 or resource.getrlimit(0)[1] < 0",
 }
 PROGRAM = """
-import os, resource, socket, stat
+import os, resource, socket, stat, threading, time
 def is_open(number):
     try:
         os.fstat(number)
@@ -43,7 +44,7 @@ def is_pipe(number):
 def attempt():
     try:
         {body}
-    except (OSError, AssertionError, MemoryError):
+    except (OSError, AssertionError, MemoryError, RuntimeError):
         return "stopped"
     return "went through"
 """

@@ -127,7 +127,7 @@ class Program:
 
     def exception(self, answer: dict[str, Any]) -> BaseException:
         """What the program raised, as a built-in exception with its text."""
-        name, text = raised(answer)
+        name, text = raised(answer)[:2]
         kind: Any = getattr(builtins, name, None)
         if not isinstance(kind, type) or not issubclass(kind, Exception):
             self.stop(f"the program ended itself: {name}" if name in ENDINGS else "the program's answer is no answer")
@@ -151,7 +151,7 @@ ENDINGS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", 
 
 
 def raised(answer: dict[str, Any]) -> list[str]:
-    """Type and text of an exception that a program told; hostile input."""
+    """Type and text of an exception that a program told, and where; hostile input."""
     found = answer.get("raised")
     if type(found) is not list or len(found) < 2 or not all(type(each) is str for each in found):
         return ["", ""]
@@ -178,7 +178,7 @@ def ruling(job: dict[str, Any], program: Program) -> Ruled:
     try:
         answer = program.ask({key: job[key] for key in ("setup", "program", "entry_point")})
         if "raised" in answer:
-            return Ruled(WRONG, "the program does not load: {}: {}".format(*raised(answer)), together)
+            return Ruled(WRONG, "the program does not load: {}: {}".format(*raised(answer)[:2]), together)
         if together:
             return _together(tests, program)
     except Stopped:
@@ -217,7 +217,10 @@ def _together(tests: list[str], program: Program) -> Ruled:
     answer = program.ask({"tests": tests, "token": token})
     if answer.get("passed") == token:
         return Ruled(RIGHT, "", together=True)
-    return Ruled(WRONG, ": ".join(filter(None, raised(answer))) or "the program's answer is no answer", together=True)
+    kind, text, *where = raised(answer)
+    return Ruled(
+        WRONG, ": ".join(filter(None, [*where, kind, text])) or "the program's answer is no answer", together=True
+    )
 
 
 def _run(tests: list[str], names: dict[str, Any]) -> str:

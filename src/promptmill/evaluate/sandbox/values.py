@@ -11,16 +11,20 @@ caller's object, a result that is the argument comes back as the same object, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_DEPTH = 100
 MAX_ITEMS = 100_000  # that an iterator may give
 SMALL = 1 << 63  # larger numbers travel as hexadecimal digits, whose length does not matter to their reading
+SURROGATE = re.compile("[\ud800-\udfff]")
 BASES = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
-AS_THEY_ARE = (type(None), bool, str, float)
+AS_THEY_ARE = (type(None), bool, float)
 SCALARS: dict[type, Callable[[Any], Any]] = {
     int: lambda n: n if -SMALL < n < SMALL else ["i", hex(n)],
+    # a pair of surrogates would come out of JSON as one character
+    str: lambda t: t if t.isascii() or not SURROGATE.search(t) else ["u", t.encode("utf-32-le", "surrogatepass").hex()],
     complex: lambda n: ["c", n.real, n.imag],
     bytes: lambda b: ["b", b.hex()],
     range: lambda r: ["g", *map(hex, (r.start, r.stop, r.step))],
@@ -117,7 +121,7 @@ class Graph:
             Unplain: it is nothing that `dump` writes.
         """
         kind = type(sent)
-        if kind in AS_THEY_ARE or kind is int:
+        if kind in AS_THEY_ARE or kind is int or kind is str:
             return sent
         if kind is not list or not sent or type(sent[0]) is not str or depth > MAX_DEPTH:
             raise Unplain("it is no plain value")
@@ -139,8 +143,8 @@ class Graph:
             return self.objects[first]
         if tag == "c" and {type(first), type(rest[0])} <= {float, int}:
             return complex(first, rest[0])
-        if type(first) is str and tag in {"i", "b", "g"}:
-            return {"i": _hexadecimal, "b": bytes.fromhex, "g": _range}[tag](first, *rest)
+        if type(first) is str and tag in DIGITS:
+            return DIGITS[tag](first, *rest)
         raise Unplain("it is no plain value")
 
     def fill(self, container: Any, items: list[Any], depth: int = 0) -> None:
@@ -158,6 +162,10 @@ class Graph:
 
 def _hexadecimal(digits: str) -> int:
     return int(digits, 16)
+
+
+def _text(digits: str) -> str:
+    return bytes.fromhex(digits).decode("utf-32-le", "surrogatepass")
 
 
 def _range(*digits: str) -> range:
@@ -189,6 +197,7 @@ def _name(kind: type) -> str:
     return str(type.__getattribute__(kind, "__name__"))[:60]
 
 
+DIGITS: dict[str, Callable[..., Any]] = {"i": _hexadecimal, "b": bytes.fromhex, "g": _range, "u": _text}
 HOLDERS: dict[str, Callable[[Iterator[Any]], Any]] = {
     "t": tuple,
     "f": frozenset,

@@ -1,7 +1,10 @@
 """Programs and tests that are honest: what passes, what fails, what is said of it; and what is left behind."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +70,7 @@ def test_a_right_program_passes(sandbox, program, tests):
         ("def f(:", ("assert f(1)",), "the program does not load: SyntaxError: invalid syntax (<program>, line 1)"),
         ("def f(x):\n    return object()", ("assert f(1)",), "'f' returned what is no plain value: object is no plain value"),
         ("def f(x):\n    return 3", ("def test_f():\n    assert f(1) == 2",), "test_f: AssertionError (line 2)"),
-        ("def f(x):\n    exit()", ("try:\n    f(1)\nexcept BaseException:\n    pass",), "the program ended itself: SystemExit"),
+        ("def f(x):\n    exit(0)", ("try:\n    f(1)\nexcept BaseException:\n    pass",), "the program ended itself: SystemExit"),
         ("def f(x):\n    x.append(\n", ("assert f(1)",), "the program does not load: SyntaxError: '(' was never closed (<program>, line 2)"),
     ],
 )  # fmt: skip
@@ -109,7 +112,7 @@ def test_tests_with_objects_are_run_together_and_say_so(sandbox):
     right = CLASSES + "def depth(n):\n    return 1 + depth(n.left) if n else 0"
     wrong = CLASSES + "def depth(n):\n    return 7"
     assert sandbox.judge(Job(right, TREE)) == Ruling(passed=True, detail="", together=True)
-    assert sandbox.judge(Job(wrong, TREE)) == Ruling(passed=False, detail="AssertionError", together=True)
+    assert sandbox.judge(Job(wrong, TREE)) == Ruling(passed=False, detail="test 2 of 2: AssertionError", together=True)
 
 
 def test_a_function_as_argument_is_run_together(sandbox):
@@ -182,8 +185,8 @@ def test_nothing_is_left_when_the_sandbox_is_closed_under_a_running_program(leve
     sandbox = Sandbox(Limits(60.0, 256, 4), level=level, workers=1)
     sandbox.start()
     server = sandbox._process.pid
-    thread = threading.Thread(target=lambda: pytest.raises(Exception, sandbox._once, {
-        "program": "while True: pass", "tests": ["f()"], "setup": "", "entry_point": "f", "together": False}))  # fmt: skip
+    endless = {"program": "while True: pass", "tests": ["f()"], "setup": "", "entry_point": "f", "together": False}
+    thread = threading.Thread(target=sandbox._once, args=(endless,))
     thread.start()
     until = time.monotonic() + 20
     while len(children(server)) < 3 and time.monotonic() < until:  # the server proper and the pair
@@ -207,9 +210,34 @@ def test_a_server_that_was_killed_is_started_again(level):
     sandbox.close()
 
 
-def test_a_machine_that_does_not_allow_the_isolation_is_refused_in_one_line():
-    # a level that no kernel has stands for one that this kernel lacks
-    sandbox = Sandbox(LIMITS, level="full", workers=1)
-    sandbox.limits = Limits("no number", 0, 0)
-    with pytest.raises(ConfigError, match=r"metric code: this machine does not allow the sandbox: .*rlimits-only"):
-        sandbox.judge(Job("", ("f()",)))
+REFUSED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from promptmill.errors import ConfigError
+from promptmill.evaluate.code import code
+try:
+    code()
+except ConfigError as error:
+    print(error)
+verdict = code(sandbox="rlimits-only")
+"""
+
+
+def test_a_machine_that_does_not_allow_the_isolation_is_refused_in_one_line(tmp_path):
+    src = str(Path(__file__).parents[4] / "src")
+    script = f'echo 0 > /proc/sys/user/max_user_namespaces || exit 9; exec "$0" -c "$1" {src}'
+    unshare = shutil.which("unshare") or pytest.skip("no program unshare")
+    done = subprocess.run(
+        [unshare, "-Ur", "sh", "-c", script, sys.executable, REFUSED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode in (1, 9) and not done.stdout:
+        pytest.skip(f"no user namespace to try it in: {done.stderr[-200:]}")
+    assert done.stdout.startswith(
+        "metric code: this machine does not allow the sandbox: [Errno 28] unshare user namespace"
+    )
+    assert done.stdout.endswith("or set `sandbox: rlimits-only` for code that you trust.\n")
+    assert done.stdout.count("\n") == 1
