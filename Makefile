@@ -49,7 +49,7 @@ $(VENV)/quickstart.done: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/test.done: $(VENV)/quickstart.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,hub,files,language,tokens,train,plots,fast]' -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,hub,files,language,tokens,train,plots,fast,math]' -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/docs.done: $(VENV)/test.done

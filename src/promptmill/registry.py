@@ -176,8 +176,11 @@ class Engine(Protocol):
 TABLES: dict[str, dict[str, str]] = {
     "sources": {
         "chats": "promptmill.sources.chats:chats",
+        "commonsense_qa": "promptmill.sources.benchmarks:commonsense_qa",
+        "gsm8k": "promptmill.sources.benchmarks:gsm8k",
         "hub": "promptmill.sources.hub:hub",
         "hub_problems": "promptmill.sources.hub:hub_problems",
+        "nq_open": "promptmill.sources.benchmarks:nq_open",
         "problems": "promptmill.sources.problems:problems",
         "prompts": "promptmill.sources.files:prompts",
     },
@@ -198,6 +201,21 @@ TABLES: dict[str, dict[str, str]] = {
         "llama.cpp": "promptmill.endpoints.programs:llama_cpp",
         "transformers": "promptmill.endpoints.programs:transformers",
         "vllm": "promptmill.endpoints.programs:vllm",
+    },
+    "extractors": {
+        "answer": "promptmill.derive.answers:answer",
+        "code": "promptmill.derive.programs:code",
+    },
+    "metrics": {
+        "auto": "promptmill.evaluate.choose:auto",
+        "cem": "promptmill.evaluate.text:cem",
+        "code": "promptmill.evaluate.code:code",
+        "em_mc": "promptmill.evaluate.text:em_mc",
+        "exact": "promptmill.evaluate.text:exact",
+        "f1": "promptmill.evaluate.text:f1",
+        "gsm8k": "promptmill.evaluate.numbers:gsm8k",
+        "math": "promptmill.evaluate.math:math",
+        "numeric": "promptmill.evaluate.numbers:numeric",
     },
     "encoders": {
         "transformers": "promptmill.encode:transformers",

@@ -10,6 +10,7 @@ from promptmill import config, registry
 ENTRIES = [(table, name) for table in registry.TABLES for name in registry.TABLES[table]]
 NEEDED = {  # options without a default, filled for the tests
     "chats": {"path": "x"}, "prompts": {"path": "x"}, "problems": {"path": "x"},
+    "commonsense_qa": {"path": "x"}, "gsm8k": {"path": "x"}, "nq_open": {"path": "x"},
     "hub": {"dataset": "x"}, "openai": {"base_url": "http://127.0.0.1:1"},
     "llamacpp": {"base_url": "http://127.0.0.1:1"}, "transformers": {"model": "x"}, "vllm": {"model": "x"},
     "tgi": {"base_url": "http://127.0.0.1:1"}, "function": {"function": "promptmill.endpoints.fake:serve"},

@@ -34,7 +34,7 @@ def _finish(screen: Screen, recipe: workflow.Answers, folder: Path, *, by_catego
     screen.summary(folder, files)
 
 
-_stages = Stages(answers, workflow, workflow.Answers, finish=_finish, extra=(_by_category,))
+_stages = Stages(answers, workflow, workflow.Answers, finish=_finish, extra=(_by_category,), name=workflow.name_of)
 _stages.add("run", workflow.STAGES, "Run every stage that the recipe has.")
 _stages.add("prompts", ("prompts",), "Read the problems.")
 _stages.add("generate", ("prompts", "generate"), "Ask the model; grades nothing.")

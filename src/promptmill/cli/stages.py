@@ -11,7 +11,7 @@ import msgspec
 
 from promptmill import config
 from promptmill.cli import detach as background
-from promptmill.cli.options import recipe_options
+from promptmill.cli.options import FLAGS, recipe_options
 from promptmill.cli.screen import Screen
 from promptmill.config import Document
 from promptmill.workflows.asking import is_short_of_answers
@@ -29,6 +29,7 @@ class Stages:
         recipe: its recipe.
         finish: shows what came of it: a screen, the recipe, the folder, and the flags of `extra`.
         extra: decorators with further flags, which change nothing but what is shown.
+        name: what a run is called that flags alone describe.
         check: refuses a recipe that a command cannot run: its name, the document, the recipe.
     """
 
@@ -40,10 +41,11 @@ class Stages:
         *,
         finish: Finish,
         extra: Sequence[Callable[[Any], Any]] = (),
+        name: Callable[[Any], str] = lambda _: "flags",
         check: Callable[[str, Document, Any], None] | None = None,
     ) -> None:
         self._group, self._workflow, self._recipe = group, workflow, recipe
-        self._finish, self._extra, self._check = finish, extra, check
+        self._finish, self._extra, self._name, self._check = finish, extra, name, check
 
     def add(self, name: str, only: Sequence[str], text: str) -> None:
         """Add one command."""
@@ -59,7 +61,8 @@ class Stages:
             recipe: Any = config.check(document, self._recipe)
             if self._check is not None:
                 self._check(name, document, recipe)
-            folder = Path(out) if out else default_folder(document.name, recipe.output)
+            called = self._name(recipe) if document.name == FLAGS else document.name
+            folder = Path(out) if out else default_folder(called, recipe.output)
             if detach and dry_run:
                 raise click.UsageError("--detach: does not go with --dry-run.")
             if detach:

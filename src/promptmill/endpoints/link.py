@@ -32,6 +32,9 @@ LISTED = 20
 _VERSION = re.compile(r"/v\d+\w*(/|$)")
 
 
+KNOWN = {"local": "http://localhost:8000/v1", "remote": "https://api.openai.com/v1"}
+
+
 class Address:
     """The parts of a `base_url`.
 
@@ -49,7 +52,7 @@ class Address:
             ConfigError: not an http address, or a password in it.
         """
         try:
-            parts = urlsplit(base_url.strip())
+            parts = urlsplit(KNOWN.get(base_url, base_url.strip()))
             port = parts.port
         except ValueError:
             raise ConfigError("base_url: not a valid address. Write it like http://127.0.0.1:8000.") from None

@@ -18,6 +18,7 @@ Not covered: benchmarks in their own shapes (GSM8K's `#### 4`), and judging an a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -35,8 +36,9 @@ COLUMNS = (
     *IDS,
     *TEXTS,
     *("choices", "choice_index_correct", "explanation_correct", "answer_correct", "aliases", "category"),
-    *("tests", "test", "test_list", "entry_point"),
+    *("tests", "test", "test_list", "test_setup_code", "test_imports", "entry_point"),
 )
+CHECK = re.compile(r"^check\((?P<name>[A-Za-z_]\w*)\)\s*\Z", re.MULTILINE)
 log = logging.getLogger(__name__)
 
 
@@ -178,9 +180,14 @@ def _reference(
     if must_be_answered and answer is None and index is None and not tests:
         raise BadRow("no 'answer_correct', 'choice_index_correct' or 'tests': nothing says what is right. Add one.")
     entry_point = _text(row, "entry_point")
+    if "test" in row and tests:  # HumanEval's; HumanEval-X writes the call itself and names the function nowhere else
+        called = CHECK.search(tests[-1])
+        if called is None and entry_point is not None:
+            tests = tuple(f"{test}\n\ncheck({entry_point})" for test in tests)
+        entry_point = entry_point or (called["name"] if called else None)
     setup = row["prompt"] if entry_point is not None and isinstance(row.get("prompt"), str) else None
-    if entry_point is not None and "test" in row:
-        tests = tuple(f"{test}\n\ncheck({entry_point})" for test in tests)
+    before = (*_texts(row, "test_imports"), *filter(None, [_text(row, "test_setup_code")]))  # MBPP's
+    tests = (*before, *tests) if tests else ()
     return Reference(
         answer=answer, aliases=aliases, choices=choices, tests=tests, entry_point=entry_point, setup=setup
     ), index

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from promptmill.config import Table, Use
 from promptmill.io.jsonl import iter_jsonl
 from promptmill.io.targets import check_target
-from promptmill.records import Score, Verdict, content_id
+from promptmill.records import Prompt, Score, content_id
 from promptmill.run import Run
 from promptmill.workflows import asking as asked
 from promptmill.workflows import attempts, grading, stages
@@ -103,9 +103,13 @@ def run(
     began = time.monotonic()
     asking = _asking(recipe, out, only, limit)
     results = _results(recipe, out, asking)
+    bench = None if recipe.judge is None else Bench(out, recipe.judge)
     if "generate" in only:
         asking.check()
+        asking.identity()  # reads the templates
         check_target(results.processed)
+    if "judge" in only and bench is not None:
+        bench.asking().check()
     refuse_overwriting(recipe.source, {path.resolve() for path in results if path}, read="prompts" in only)
     counts: dict[str, Any] = {}
     with opened(recipe, asking, out, only=only) as folder:
@@ -114,6 +118,8 @@ def run(
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
+        if "generate" in only and "grade" in only:
+            grading.check(parts_of(folder, asking), recipe.grade)
         if "generate" in only:
             counts["generate"], asking = _ask(folder, recipe, asking, reporter)
         elif set(only) - {"prompts"}:
@@ -128,10 +134,11 @@ def run(
                 rule=grading.rule_of(recipe.generate, recipe.grade),
                 reporter=reporter,
             )
-        if "judge" in only and recipe.judge is not None:
-            counts["judge"] = _judge(folder, asking, Bench(out, recipe.judge), reporter)
+        if "judge" in only and bench is not None:
+            counts["judge"] = _judge(folder, asking, bench, reporter)
         if "report" in only:
-            counts["report"] = _report(folder, recipe, asking, results, reporter=reporter)
+            rows = _Rows(recipe, asking, bench)
+            counts["report"] = _report(folder, rows, results, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
 
@@ -181,16 +188,40 @@ def _judge(folder: Run, asking: Asking, bench: Bench, reporter: Reporter) -> dic
     return counts
 
 
-def _report(folder: Run, recipe: Answers, asking: Asking, results: Files, *, reporter: Reporter) -> dict[str, Any]:
+class _Rows:
+    """The problems of a run with their responses and scores.
+
+    Args:
+        recipe: what to do.
+        asking: who was asked.
+        bench: the judge, if there is one.
+    """
+
+    def __init__(self, recipe: Answers, asking: Asking, bench: Bench | None) -> None:
+        self.asking, self.bench = asking, bench
+        self.verdicts = {} if bench is None else bench.verdicts()
+        self._usable = grading.usable_of(recipe.generate, recipe.grade)
+
+    def of(self, folder: Run) -> Iterator[Row]:
+        """The problems, in order."""
+        for part in parts_of(folder, self.asking):
+            scores = {(each.prompt_id, each.key): each for each in iter_jsonl(grading.scores_of(folder, part), Score)}
+            for prompt, responses in grading.iter_chosen(part, self.asking, self._usable):
+                yield prompt, [(said, self._judged(prompt, scores[prompt.id, said.key])) for said in responses]
+
+    def _judged(self, prompt: Prompt, score: Score) -> Score:
+        """The score with the judge's verdict, if he was asked about it."""
+        put = None if self.bench is None else self.bench.prompt(prompt, score)
+        return score if put is None or put.id not in self.verdicts else replace(score, judged=self.verdicts[put.id])
+
+
+def _report(folder: Run, rows: _Rows, results: Files, reporter: Reporter) -> dict[str, Any]:
     folder.recall("grade")
-    parts = parts_of(folder, asking)
-    bench = None if recipe.judge is None else Bench(folder.path, recipe.judge)
-    verdicts = {} if bench is None else bench.verdicts()
     identity = {
         "results": str(results.plain),
-        "limit": asking.limit,
-        "outcomes": outcome_sizes(parts),
-        "verdicts": content_id(verdicts),
+        "limit": rows.asking.limit,
+        "outcomes": outcome_sizes(parts_of(folder, rows.asking)),
+        "verdicts": content_id(rows.verdicts),
     }
     folder.identify("report", identity)
     if folder.is_current("report") and all(path.exists() for path in results if path):
@@ -198,29 +229,10 @@ def _report(folder: Run, recipe: Answers, asking: Asking, results: Files, *, rep
         return folder.counts("report")
     folder.begin("report")
     folder.heartbeat(stage="report")
-    rows = _rows(folder, recipe, asking, bench=bench, verdicts=verdicts)
-    judge = None if bench is None else bench.facts()
-    report = write_report(rows, results, k=asking.options.k, judge=judge)
+    judge = None if rows.bench is None else rows.bench.facts()
+    report = write_report(rows.of(folder), results, k=rows.asking.options.k, judge=judge)
     folder.finish("report", {"problems": report.problems, "responses": report.responses, "files": len(results)})
     return folder.counts("report")
-
-
-def _rows(
-    folder: Run, recipe: Answers, asking: Asking, *, bench: Bench | None, verdicts: dict[str, Verdict]
-) -> Iterator[Row]:
-    """The problems with their responses and scores, in order."""
-    usable = grading.usable_of(recipe.generate, recipe.grade)
-    for part in parts_of(folder, asking):
-        scores = {(score.prompt_id, score.key): score for score in iter_jsonl(grading.scores_of(folder, part), Score)}
-        for prompt, responses in grading.iter_chosen(part, asking, usable):
-            graded = []
-            for response in responses:
-                score = scores[prompt.id, response.key]
-                put = None if bench is None else bench.prompt(prompt, score)
-                if put is not None and put.id in verdicts:
-                    score = replace(score, judged=verdicts[put.id])
-                graded.append((response, score))
-            yield prompt, graded
 
 
 def files(recipe: Answers, out: Path) -> list[Path]:
@@ -245,13 +257,14 @@ def _results(recipe: Answers, out: Path, asking: Asking | None) -> Files:
     """Where the results go: what the recipe says, else named after the model and the data."""
     if recipe.output is not None:
         return files_of(Path(recipe.output))
-    model = asking.model if asking is not None else recipe.generate.model or asked.remembered_model(out) or "model"
+    model = asking.model if asking is not None else recipe.generate.model or asked.remembered_model(out)
     return files_of(out / "exports" / f"{name_of(recipe, model)}.jsonl")
 
 
-def name_of(recipe: Answers, model: str) -> str:
+def name_of(recipe: Answers, model: str | None = None) -> str:
     """`MODEL_DATASET`, as part of a file's name."""
+    served = recipe.serve.get("model") if recipe.serve is not None else None
     path = recipe.source.get("path") or recipe.source.get("dataset") or recipe.source["kind"]
     first = path[0] if isinstance(path, list) else path
-    data = Path(str(first)).name.split(".")[0]
-    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in name) for name in (model, data))
+    names = (model or recipe.generate.model or str(served or "model"), Path(str(first)).name.split(".")[0])
+    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in name) for name in names)

@@ -73,9 +73,11 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             **({} if self._templates is None else {"templates": self._templates}),
         }
 
-    def plan(self, run: Run) -> str:
-        """The id of everything that is asked: parts that were committed under it need not be read again."""
-        return content_id([run.fingerprint("prompts"), self.identity(), self.options.k])
+    def plan(self, run: Run, part: str = "") -> str:
+        """The id of everything that is asked of a part: if it was committed under it, it need not be read again."""
+        more = self.further.get(part)
+        found = content_id([run.fingerprint("prompts"), self.identity(), self.options.k])
+        return f"{found} further {content_id(more)}" if more else found
 
     def requests(self, prompt: Prompt) -> Iterator[Request]:
         """The requests of one prompt."""
@@ -149,11 +151,12 @@ def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
     if asking is None:
         return [Part(path, outcomes / path.name) for path in found]
     parts = []
-    plan, limit = asking.plan(run), asking.limit
+    limit = asking.limit
     for path in found:
         if limit is not None and limit <= 0:
             break
         rows = None if limit is None else sum(1 for _ in iter_jsonl(path, msgspec.Raw))
+        plan = asking.plan(run, path.name)
         whole = limit is None or (rows is not None and rows <= limit)
         parts.append(
             Part(
@@ -161,17 +164,12 @@ def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
                 outcomes / path.name,
                 None if whole else limit,
                 asking.options.retry_refused,
-                "".join([plan, "" if whole else f" first {limit}", _further(asking, path.name)]),
+                plan if whole else f"{plan} first {limit}",
             )
         )
         if limit is not None and rows is not None:
             limit -= rows
     return parts
-
-
-def _further(asking: Asking, part: str) -> str:
-    more = asking.further.get(part)
-    return f" further {content_id(more)}" if more else ""
 
 
 class Open(msgspec.Struct, frozen=True):

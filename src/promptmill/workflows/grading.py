@@ -18,6 +18,7 @@ import msgspec
 from promptmill import registry
 from promptmill.config import Table, Use
 from promptmill.derive.responses import Response, of_completion
+from promptmill.evaluate.choose import metric_of
 from promptmill.generate.journal import Journal
 from promptmill.generate.parts import Part
 from promptmill.io.jsonl import UNREADABLE, atomic, iter_jsonl, write_jsonl
@@ -30,6 +31,7 @@ from promptmill.workflows.options import Positive, ProblemGenerate
 from promptmill.workflows.stages import Reporter
 
 MADE = "made.json"
+TRIED = 1000  # problems that are looked at for the metrics that they want
 AHEAD = 512  # responses whose grading is under way at a time
 UNANSWERED = Verdict(value=0.0, method="unanswered", detail="no answer was found in the response")
 
@@ -131,6 +133,33 @@ class Grader:
             answer=answer,
             verdict=verdict,
         )
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """Of a prompt, how it is judged."""
+
+    reference: Reference | None = None
+
+
+def check(parts: Iterable[Part], options: GradeOptions) -> None:
+    """Make every extractor and metric that the problems want once, before anything is asked.
+
+    Raises:
+        ConfigError: an option is wrong, or code cannot be run safely here.
+        MissingExtra: a metric's library is not installed.
+    """
+    tried: set[str] = set()
+    references = (each.reference for part in parts for each in iter_jsonl(part.prompts, _Judged))
+    with Grader(options) as grader:
+        for number, reference in enumerate(references):
+            if reference is None:
+                continue
+            grader.extractor(reference)
+            name, metric = grader.metric(reference)
+            fits = metric_of(reference) if name == "auto" and number < TRIED else name
+            if name == "auto" and fits not in tried:  # it makes the metric that fits only when it is called
+                metric(reference, reference.answer or "")
+            tried.add(fits)
 
 
 def usable_of(options: ProblemGenerate, grade: GradeOptions) -> Usable:

@@ -215,11 +215,13 @@ class Survey:
         """The parts that stand, by their prompts or by their outcomes."""
         prompts = {path.stem for path in stages.prompt_files(self.run)}
         outcomes = {path.stem for path in (self.path / "generate").glob("part-*") if not path.name.startswith(".")}
-        plan = self.asking.plan(self.run) if self.asking is not None else ""
         return [
-            Part(self.path / "prompts" / f"{stem}.jsonl", self.path / "generate" / f"{stem}.jsonl", plan=plan)
-            for stem in sorted(prompts | outcomes)
+            Part(self.path / "prompts" / name, self.path / "generate" / name, plan=self._plan(name))
+            for name in (f"{stem}.jsonl" for stem in sorted(prompts | outcomes))
         ]
+
+    def _plan(self, name: str) -> str:
+        return self.asking.plan(self.run, name) if self.asking is not None else ""
 
     def look(self, part: Part) -> Looked:
         """Look at a part; what it is to hold is known where its prompts are as they were written."""

@@ -82,7 +82,7 @@ def default_folder(recipe_name: str, output: str | None) -> Path:
         if not Path(output).name:
             raise ConfigError(f"output: '{output}' names no file. Write it like results/vllm_results.json.")
         return Path(output).with_suffix(".run")
-    return Path("runs") / Path(recipe_name).stem
+    return Path("runs") / Path(recipe_name).name.removesuffix(".yaml").removesuffix(".yml")  # Qwen2.5 has a dot, too
 
 
 def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known: Any = None) -> dict[str, Any]:
