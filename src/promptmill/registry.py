@@ -198,8 +198,9 @@ TABLES: dict[str, dict[str, str]] = {
         "tgi": "promptmill.endpoints.tgi:tgi",
     },
     "servers": {
-        "llama.cpp": "promptmill.endpoints.serve:llama_cpp",
-        "vllm": "promptmill.endpoints.serve:vllm",
+        "llama.cpp": "promptmill.endpoints.programs:llama_cpp",
+        "transformers": "promptmill.endpoints.programs:transformers",
+        "vllm": "promptmill.endpoints.programs:vllm",
     },
     "extractors": {
         "answer": "promptmill.derive.answers:answer",

@@ -241,7 +241,7 @@ class Link:
         return entries
 
     async def check(self, model: str) -> None:
-        """See that the server answers and serves `model`; a server without a list of models is believed.
+        """See that the server answers and serves `model`; a server that lists no models is believed.
 
         Raises:
             EndpointError: nothing answers, or the key is refused.
@@ -251,7 +251,7 @@ class Link:
             entries = await self.models()
         except (Unavailable, Timeout) as error:
             raise type(error)(f"{_stem(error)}. Start the server, or check base_url.") from None
-        if entries is None:
+        if not entries:  # transformers serves a folder and lists the models of its download cache
             return
         served = [name for entry in entries for name in names_of(entry)]
         if model not in served:
