@@ -39,6 +39,7 @@ class Finding(msgspec.Struct, array_like=True):
     unread: str = ""
 
 
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _DECIMAL = re.compile(r"[0-9]{1,4000}(?:\.[0-9]{0,1000})?|\.[0-9]{1,1000}")
 _questions = msgspec.msgpack.Decoder(Question)
 _WARM = (
@@ -149,7 +150,7 @@ def _parse(text: str, *, lower: bool) -> Any:
         return latex2sympy(
             normalize_latex(text.replace("%", r"\%"), _spelling()),
             is_real=not should_treat_as_complex(text),
-            convert_degrees=False,
+            convert_degrees=_TRIGONOMETRY.search(text) is not None,
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=lower),
         )

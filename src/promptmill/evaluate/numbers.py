@@ -60,6 +60,11 @@ _FIGURES = re.compile(
     rf"|(?P<n>{_DIGITS})(?:[eE](?P<exp>{_POWER})(?![0-9a-zA-Z])"
     rf"|\s*(?:\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*(?:\{{\s*(?P<pow>{_POWER})\s*\}}|\(?(?P<pow2>{_POWER})\)?))?)"
 )
+_REPEATING = re.compile(
+    r"(?P<sign>[+-]?)(?P<sign2>)(?P<money>)(?P<n>\d+)\.(?P<fixed>\d*?)"
+    r"(?:\\(?:overline|bar|dot)\s*\{?(?P<period>\d+)\}?|(?P<again>\d+?)(?P=again){2,}\s*(?:\.\.\.|\\ldots))"
+)
+_TOGETHER = re.compile(r"(?<=[a-z])\s*(?:,\s*|\s)(?:and\s+)?(?=\d)")
 _PLAIN = re.compile(r"-?\d{1,300}(?:\.(\d{1,300}))?")
 _BASE = re.compile(r"_\s*\{?\s*([1-9]\d?|[a-z]{3,12})\s*\}?$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![a-z])", re.IGNORECASE)
@@ -90,15 +95,19 @@ def _plain(text: str, decimals: str | None) -> Number:
 def read_spelled(text: str) -> Number | None:
     """As `read_number`, of a text that `spell` made."""
     found = _FIGURES.match(text)
-    if found is None or found.end() == 0:
+    if found is None:
         named = units.named_number(text) if text[:1].isalpha() else None
         return _with_rest(Number(Fraction(named[0])), " " + named[1], "") if named else None
-    number = _value(found)
+    if repeating := _REPEATING.match(text):
+        found, number = repeating, _repeating(repeating)
+    else:
+        number = _value(found)
     if number is None:
         return None
     if (found["sign"] + found["sign2"]).count("-") == 1:
         number = number._replace(value=-number.value)
-    return _with_rest(number, text[found.end() :], found["money"])
+    single = _with_rest(number, text[found.end() :], found["money"])
+    return _together(text) if single is None else single
 
 
 def _value(found: re.Match[str]) -> Number | None:
@@ -117,6 +126,33 @@ def _value(found: re.Match[str]) -> Number | None:
     return number._replace(
         value=number.value * Fraction(10) ** int(power), places=max(0, (number.places or 0) - int(power))
     )
+
+
+def _repeating(found: re.Match[str]) -> Number | None:
+    """A decimal whose last digits repeat for ever."""
+    fixed, period = found["fixed"], found["period"] or found["again"]
+    if len(found["n"] + fixed + period) > MAX_DIGITS:
+        return None
+    value = Fraction(int(found["n"] + fixed), 10 ** len(fixed))
+    return Number(value + Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1)), places=None)
+
+
+def _together(text: str) -> Number | None:
+    """The sum of measures that are said together: 1 hour 30 minutes, 5 feet and 6 inches."""
+    parts = _TOGETHER.split(text)
+    if not 1 < len(parts) <= 4:
+        return None
+    total, dimension = Fraction(0), ""
+    for part in parts:
+        number = read_spelled(part)
+        if (
+            number is None
+            or number.unit.factor is None
+            or number.unit.dimension != (dimension or number.unit.dimension)
+        ):
+            return None
+        total, dimension = total + number.value * number.unit.factor, number.unit.dimension
+    return Number(total, Unit(dimension, Fraction(1)), places=None)
 
 
 def _fraction(over: str, under: str, whole: str) -> Number | None:
