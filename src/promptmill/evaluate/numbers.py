@@ -47,8 +47,8 @@ class Number(NamedTuple):
 
 
 _DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:\.\d{3}|,\d+)|\d{1,3}(?: \d{3})+(?:\.\d+)?"
-    r"|\d+,\d{1,2}|\d+,\d{4,}|\d+\.?\d*|\.\d+)"
+    r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:\.\d{3}|,\d+)|\d{1,3}(?: \d{3})+(?:\.\d+)?"
+    r"|0,\d+|\d+,\d{1,2}|\d+,\d{4,}|\d+\.?\d*|\.\d+)"
 )
 _POWER = r"[+-]?\d{1,6}"
 _FIGURES = re.compile(
@@ -173,7 +173,7 @@ def _decimal(text: str) -> Number | None:
         text = text.replace(".", "").replace(",", ".")
     elif "," in text:
         groups = text.partition(".")[0].split(",")
-        thousands = all(len(group) == 3 for group in groups[1:])
+        thousands = groups[0] != "0" and all(len(group) == 3 for group in groups[1:])
         text = text.replace(",", "" if thousands else ".")
     whole, _, decimals = text.partition(".")
     value = Fraction(int((whole + decimals) or "0"), 10 ** len(decimals))

@@ -68,7 +68,7 @@ _ARRAY = re.compile(r"[(\[]?\s*\\begin\{array\}\s*\{[^{}]*\}(?P<body>.*)\\end\{a
 _COMPARE = re.compile(r"\\(?:le|ge|ne)(?![a-zA-Z])|[<>]")
 _LESS = {"<", r"\le"}
 _TURNED = {">": "<", r"\ge": r"\le"}
-_LETTER = re.compile(r"\\?[a-zA-Z]|\\[a-z]+")
+_LETTER = re.compile(r"\\?[a-zA-Z](?:\([a-z]\))?|\\[a-z]+")
 _MEASURED = re.compile(
     r"(?P<value>.*(?:\\pi|[\d})\]]))\s+(?:(?:square|sq|cubic|cu)\.?\s+)?(?:[a-z]{3,}|cm|mm|km|kg|ft|in|m|g|s|h)(?:\s[a-z]{2,}){0,3}(?:\s?\^\s?\{?[23]\}?)?"
 )
@@ -254,7 +254,7 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     opening, body, ending = inside
     parts = split(body, _SEPARATOR)
     if not all(parts) or (len(parts) == 1 and opening != "{"):
-        return _read(body, depth=depth + 1) if opening + ending == "()" and _is_text(body) else None
+        return _read(body, depth=depth + 1) if opening + ending == "()" and all(parts) else None
     if opening == "[" and ending == "]" and all(part[0] == "[" and part[-1] == "]" for part in parts):
         return _matrix(text, [split(part[1:-1], _SEPARATOR) for part in parts], depth)
     items = tuple(_read(part, depth=depth + 1) for part in parts)
