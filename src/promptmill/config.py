@@ -201,6 +201,8 @@ def _check(doc: Document, value: Any, wanted: Any, at: At) -> Any:
         return _check_use(doc, value, table, at)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return _check_struct(doc, value, bare, at)
+    if get_origin(bare) is list and isinstance(value, str) and get_args(bare)[0] is str:
+        value = [value]  # one text where a list of texts may stand: --stop '###'
     if get_origin(bare) is list and isinstance(value, list):
         item = get_args(bare)[0]
         return [_check(doc, entry, item, (*at, i)) for i, entry in enumerate(value)]

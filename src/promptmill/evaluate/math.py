@@ -2,9 +2,9 @@ r"""Metric `math`: whether two answers mean the same number, expression, set, in
 
 Three steps, the next only where the one before cannot decide:
 
-    number       plain numbers are compared exactly, in this process            (`numbers`)
-    spelling     equal spellings are equal; sets, tuples and intervals are taken apart  (`spelling`, `shapes`)
-    math_verify  what must be computed goes to a worker process, which is killed at the limit  (`workers`, `math_worker`)
+    number       plain numbers are compared exactly, in this process                          (`numbers`)
+    spelling     equal spellings are equal; sets, tuples and intervals are taken apart        (`spelling`, `shapes`)
+    math_verify  what must be computed goes to a worker process, which is killed at the limit (`math_worker`)
 
 The library (math-verify, with SymPy below it) is loaded in the workers only. Its own time limit is a signal, which
 fails outside the main thread; it is switched off, and the kill is the limit.
@@ -22,14 +22,14 @@ import msgspec
 
 from promptmill.errors import ConfigError, MissingExtra
 from promptmill.evaluate.math_worker import Finding, Question
-from promptmill.evaluate.numbers import equal_numbers, read_number
+from promptmill.evaluate.numbers import equal_numbers, other_number, read_number
 from promptmill.evaluate.shapes import Shape, Unsure, equal, readings
 from promptmill.evaluate.spelling import MAX_LENGTH
 from promptmill.evaluate.workers import MAX_REQUEST, Workers
 from promptmill.records import Reference, Verdict
 
 _RIGHT = {method: Verdict(value=1.0, method=method) for method in ("number", "spelling", "math_verify")}
-_OTHER_NUMBER = Verdict(value=0.0, method="number", detail="another number")
+_NO_REFERENCE = Verdict(value=None, method="spelling", detail="there is no reference answer", settled=False)
 _EMPTY = Verdict(value=0.0, method="spelling", detail="the answer is empty")
 _findings = msgspec.msgpack.Decoder(Finding)
 
@@ -72,8 +72,11 @@ class Math:
         gold = reference.answer
         if gold is not None and not reference.aliases:
             one, other = read_number(gold), read_number(answer)
-            if one is not None and other is not None and equal_numbers(one, other, rounded=True):
-                return _RIGHT["number"]
+            if one is not None and other is not None:
+                if equal_numbers(one, other, rounded=True):
+                    return _RIGHT["number"]
+                if "," not in gold or "," not in answer:  # with commas both may be lists as well
+                    return other_number(one, other)
         golds = tuple(text for text in (gold, *reference.aliases) if text is not None and text.strip())
         return self._judge(golds, answer)
 
@@ -86,16 +89,16 @@ class Math:
         return self._pool.pids()
 
     def _judge(self, golds: tuple[str, ...], answer: str) -> Verdict:
-        if not golds:
-            return Verdict(value=None, method="spelling", detail="there is no reference answer", settled=False)
-        if not answer.strip():
-            return _EMPTY
-        if answer.strip() in {gold.strip() for gold in golds}:
+        said = answer.strip()
+        if not golds or not said:
+            return _EMPTY if golds else _NO_REFERENCE
+        if said in {gold.strip() for gold in golds}:
             return _RIGHT["spelling"]
         if max(map(len, (*golds, answer))) > MAX_LENGTH:
             detail = f"longer than {MAX_LENGTH} characters: no short answer"
             return Verdict(value=None, method="spelling", detail=detail, settled=False)
-        unsure, shapes = [], []
+        unsure: list[str] = []
+        shapes: list[Shape] = []
         for gold in golds:
             found = _plainly(gold, answer)
             if found is True:
@@ -103,9 +106,7 @@ class Math:
             if found is None:
                 unsure.append(gold)
             shapes += readings(gold)
-        if unsure:
-            return self._computed(tuple(unsure), answer)
-        return _wrong(shapes, readings(answer))
+        return self._computed(tuple(unsure), answer) if unsure else _wrong(shapes, readings(answer))
 
     def _compute(self, golds: tuple[str, ...], answer: str) -> Verdict:
         request = msgspec.msgpack.encode(Question(list(golds), answer))
@@ -136,13 +137,13 @@ def _plainly(gold: str, answer: str) -> bool | None:
     return None if unsure else False
 
 
-def _cannot_say(one: Shape, other: Shape) -> bool:
+def _cannot_say(_one: Shape, _other: Shape) -> bool:
     raise Unsure
 
 
 def _wrong(golds: list[Shape], answers: tuple[Shape, ...]) -> Verdict:
     kinds = {shape.kind for shape in (*golds, *answers)}
     if kinds == {"number"}:
-        return _OTHER_NUMBER
+        return Verdict(value=0.0, method="number", detail="another number")
     # words on either side may mean the same in another way; numbers and sets that differ do not
     return Verdict(value=0.0, method="spelling", detail="another answer", settled=not kinds & {"text", "date"})

@@ -1,8 +1,8 @@
 r"""What runs in a worker process of the metric `math`: expressions, parsed and compared with math-verify.
 
 `shapes.equal` walks gold and answer again, and asks here about the leaves. Constants are compared by their value to
-fifty digits, expressions with letters by math-verify, after a probe at some points has found them equal (an algebra
-system may take seconds to find out that two expressions differ; one point shows it at once).
+fifty digits, expressions with letters by their values at some points (an algebra system may take seconds to find out
+that two expressions differ; one point shows it at once), and everything else by math-verify.
 
 Text never reaches Python's `eval`: the LaTeX parser of latex2sympy2_extended builds trees from a grammar, and SymPy's
 parser of Python text is replaced by one that refuses. Not covered: the time limit (`workers`).
@@ -115,11 +115,11 @@ def _equal_leaves(gold: Shape, answer: Shape, *, lower: bool, unread: list[str])
         return False
     if constant is not None and another is not None:
         return _same_value(constant, another, gold, answer) or _same_angle(constant, another, gold, answer)
-    if (constant is None) != (another is None) and not _relates(one) and not _relates(other):
-        return _is_plain(one) and _is_plain(other) and _same_letters(one, other)
     if _is_plain(one) and _is_plain(other):
         probed = _same_letters(one, other)
-        return probed and (probed is True or _by_library(one, other))
+        return _by_library(one, other) if probed is None else probed
+    if _is_equation_of_zero(other) and _is_plain(one):
+        return False  # the library takes the right side of an equation for the answer
     return _by_library(one, other) or _proportional(one, other)
 
 
@@ -164,16 +164,16 @@ def _spelling() -> Any:
     return NormalizationConfig(units=False, malformed_operators=True, nits=True, boxed="none")  # units: see `shapes`
 
 
+def _is_equation_of_zero(parsed: Any) -> bool:
+    from sympy import Eq
+
+    return isinstance(parsed, Eq) and parsed.rhs.is_zero and not parsed.lhs.is_Symbol
+
+
 def _is_plain(parsed: Any) -> bool:
     from sympy import Expr
 
     return isinstance(parsed, Expr)
-
-
-def _relates(parsed: Any) -> bool:
-    from sympy.core.relational import Relational
-
-    return isinstance(parsed, Relational) or not _is_plain(parsed)
 
 
 def _compute(parsed: Any) -> Any:
@@ -239,7 +239,7 @@ def _same_letters(one: Any, other: Any) -> bool | None:
         try:
             value = difference.subs(at).doit().evalf(DIGITS)
             size = abs(one.subs(at).doit().evalf(DIGITS)) + 1
-        except Exception:  # noqa: BLE001 - worker boundary: no value at this point
+        except Exception:  # noqa: BLE001, S112 - worker boundary: no value at this point
             continue
         if not value.is_number or value.is_finite is False:
             continue

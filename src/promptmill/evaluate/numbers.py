@@ -46,14 +46,19 @@ class Number(NamedTuple):
     base: str | None = None
 
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:\.\d{3}|,\d+)|\d{1,3}(?: \d{3})+(?:\.\d+)?|\d+,\d{1,2}|\d+,\d{4,}|\d+\.?\d*|\.\d+)"
-_DECIMAL = re.compile(_DIGITS)
+_DIGITS = (
+    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:\.\d{3}|,\d+)|\d{1,3}(?: \d{3})+(?:\.\d+)?"
+    r"|\d+,\d{1,2}|\d+,\d{4,}|\d+\.?\d*|\.\d+)"
+)
+_POWER = r"[+-]?\d{1,6}"
 _FIGURES = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?P<money>[$€£¥₹]|(?:US\$|(?i:usd|eur|gbp|rs)\.?)(?=\s*\d)|)\s*(?P<sign2>[+-]?)\s*"
-    rf"(?:(?P<whole>\d+|\d{{1,3}}(?:,\d{{3}})+)\s*(?:\\frac\{{(?P<mn>\d+)\}}\{{(?P<md>\d+)\}}|\s(?P<sn>\d+)\s*/\s*(?P<sd>\d+))"
+    r"(?P<sign>[+-]?)\s*(?P<money>[$€£¥₹]|(?:US\$|(?i:usd|eur|gbp|rs)\.?)(?=\s*\d)|)\s*(?P<sign2>[+-]?)\s*(?:"
+    r"(?P<whole>\d+|\d{1,3}(?:,\d{3})+)"
+    r"\s*(?:\\frac\{(?P<mn>\d+)\}\{(?P<md>\d+)\}|\s(?P<sn>\d+)\s*/\s*(?P<sd>\d+))"
     rf"|\\frac\{{\s*(?P<num>-?\s*{_DIGITS})\s*\}}\{{\s*(?P<den>-?\s*{_DIGITS})\s*\}}"
     rf"|(?P<a>{_DIGITS})\s*/\s*(?P<b>-?\s*{_DIGITS})"
-    rf"|(?P<n>{_DIGITS})(?:[eE](?P<exp>[+-]?\d{{1,6}})(?![0-9a-zA-Z])|\s*(?:\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*(?:\{{\s*(?P<pow>[+-]?\d{{1,6}})\s*\}}|\(?(?P<pow2>[+-]?\d{{1,6}})\)?))?)"
+    rf"|(?P<n>{_DIGITS})(?:[eE](?P<exp>{_POWER})(?![0-9a-zA-Z])"
+    rf"|\s*(?:\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*(?:\{{\s*(?P<pow>{_POWER})\s*\}}|\(?(?P<pow2>{_POWER})\)?))?)"
 )
 _PLAIN = re.compile(r"-?\d{1,300}(?:\.(\d{1,300}))?")
 _BASE = re.compile(r"_\s*\{?\s*([1-9]\d?|[a-z]{3,12})\s*\}?$")
@@ -100,15 +105,9 @@ def _value(found: re.Match[str]) -> Number | None:
     """The figures of a match, without sign and unit."""
     if found["whole"] is not None:
         over, under = found["mn"] or found["sn"], found["md"] or found["sd"]
-        whole = _decimal(found["whole"])
-        if whole is None or len(over + under) > MAX_DIGITS or int(under) == 0:
-            return None
-        return Number(whole.value + Fraction(int(over), int(under)), places=None)
+        return _fraction(over, under, found["whole"])
     if found["n"] is None:
-        over, under = _decimal(found["num"] or found["a"]), _decimal(found["den"] or found["b"])
-        if over is None or under is None or under.value == 0:
-            return None
-        return Number(over.value / under.value, places=None)
+        return _fraction(found["num"] or found["a"], found["den"] or found["b"], "0")
     number = _decimal(found["n"])
     power = found["exp"] or found["pow"] or found["pow2"]
     if number is None or power is None:
@@ -118,6 +117,14 @@ def _value(found: re.Match[str]) -> Number | None:
     return number._replace(
         value=number.value * Fraction(10) ** int(power), places=max(0, (number.places or 0) - int(power))
     )
+
+
+def _fraction(over: str, under: str, whole: str) -> Number | None:
+    parts = _decimal(whole), _decimal(over), _decimal(under)
+    if any(part is None for part in parts):
+        return None
+    values = [part.value for part in parts if part is not None]
+    return Number(values[0] + values[1] / values[2], places=None) if values[2] else None
 
 
 def _decimal(text: str) -> Number | None:
@@ -241,11 +248,18 @@ def _judge(wanted: list[Number], answer: str) -> Verdict:
         return Verdict(value=0.0, method="number", detail="the answer is no number")
     if any(equal_numbers(gold, found) for gold in wanted):
         return _RIGHT
-    return _WRONG
+    return other_number(wanted[0], found)
 
 
 _RIGHT = Verdict(value=1.0, method="number")
 _WRONG = Verdict(value=0.0, method="number", detail="another number")
+_OTHER_UNIT = Verdict(value=0.0, method="number", detail="the same number of something else", settled=False)
+
+
+def other_number(gold: Number, answer: Number) -> Verdict:
+    """The verdict on a wrong number; where only the words beside it differ (apples, fruit), they may mean the same."""
+    worded = gold.unit.dimension and answer.unit.dimension and None in {gold.unit.factor, answer.unit.factor}
+    return _OTHER_UNIT if worded and gold.value == answer.value else _WRONG
 
 
 def gsm8k() -> Callable[[Reference, str], Verdict]:

@@ -1,9 +1,13 @@
 r"""What an answer is made of: sets, tuples, intervals, lists, matrices, assignments, dates, and leaves.
 
-    {2, 1}  \{2,1\}       set: no order, no repetition        (1, 2)  \langle 1,2 \rangle   tuple or open interval: order
-    1, 2    1 and 2       list: no order                      [1, 2)  [1, 2]                interval: order, and the ends
-    1 \pm \sqrt{2}        list of two                         \begin{pmatrix}...            matrix, row by row
-    x = 5   x \in [0, 1]  a named value                       A \cup B                      union: no order
+    {2, 1}  \{2,1\}       set: no order, no repetition
+    1, 2    1 and 2       list: no order
+    1 \pm \sqrt{2}        list of two
+    (1, 2)                tuple or open interval: order
+    [1, 2)  [1, 2]  x<3   interval: order, and whether the ends belong to it
+    A \cup B              union: no order
+    \begin{pmatrix}...    matrix, row by row
+    x = 5   x \in [0, 1]  a named value
 
 `equal` walks two shapes and asks `leaf` about expressions that are no plain numbers. It decides in this process what
 can be decided by plain numbers and spelling; a `leaf` that raises `Unsure` stops the walk, and a worker goes on with a
@@ -48,6 +52,7 @@ class Unsure(Exception):  # noqa: N818 - not an error: the walk needs somebody w
     """Spelling and plain numbers do not decide."""
 
 
+_ALIKE = {("list", "tuple"), ("tuple", "list"), ("list", "[]")}
 Leaf = Callable[[Shape, Shape], bool]
 
 _OPEN, _CLOSE = "([{", ")]}"
@@ -112,7 +117,7 @@ def _read(text: str, *, depth: int) -> Shape:
 
 
 def _parts(text: str, depth: int) -> Shape | None:
-    for reader in (_signed_twice, _list, _relation, _named, _group):
+    for reader in (_signed_twice, _list, _relation, _named, _tabled, _union, _bracketed):
         found = reader(text, depth)
         if found is not None:
             return found
@@ -146,9 +151,11 @@ def _is_text(text: str) -> bool:
 
 def _signed_twice(text: str, depth: int) -> Shape | None:
     r"""`a \pm b` is a list of two."""
-    if not re.search(r"\\(?:pm|mp)(?![a-zA-Z])", text) or len(split(text, _SEPARATOR)) > 1 or text[0] in "([\\{":
-        if not text.startswith((r"\pm", r"\mp")):
-            return None
+    starts = text.startswith((r"\pm", r"\mp"))
+    if not re.search(r"\\(?:pm|mp)(?![a-zA-Z])", text) or len(split(text, _SEPARATOR)) > 1:
+        return None
+    if text[0] in "([\\{" and not starts:
+        return None
     first = re.sub(r"\\pm(?![a-zA-Z])", "+", re.sub(r"\\mp(?![a-zA-Z])", "-", text))
     second = re.sub(r"\\pm(?![a-zA-Z])", "-", re.sub(r"\\mp(?![a-zA-Z])", "+", text))
     named = _NAMED.match(first)
@@ -206,26 +213,32 @@ def _relation(text: str, depth: int) -> Shape | None:
     return Shape("tuple" if brackets == "()" else brackets, text, items, name=name)
 
 
-def _group(text: str, depth: int) -> Shape | None:
+def _tabled(text: str, depth: int) -> Shape | None:
     matrix = _MATRIX.fullmatch(text) or _ARRAY.fullmatch(text)
-    if matrix and r"\begin" not in matrix["body"]:
-        rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", matrix["body"]) if row.strip()]
-        return _matrix(text, [[cell.strip() for cell in row.split("&")] for row in rows], depth)
-    union = split(text, _CUP)
-    if len(union) > 1:
-        return Shape("union", text, tuple(_read(part, depth=depth + 1) for part in union))
+    if matrix is None or r"\begin" in matrix["body"]:
+        return None
+    rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", matrix["body"]) if row.strip()]
+    return _matrix(text, [[cell.strip() for cell in row.split("&")] for row in rows], depth)
+
+
+def _union(text: str, depth: int) -> Shape | None:
+    parts = split(text, _CUP)
+    return Shape("union", text, tuple(_read(part, depth=depth + 1) for part in parts)) if len(parts) > 1 else None
+
+
+def _bracketed(text: str, depth: int) -> Shape | None:
     inside = enclosed(text)
     if inside is None:
         return None
     opening, body, ending = inside
     parts = split(body, _SEPARATOR)
-    if opening == "{":
-        return Shape("set", text, _flat(_read(part, depth=depth + 1) for part in parts)) if all(parts) else None
-    if len(parts) < 2 or not all(parts):
-        return _read(body, depth=depth + 1) if len(parts) == 1 and opening + ending == "()" and _is_text(body) else None
+    if not all(parts) or (len(parts) == 1 and opening != "{"):
+        return _read(body, depth=depth + 1) if opening + ending == "()" and _is_text(body) else None
     if opening == "[" and ending == "]" and all(part[0] == "[" and part[-1] == "]" for part in parts):
         return _matrix(text, [split(part[1:-1], _SEPARATOR) for part in parts], depth)
     items = tuple(_read(part, depth=depth + 1) for part in parts)
+    if opening == "{":
+        return Shape("set", text, _flat(iter(items)))
     return Shape("tuple" if opening + ending == "()" else opening + ending, text, items)
 
 
@@ -274,32 +287,37 @@ def equal(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
     """Whether two shapes mean the same. The gold comes first: an answer may leave out what the gold names, and more."""
     if dense(gold.text) == dense(answer.text) and gold.text:
         return True
-    if gold.name and answer.name and gold.name != answer.name:
-        if gold.kind == answer.kind == "number":
-            return False
-        return leaf(gold._replace(kind="expression"), answer._replace(kind="expression"))
     kinds = {gold.kind, answer.kind}
+    if _both_equations(gold, answer):
+        return kinds != {"number"} and leaf(_whole(gold), _whole(answer))
     if kinds == {"number"}:
-        return _numbers(gold, answer)
-    if "empty" in kinds:
-        return False
-    if kinds & {"text", "date"}:
+        assert isinstance(gold.value, Number)
+        assert isinstance(answer.value, Number)
+        return equal_numbers(gold.value, answer.value, rounded=True)
+    if kinds & {"text", "date", "empty"}:
         return _words_or_dates(gold, answer)
     if not gold.items and not answer.items and "expression" in kinds:
         return leaf(gold, answer)
     return _groups(gold, answer, leaf)
 
 
-def _numbers(gold: Shape, answer: Shape) -> bool:
-    assert isinstance(gold.value, Number)
-    assert isinstance(answer.value, Number)
-    return equal_numbers(gold.value, answer.value, rounded=True)
+def _both_equations(gold: Shape, answer: Shape) -> bool:
+    """Whether neither is the value of the other's name: x = 5 and y = 5, x = 2 and 2x = 4."""
+    if gold.name and answer.name:
+        return gold.name != answer.name
+    unnamed = answer if gold.name else gold
+    return bool(gold.name or answer.name) and unnamed.kind == "expression" and "=" in unnamed.text
+
+
+def _whole(shape: Shape) -> Shape:
+    """A named value as the equation that it is."""
+    return Shape("expression", shape.text)
 
 
 def _words_or_dates(gold: Shape, answer: Shape) -> bool:
     if gold.kind == answer.kind:
         return gold.value == answer.value
-    if "text" in {gold.kind, answer.kind} and "expression" in {gold.kind, answer.kind}:
+    if {gold.kind, answer.kind} == {"text", "expression"}:
         return bool(words(gold.text)) and words(gold.text) == words(answer.text)
     return False
 
@@ -311,31 +329,24 @@ def _groups(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
         return _unordered(gold, answer, leaf)
     if one == other == "union":
         return _unordered(gold, answer, leaf) or leaf(gold, answer)
-    if one == other == "matrix":
-        return len(gold.items) == len(answer.items) and all(
-            _ordered(mine, its, leaf) for mine, its in zip(gold.items, answer.items, strict=True)
-        )
-    if "matrix" in {one, other} and {one, other} & {"tuple", "[]", "list"}:
-        vector, flat = (gold, answer) if one == "matrix" else (answer, gold)
-        return all(len(row.items) == 1 for row in vector.items) and _ordered(
-            vector._replace(items=tuple(row.items[0] for row in vector.items)), flat, leaf
-        )
-    if one == other or (one, other) in {("list", "tuple"), ("tuple", "list"), ("list", "[]")}:
+    if one == other or (one, other) in _ALIKE:
         return _ordered(gold, answer, leaf)
-    if "number" in {one, other}:
-        whole = gold if other == "number" else answer
-        return (
-            len(whole.items) == 1
-            and whole.kind == "set"
-            and equal(*((whole.items[0], answer) if whole is gold else (gold, whole.items[0])), leaf)
-        )
-    if "expression" in {one, other} or "union" in {one, other}:
+    if {one, other} & {"expression", "union"}:
         return leaf(gold, answer)
-    return False
+    if {one, other} == {"number", "set"} and max(len(gold.items), len(answer.items)) == 1:  # {5} is taken for 5
+        return equal((gold.items or (gold,))[0], (answer.items or (answer,))[0], leaf)
+    return "matrix" in {one, other} and _ordered(_vector(gold), _vector(answer), leaf)
+
+
+def _vector(shape: Shape) -> Shape:
+    """A matrix of one column as the tuple of its rows' only cells."""
+    if shape.kind == "matrix" and all(len(row.items) == 1 for row in shape.items):
+        return shape._replace(items=tuple(row.items[0] for row in shape.items))
+    return shape if shape.kind in {"tuple", "[]", "list"} else shape._replace(items=())
 
 
 def _ordered(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
-    if len(gold.items) != len(answer.items):
+    if len(gold.items) != len(answer.items) or not gold.items:
         return False
     return _every(lambda pair: equal(*pair, leaf), zip(gold.items, answer.items, strict=True))
 

@@ -1,7 +1,7 @@
 r"""One spelling for what can be written in many ways: LaTeX, Unicode and plain typing of an answer.
 
     spell("$\\dfrac12$.")      ->  \frac{1}{2}
-    spell("３ × √5")           ->  3 \cdot \sqrt{5}
+    spell("2π√5")              ->  2\pi \sqrt{5}
     spell("\\text{ Evelyn }")  ->  Evelyn
 
 Texts only: nothing is computed, and no pattern backtracks. Not covered: what the text means (`numbers`, `shapes`).
@@ -13,20 +13,10 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from promptmill.evaluate.signs import SIGNS
+
 MAX_LENGTH = 4000  # an answer, not an essay
 
-_SIGNS = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ",
-    "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
-    "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∞": r"\infty ", "π": r"\pi ",
-    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "μ": r"\mu ",
-    "φ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "Δ": r"\Delta ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
-    "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "°": r"^\circ ", "º": r"^\circ ", "′": "'", "’": "'", "“": '"',
-    "”": '"', "⟨": r"\langle ", "⟩": r"\rangle ", "…": r"\ldots ", "∛": r"\sqrt[3]", "∖": r"\setminus ",
-    "√": r"\sqrt ", "½": r" \frac{1}{2}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "¼": r" \frac{1}{4}",
-    "¾": r" \frac{3}{4}", "⅕": r" \frac{1}{5}", "⅖": r" \frac{2}{5}", "⅗": r" \frac{3}{5}", "⅘": r" \frac{4}{5}",
-    "⅙": r" \frac{1}{6}", "⅛": r" \frac{1}{8}", "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}", "⅞": r" \frac{7}{8}",
-}  # fmt: skip
 _NAMES = {
     "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "leq": r"\le", "geq": r"\ge", "neq": r"\ne",
     "leqslant": r"\le", "geqslant": r"\ge", "times": r"\cdot", "ast": r"\cdot", "lbrace": r"\{", "rbrace": r"\}",
@@ -39,7 +29,7 @@ _WORD_NAMES = {"infinity": r"\infty ", "inf": r"\infty ", "pi": r"\pi ", "theta"
 
 _COMPARISONS = {"<=": r"\le ", "=<": r"\le ", ">=": r"\ge ", "!=": r"\ne "}
 _COMPARED = re.compile("|".join(_COMPARISONS))
-_SIGN = re.compile("|".join(_SIGNS))
+_SIGN = re.compile("|".join(SIGNS))
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _TO_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ₀₁₂₃₄₅₆₇₈₉", "0123456789+-n0123456789")
@@ -117,7 +107,7 @@ def _unicode(text: str) -> str:
         return text
     text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_TO_PLAIN)}}}", text)
     text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(_TO_PLAIN)}}}", text)
-    text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
+    text = _SIGN.sub(lambda found: SIGNS[found[0]], text)
     return unicodedata.normalize("NFKC", text)
 
 

@@ -23,7 +23,7 @@ LETTERS = string.ascii_uppercase
 _PUNCTUATION = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cf"}
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_SIGNS = re.compile(r"(?P<kept>(?<=\d)[./:,-](?=\d)|(?<![\w.])[-.](?=\d)|(?<=\w)[+#](?![^\W_]))|[^\w\s]|_")
+_SIGNS = re.compile(r"(?P<kept>(?<=\d)[./:,-](?=\d)|(?<![\w.])[-.](?=\d)|(?<=\w)[+#]+(?![^\W_]))|[^\w\s]|_")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PARTS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -134,7 +134,7 @@ def _em_mc(reference: Reference, answer: str) -> Verdict:
     chosen = chosen_option(answer, reference.choices)
     if chosen is None:
         return Verdict(value=0.0, method="em_mc", detail="the answer names no option")
-    if chosen == right:
+    if _plain(reference.choices[chosen]) == _plain(reference.choices[right]):  # real sets have an option twice
         return Verdict(value=1.0, method="em_mc")
     return Verdict(value=0.0, method="em_mc", detail=f"option {LETTERS[chosen]} instead of {LETTERS[right]}")
 
@@ -169,13 +169,17 @@ def _by_letter(text: str, choices: tuple[str, ...]) -> int | None:
 
 
 def _by_text(text: str, choices: tuple[str, ...]) -> int | None:
-    """The one option with this text; sign by sign where its words are not enough (`-1` and `1`)."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".")
-    same = [n for n, choice in enumerate(choices) if " ".join(choice.casefold().split()).rstrip(".") == plain]
-    if len(same) == 1:
-        return same[0]
+    """The option with this text, the first of several that are spelled alike; None where it could be one of two."""
+    plain = _plain(text)
+    same = [n for n, choice in enumerate(choices) if _plain(choice) == plain]
+    if same:
+        return same[0] if len({choices[n].strip() for n in same}) == 1 else None
     said = words(text)
-    if same or not said or any(map(str.isdigit, text)):
+    if not said or any(map(str.isdigit, text)):  # words drop signs, and with figures a sign may be the difference
         return None
     by_words = [n for n, choice in enumerate(choices) if words(choice) == said]
     return by_words[0] if len(by_words) == 1 else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".")

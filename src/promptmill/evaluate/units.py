@@ -36,28 +36,29 @@ _TABLE: dict[str, str] = {
     "speed": "mph=0.44704 kph=5/18 km/h=5/18 m/s=1",
 }  # fmt: skip
 _MONEY = {
-    **dict.fromkeys(("$", "dollar", "usd", "us dollar", "us$", "buck"), ("dollar", 1)),
-    **dict.fromkeys(("cent", "¢", "penny", "pennies"), ("dollar", Fraction(1, 100))),
-    **dict.fromkeys(("€", "euro", "eur"), ("euro", 1)),
-    **dict.fromkeys(("£", "gbp", "pound sterling"), ("pound sterling", 1)),
-    **dict.fromkeys(("¥", "yen", "jpy"), ("yen", 1)),
-    **dict.fromkeys(("₹", "rupee", "rs", "inr"), ("rupee", 1)),
+    **dict.fromkeys(("$", "dollar", "usd", "us dollar", "us$", "buck"), ("dollar", 100)),
+    **dict.fromkeys(("cent", "¢", "penny", "pennies"), ("dollar", 1)),
+    **dict.fromkeys(("€", "euro", "eur"), ("euro", 100)),
+    **dict.fromkeys(("£", "gbp", "pound sterling"), ("pound sterling", 100)),
+    **dict.fromkeys(("¥", "yen", "jpy"), ("yen", 100)),
+    **dict.fromkeys(("₹", "rupee", "rs", "inr"), ("rupee", 100)),
 }
 CURRENCY_SIGNS = "$€£¥₹¢"
 _KNOWN: dict[str, Unit] = {
     name: Unit(dimension, Fraction(factor))
     for dimension, line in _TABLE.items()
     for name, factor in (each.split("=") for each in line.split())
-} | {name: Unit(currency, Fraction(factor)) for name, (currency, factor) in _MONEY.items()}
+} | {name: Unit(currency, Fraction(hundredths, 100)) for name, (currency, hundredths) in _MONEY.items()}
 _POWER = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RAISED = re.compile(r"^(.*?)\s*\^\s*\{?([23])\}?$")
-_SPELLING = re.compile(r"(?<=met|lit)re\b")
+_SPELLING = re.compile(r"(?<=met|lit)re(?=s?\b)")
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 )
 _SMALL = {word: n for n, word in enumerate(f"{_ONES} eighteen nineteen".split())}
-_TENS = {word: n * 10 for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_TENTHS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_TENS = {word: n * 10 for n, word in enumerate(_TENTHS.split(), 2)}
 _LARGE = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 

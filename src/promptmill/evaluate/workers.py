@@ -25,7 +25,7 @@ import weakref
 from typing import Any, NamedTuple
 
 from promptmill.errors import RunError
-from promptmill.evaluate.keeper import ANSWER, BROKEN, HEADER, KILL, LAST, READY, write_frame
+from promptmill.evaluate.keeper import ANSWER, BROKEN, HEADER, KILL, READY, write_frame
 
 START_S = 120.0
 MAX_REQUEST = 60_000  # fits an empty pipe, so sending never waits
@@ -41,7 +41,8 @@ class Reply(NamedTuple):
 
     Attributes:
         body: the answer, or None.
-        why: `answered`, `late` (killed at the limit) or `died` (it ended by itself: out of memory, a crash).
+        why: `answered`, `late` (killed at the limit), `died` (it ended by itself: out of memory, a crash) or `broken`
+            (all of them ended, and again when they were started anew).
     """
 
     body: bytes | None
@@ -67,6 +68,8 @@ class _Slot:
                 end = HEADER.size + size
                 if len(self._buffer) >= end:
                     body, self._buffer = self._buffer[HEADER.size : end], self._buffer[end:]
+                    if kind != ANSWER:  # a new worker says who it is, an old one that it ends
+                        self.pid = int.from_bytes(body, "little") if kind == READY else None
                     return kind, body
             left = until - time.monotonic()
             if left <= 0 or not self._poll.poll(left * 1000):
@@ -112,27 +115,34 @@ class Workers:
         Raises:
             RunError: the processes cannot be started.
         """
+        reply = self._ask(request, limit_s)
+        return self._ask(request, limit_s) if reply.why == "broken" else reply  # the keeper ended under this request
+
+    def _ask(self, request: bytes, limit_s: float) -> Reply:
         running = self._start()
         slot = running.free.get()
+        frame: tuple[bytes, bytes] | None = None
         try:
             self._await_ready(running, slot)
             write_frame(slot.requests, ANSWER, request)
             frame = slot.receive(time.monotonic() + limit_s)
-            if frame is None:
-                return self._kill(running, slot)
-            kind, body = frame
-            if kind == ANSWER:
-                return Reply(body, "answered")
-            slot.pid = None if kind == LAST else int.from_bytes(body, "little")
-            if kind == BROKEN:
-                slot.pid = None
-                raise BrokenPipeError
-            return Reply(body, "answered") if kind == LAST else Reply(None, "died")
         except BrokenPipeError:
-            self._forget(running)
-            return Reply(None, "died")
+            frame = BROKEN, b""
         finally:
+            if frame is None:  # late or interrupted: an answer that nobody waits for must not meet the next request
+                self._kill(running, slot)
             running.free.put(slot)
+        if frame is None:
+            return Reply(None, "late")
+        return self._reply(running, *frame)
+
+    def _reply(self, running: _Running, kind: bytes, body: bytes) -> Reply:
+        if kind == BROKEN:
+            self._forget(running)
+            return Reply(None, "broken")
+        if kind == READY:  # the next child is there already, so the one that was asked has ended
+            return Reply(None, "died")
+        return Reply(body, "answered")
 
     def pids(self) -> list[int]:
         """The processes as far as they are known: the keeper, and the workers that were used."""
@@ -156,15 +166,13 @@ class Workers:
                 why = "it did not start in time" if frame is None else frame[1].decode(errors="replace")
                 self._forget(running)
                 raise RunError(f"worker for {self._config['entry']}: {why}. Check that its libraries are whole.")
-            if frame[0] == READY:
-                slot.pid, running.warm = int.from_bytes(frame[1], "little"), True
+            running.warm = running.warm or frame[0] == READY
 
-    def _kill(self, running: _Running, slot: _Slot) -> Reply:
+    def _kill(self, running: _Running, slot: _Slot) -> None:
         with self._lock:
             if self._running is running and slot.pid is not None:
                 os.write(running.control, KILL.pack(slot.number, slot.pid))
         slot.pid = None
-        return Reply(None, "late")
 
     def _forget(self, running: _Running) -> None:
         """End a keeper; the next request starts another."""
@@ -196,7 +204,7 @@ class Workers:
         }
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         passed = [control[0], *(fd for pair in theirs for fd in pair)]
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own code, with no shell
             [sys.executable, "-P", "-c", _BOOT, json.dumps(config)],
             env=environment | {"PYTHONHASHSEED": "0"},  # the order of terms must not depend on the process
             pass_fds=passed,

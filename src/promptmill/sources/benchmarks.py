@@ -10,7 +10,7 @@ import string
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from promptmill.errors import DataError
+from promptmill.errors import ConfigError
 from promptmill.records import Prompt, Reference, content_id
 from promptmill.sources.rows import BadRow, Format, Rows, decode_row, kind, value_of
 
@@ -21,7 +21,7 @@ class _Read(NamedTuple):
     question: str
     reference: Reference
     id: str | None = None
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] | None = None
 
 
 def gsm8k(
@@ -48,7 +48,7 @@ def gsm8k(
     Raises:
         DataError: a file is missing or broken, a row is no GSM8K row, or a question stands twice.
     """
-    return _prompts(path, n, format, ("question", "answer"), _gsm8k)
+    return _prompts(Rows(path, format, columns=("question", "answer"), read=_Reader(_gsm8k)), n)
 
 
 def _gsm8k(row: dict[str, Any]) -> _Read:
@@ -83,7 +83,7 @@ def nq_open(
     Raises:
         DataError: a file is missing or broken, a row is no NQ-open row, or a question stands twice.
     """
-    return _prompts(path, n, format, ("question", "answer"), _nq_open)
+    return _prompts(Rows(path, format, columns=("question", "answer"), read=_Reader(_nq_open)), n)
 
 
 def _nq_open(row: dict[str, Any]) -> _Read:
@@ -118,7 +118,8 @@ def commonsense_qa(
     Raises:
         DataError: a file is missing or broken, a row is no CommonsenseQA row or has no key, or an id stands twice.
     """
-    return _prompts(path, n, format, ("id", "question", "answerKey"), _commonsense_qa)
+    columns = ("id", "question", "answerKey")
+    return _prompts(Rows(path, format, columns=columns, read=_Reader(_commonsense_qa)), n)
 
 
 def _commonsense_qa(row: dict[str, Any]) -> _Read:
@@ -155,29 +156,28 @@ def _text(row: dict[str, Any], column: str) -> str:
     return value
 
 
-def _prompts(
-    path: str | Sequence[str],
-    n: int | Literal["all"],
-    form: Format,
-    columns: Sequence[str],
-    read: Callable[[dict[str, Any]], _Read],
-) -> Iterator[Prompt]:
-    seen: dict[str, str] = {}
+class _Reader:
+    """JSON bytes of a row -> `Prompt`; no question may stand twice."""
 
-    def prompt(line: bytes, source: str) -> Prompt:
+    def __init__(self, read: Callable[[dict[str, Any]], _Read]) -> None:
+        self._read = read
+        self._seen: dict[str, str] = {}
+
+    def __call__(self, line: bytes, source: str) -> Prompt:
         row = decode_row(line)
         if not isinstance(row, dict):
             raise BadRow(f"is {kind(row)}, not an object with a question. Mend or remove it.")
-        found = read(row)
+        found = self._read(row)
         own = found.id or content_id([found.question, found.reference.choices])
-        if own in seen:
-            raise BadRow(f"the question with the id '{own}' stands at {seen[own]} already. Remove one of them.")
-        seen[own] = source
-        return Prompt(id=own, source=source, text=found.question, reference=found.reference, meta=found.meta)
+        if own in self._seen:
+            raise BadRow(f"the question with the id '{own}' stands at {self._seen[own]} already. Remove one of them.")
+        self._seen[own] = source
+        return Prompt(id=own, source=source, text=found.question, reference=found.reference, meta=found.meta or {})
 
-    rows = Rows(path, form, columns=columns, read=prompt)
+
+def _prompts(rows: Rows, n: int | Literal["all"]) -> Iterator[Prompt]:
     if n == "all":
         return rows
     if n < 1:
-        raise DataError(f"n: is {n}. Give a number from 1, or all.")
+        raise ConfigError(f"n: is {n}. Give a number from 1, or all.")
     return itertools.islice(rows, n)

@@ -3,8 +3,8 @@
 `Options.pick` reads one statement ("(C)", "C) stagger", "Option c", "the Eiffel Tower, because ...") and says
 
 - a `Piece` with the letter, where exactly one option is named;
-- `UNCLEAR`, where several are, or a letter that no option has: what was said is no answer, and nothing before it may be
-  taken instead;
+- an unclear `Piece`, where several are, or a letter that no option has: what was said is no answer, and nothing before
+  it may be taken instead;
 - None, where the statement names none: another may.
 
 A letter counts only at the beginning of the statement, after words like "option" or "most likely", and only if what
@@ -19,15 +19,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from promptmill.derive.answers import marks
 from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece, lowered
 from promptmill.derive.answers.wording import normalised
 
-UNCLEAR: Literal["unclear"] = "unclear"
-Picked = Piece | Literal["unclear"] | None
+Picked = Piece | None
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OTHER_LETTERS = {
@@ -43,7 +42,7 @@ _OPENERS = re.compile(r"(?:[\s*_\"'`$(\[{~:]|\\(?:text|textbf|textrm|mathrm|math
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
     r"opzione|opção|lettera|letra|réponse|respuesta|risposta|resposta|antwort|correct|best|right|correcta|correcte|one|"
-    r"optie)\b)|(?:most\slikely|very\slikely|almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
+    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-Z](?!\w)))|(?:most\slikely|very\slikely|almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
     r"also|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
@@ -53,15 +52,15 @@ _LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ'^_+#]|\.[A-Za-z]\b)|([{_OTH
 _CJK = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af。，、！]")
 _CLOSERS = re.compile(r"[\s)\]}*_\"'`$]{0,8}")
 _STANDS = re.compile(
-    r"\s*$|\s*[)\]}*_\"'`$.,;:!/&<>|\\=~✓✔✅]|\s*[-–—]|\s*\n|\s+\(|"
+    r"\s*$|\s*[)\]}*_\"'`$.,;:!/&<>|\\~✓✔✅]|\s*[-–—]|\s*\n|\s+\(|"
     r"\s+(?:because|since|as\s(?:it|the|they|this)|is|was|are|which|for|due|with\sthe|and|or|und|oder|et|ou|y|o|e|weil|"
     r"denn|da|car|porque|perch[eé]|ist|est|es|è|é|är|er|je|jest|on|but|based|given|from|among|in\sthis|here|only|"
     r"then|nor|over|rather|instead|not|option|choice|answer|if|so|ou|[\u2190-\u2bff])(?![\w])",
 )
 _MORE = re.compile(
-    r"[\s)\]}*_\"'`$]{0,8}(?:[,/&+;|]|\b(?:and|or|and/or|und|oder|et|ou|y|o|e|en|of|och|eller|i|lub|и|или|veya|ve|又|和|或|与|、)\b"
+    r"[\s)\]}*_\"'`$]{0,8}(?:[,/&+;|和或与及と、]|\b(?:and|or|and/or|und|oder|et|ou|y|o|e|en|of|och|eller|i|lub|и|или|veya|ve)\b"
     r"|\b(?:and|or|then|both|either|possibly|potentially|perhaps|also|maybe)\b|\s){1,6}[\s(\[*_\"'`$]{0,6}"
-    rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])"
+    rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])(?!\)?\s(?:is|was|are|would|has|does|isn't|can)\b)"
 )
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
 _ASIDE = re.compile(r"\s{0,2}\([^()\n]{1,80}\)")
@@ -75,6 +74,9 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\s?[-–—]\s?[A-Z](?![\w])|\s(?:to|through|bis)\s[A-Z](?!\w)")
+_COMMON = frozenset("the is it this that of to in on at and or not no yes be are an both all none only i me we he as by for with".split())
+_LINES = re.compile(r"[\s).\]*]{0,8}\n\s{0,4}[(*]{0,3}([A-Z])[).*]{0,4}\s*(?:\n|$)")
+_TURKISH = re.compile(r"\s(?:şıkkı|seçeneği|şık)")
 _INITIAL = re.compile(r"\.\s?[A-Z]\.|\.\s[A-Z][a-z]+\s?$")
 
 
@@ -101,7 +103,7 @@ class Options(NamedTuple):
         if end - start > 3 and (whole := self._whole(page, start, end, rule)):
             return whole
         if _NOT.match(page.clear, start, end):
-            return self._after_but(page, start, end, rule)
+            return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
         by_letter = self._by_letter(page, start, end, rule)
         return by_letter if by_letter is not None else self._by_text(page, start, end, rule)
 
@@ -126,7 +128,8 @@ class Options(NamedTuple):
         clear, (start, end) = page.clear, within
         behind = match.end()
         rest = clear[behind : behind + 1]
-        if rest and _CJK.match(rest):
+        word = clear[behind : min(end, behind + 3)].lstrip(" ")[:1]
+        if word and (_CJK.match(word) or (word > "\u036f" and word.isalpha())) or _TURKISH.match(clear, behind, end):
             return True
         before = clear[match.start() - 1 : match.start()] if match.start() > start else ""
         if match[0].islower() and match[0] in LETTERS.lower():
@@ -156,14 +159,16 @@ class Options(NamedTuple):
         letter, at, behind = lead
         if LETTERS.index(letter) >= len(self.texts):
             marked = behind >= end or not page.clear[behind:end].strip(" .)*]}\"'$") or page.clear[at - 1 : at] == "("
-            return UNCLEAR if marked else None
+            return Piece("", at, behind, rule, unclear=True) if marked and letter != "X" else None
         if self._others(page.clear, letter, behind, end):
-            return UNCLEAR
+            return Piece(letter, at, behind, rule, unclear=True)
         return Piece(letter, at, behind, rule)
 
     def _others(self, clear: str, letter: str, behind: int, end: int) -> bool:
         """Whether further letters are named beside the first."""
         if _RANGE.match(clear, behind, end) and not self._own_text(Page("", clear, ""), letter, behind, end):
+            return True
+        if (line := _LINES.match(clear, behind, end)) and line[1] != letter:
             return True
         own = self.texts[LETTERS.index(letter)].strip()
         rest = _TEX.sub(" ", clear[behind:end])
@@ -209,12 +214,21 @@ class Options(NamedTuple):
                 spans.append((at, at + len(plain), index))
         outer = [s for s in spans if not any(o[0] <= s[0] and s[1] <= o[1] and o[1] - o[0] > s[1] - s[0] for o in spans)]
         if not outer:
-            return None
+            return self._part(page, start, end, rule)
         if len(outer) > 1:
-            return UNCLEAR
+            return Piece(self.letter(min(outer)[2]), start, end, f"{rule}:option_text", unclear=True)
         if re.search(r" (?:not|isnt|neither|except|never|cannot|doesnt|rather|instead|unless|nor) ", said[: outer[0][0] + 1]):
             return None
         return Piece(self.letter(outer[0][2]), start, end, f"{rule}:option_text")
+
+
+    def _part(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
+        """The one option of whose text the whole statement is a part ("Rowling")."""
+        said = normalised(page.clear[start:end])
+        if len(said) < 2 or len(said) > 200 or said in _COMMON:
+            return None
+        found = [i for i, plain in enumerate(self.plain) if _find(plain, said) >= 0]
+        return Piece(self.letter(found[0]), start, end, f"{rule}:option_text") if len(found) == 1 else None
 
 
 @lru_cache(maxsize=512)

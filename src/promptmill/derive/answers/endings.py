@@ -15,6 +15,7 @@ import re
 from promptmill.derive.answers import marks, numbers, sentences
 from promptmill.derive.answers.choices import LETTERS, Options, Picked
 from promptmill.derive.answers.page import Page, Piece
+from promptmill.derive.answers.wording import normalised
 
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _LISTED = re.compile(
@@ -22,9 +23,10 @@ _LISTED = re.compile(
     re.IGNORECASE,
 )
 _FIRST_LETTER = re.compile(
-    r"\s*(?:[*_\"'`$(\[]|\\text\{|\\boxed\{){0,6}(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-z])"
-    r"(?:[)\]*_\"'`$}.:,;]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅])"
+    r"\s*(?:[*_\"'`$(\[]|\\text\{|\\boxed\{){0,6}(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
+    r"(?:[)\]*_\"'`$}.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅])"
 )
+_ABOUT = re.compile(r"(?:is|was|would be|could be|might be|may be|seems|says|and|or|refers|describes|states)\b(?!\s(?:the\s)?(?:correct|right|best))")
 _CONCLUDES = re.compile(
     r"\s*(?:[*_>#-]{0,4}\s?)(?:so|therefore|thus|hence|in conclusion|in summary|to conclude|consequently|in total|overall|"
     r"this means|that means|finally|altogether|as a result|accordingly|daher|also|somit|folglich|donc|ainsi|por (?:lo )?tanto|"
@@ -65,17 +67,29 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     """The letter at the beginning or the end of a response in which no other option is listed."""
     listed = {m[1].upper() for m in _listed(page.clear, start, end)}
     first = _line_letter(page, start, _line_end(page.clear, start, end), end, options)
-    if first is not None:
-        return first if not (listed - {first.text}) else None
     last = _last_line(page.clear, start, end)
-    if last is None or last[0] <= start:
+    if last is None:
         return None
-    found = _line_letter(page, last[0], last[1], end, options)
-    if found is None or _follows_list(listed, found.text):
+    alone = last[0] > start and _is_lone(page.clear, *last)
+    found = _line_letter(page, last[0], last[1], end, options) if last[0] > start else None
+    if first is not None and not (listed - {first.text}):
+        contradicted = alone and found is not None and found.text != first.text
+        return first._replace(unclear=True) if contradicted else first
+    if found is None or (not alone and _follows_list(listed, found.text)):
         return None
+    if alone:
+        return found
     whole = page.clear[last[0] : last[1]]
-    short = len(re.sub(r"[\s*_\"'`$()\[\]{}.:,;\\]|text|boxed|option|choice|answer", "", whole.lower())) <= 1
-    return found if short or not (listed - {found.text}) else None
+    own = normalised(options.texts[LETTERS.index(found.text)])
+    behind = normalised(re.sub(r"^[\s(*_\"'`$]*(?:option\s)?[A-Za-z][)*_.:\"'`\s-]*", "", whole, flags=re.IGNORECASE))
+    told = behind == own or bool(own) and behind.startswith(own) and len(behind) < len(own) + 12
+    return found if told and not (listed - {found.text}) else None
+
+
+def _is_lone(clear: str, line: int, line_end: int) -> bool:
+    """Whether a line holds a letter and its marks only."""
+    said = re.sub(r"[\s*_\"'`$()\[\]{}.:,;!\\]|text|boxed|option|choice|answer", "", clear[line : min(line_end, line + 80)].lower())
+    return len(said) <= 1 and line_end - line < 80
 
 
 def _follows_list(listed: set[str], found: str) -> bool:
@@ -111,19 +125,26 @@ def _last_line(clear: str, start: int, end: int) -> tuple[int, int] | None:
 
 def _line_letter(page: Page, line: int, line_end: int, end: int, options: Options) -> Piece | None:
     match = _FIRST_LETTER.match(page.clear, line, line_end)
+    if match and ord(match[1]) > 127:
+        return options.pick(page, line, line_end, "letter")
     if not match or ord(match[1].upper()) - 65 >= len(options.texts):
         return None
+    if match[1] == "A" and re.search(r"(?<!\w)\(?B\)", page.clear[match.end() : line_end]):
+        return None  # the options, one after another
     rest = page.clear[match.end() : line_end].strip()
     named, at = match[1], match.start(1)
     own = options.texts[ord(named.upper()) - 65]
-    if page.clear[match.end(1) : match.end(1) + 1] == ":" and named == "A" and not options.by_text(page, match.end(), line_end, ""):
-        return None  # "A: Let's think": the label of an answer
+    if page.clear[match.end(1) : match.end(1) + 1] == ":" and named == "A":  # perhaps the label of an answer
+        return options.by_text(page, match.end(), line_end, "whole")
+    about = rest[len(own) + rest.lower().find(own.lower()) :] if 0 <= rest.lower().find(own.lower()) < 4 else rest
+    if _ABOUT.match(about.lstrip(" ,.\"'*")):
+        return None
     if named.islower() and rest and not rest.lower().startswith(own.lower()[:20]) and match[0][-1] not in ").":
         return None
     if page.clear[match.end(1) : match.end(1) + 1] == "," and named in "AI" and not options.by_text(page, match.end(), line_end, ""):
         return None
     picked = options.pick(page, line, max(line_end, match.end()), "letter")
-    if picked is None or isinstance(picked, str):
+    if picked is None or picked.unclear:
         return None
     return picked if picked.text == named.upper() and ":" not in picked.rule else Piece(named.upper(), at, at + 1, "letter")
 
@@ -145,11 +166,11 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     if sentence is None:
         return None
     picked = options.pick(page, *sentence, "conclusion")
-    if isinstance(picked, Piece) and ":" not in picked.rule:
+    if picked is not None and ":" not in picked.rule:
         return picked
     if _HEDGE.search(page.lower, sentence[0], sentence[1]):
         return None
-    return picked if isinstance(picked, Piece) else None
+    return picked if picked is not None and not picked.unclear else None
 
 
 def _conclusion(page: Page, line: int, line_end: int) -> tuple[int, int] | None:
@@ -212,8 +233,11 @@ def bare(page: Page, start: int, end: int) -> Piece | None:
     last = _last_line(page.clear, start, end)
     if last is None or page.clear[start : last[0]].strip() or last[1] - last[0] > 200:
         return None
+    line = page.clear[last[0] : last[1]]
+    if line.startswith("#") or line.rstrip("*_ ").endswith(":"):
+        return None  # a heading
     found = numbers.result(page, marks.piece(page, *last, "whole"))
-    if found is None:
+    if found is None or not re.search(r"[^\W_]|[∅∞]", re.sub(r"\\(?:boxed|fbox|text)", "", found.text)):
         return None
     if numbers.is_value(found.text):
         return found

@@ -7,11 +7,12 @@ announced after the box takes its place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from promptmill.derive.answers import boxed, endings, marks, numbers, objects, phrases, runons, tags
-from promptmill.derive.answers.choices import UNCLEAR, Options, Picked, options_of
+from promptmill.derive.answers.choices import Options, Picked, options_of
 from promptmill.derive.answers.page import Page, Piece, read
 from promptmill.errors import ConfigError
 from promptmill.records import Answer, Reference
@@ -22,11 +23,17 @@ RULES = ("answer_tag", "boxed", "json", "hashes", "phrase", "table", "letter", "
 Rules = frozenset[str]
 
 
-def answer(*, rules: Sequence[str] = RULES, expect: Literal["auto", "number", "text"] = "auto") -> Extractor:
+def answer(
+    *,
+    rules: Sequence[str] = RULES,
+    expect: Literal["auto", "number", "text"] = "auto",
+    several: Literal["none", "first"] = "none",
+) -> Extractor:
     """The answer that a response gives, found by a ladder of rules; none where no rule finds one.
 
     Args:
         rules: the rules to ask; leave some out to be stricter. They are asked in a fixed order.
+        several: what "A or B" is: none, no answer; first, the answer that is named first, as many scripts take it.
         expect: number takes the number out of a sentence where it holds one; auto does so where the reference is a number.
     """
     unknown = [rule for rule in rules if rule not in RULES]
@@ -40,6 +47,8 @@ def answer(*, rules: Sequence[str] = RULES, expect: Literal["auto", "number", "t
             return None
         if reference.choices:
             found = _choice(page, options_of(tuple(reference.choices)), asked)
+            if found is not None and found.unclear and (several == "none" or not found.text):
+                return None
         else:
             number = expect == "number" or (expect == "auto" and numbers.expected(reference.answer))
             found = _open(page, asked, number=number)
@@ -52,7 +61,7 @@ def _choice(page: Page, options: Options, rules: Rules) -> Piece | None:
     for start, end in runons.pieces(page):
         found = _choice_in(page, (start, end), options, rules)
         if found is not None:
-            return None if isinstance(found, str) else found
+            return found
     return None
 
 
@@ -85,8 +94,8 @@ def _stated_choice(page: Page, within: tuple[int, int], options: Options, rules:
     in_box = _boxed_choice(page, box, options) if box else None
     said = phrases.choice(page, start, end, options) if "phrase" in rules else None
     if in_box is not None and box is not None:
-        later = isinstance(said, Piece) and said.start > box.end and ":" not in said.rule
-        return said if later else in_box
+        later = said is not None and not said.unclear and said.start > box.end and ":" not in said.rule
+        return said if said is not None and later else in_box
     if said is not None:
         return said
     others: list[tuple[str, Callable[[], Piece | None]]] = [
@@ -105,13 +114,15 @@ def _tagged_choice(page: Page, tagged: tags.Tagged, options: Options) -> Picked:
     if box is not None and (found := _boxed_choice(page, box, options)) is not None:
         return found
     found = options.pick(page, tagged.start, tagged.end, "answer_tag")
-    if found is None or (isinstance(found, Piece) and ":" in found.rule):
+    if found is None or ":" in found.rule:
         said = phrases.choice(page, tagged.start, tagged.end, options)
-        if isinstance(said, Piece):
+        if said is not None and not said.unclear:
             return said._replace(rule=said.rule.replace("phrase", "answer_tag"))
         found = said if said is not None else found
+    if found is None and re.fullmatch(r"[\W_]*(?:\\(?:boxed|text)\W*)*[xX][\W_]*", page.clear[tagged.start : tagged.end]):
+        return None  # "<answer>X</answer>, X being the letter"
     if found is None and (box is not None or tagged.closed) and tagged.end - tagged.start < 200:
-        return UNCLEAR  # an answer was given, and it is none of the options
+        return Piece("", tagged.start, tagged.end, "answer_tag", unclear=True)  # an answer was given, and it is none of the options
     return found
 
 
@@ -119,7 +130,7 @@ def _boxed_choice(page: Page, box: Piece, options: Options) -> Picked:
     if "," in box.text and len({part.strip() for part in box.text.split(",")} - {""}) > 1:
         letters = [part.strip(" ()*.") for part in box.text.split(",")]
         if all(len(part) == 1 and part.isalpha() for part in letters):
-            return UNCLEAR
+            return box._replace(text=letters[0].upper(), unclear=True)
     return _in_piece(page, box, options)
 
 

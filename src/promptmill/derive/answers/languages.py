@@ -36,25 +36,26 @@ _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
     r"is|are|was|be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
     r"turns out to be|comes out to be|comes out to|comes to|becomes|equals|remains|would then be|will then be|must "
-    r"therefore be|should therefore be|would therefore be|ought to be|is equal to|is given by|might be|may be|could be"
+    r"therefore be|should therefore be|would therefore be|ought to be|is equal to|might be|may be|could be"
 )
 _EN_TAIL = re.compile(
     r"s?(?:\s(?:choice|option|letter|key|number|value))?"
     r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|in short|in the end),?"
+    r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
     r"|\s(?:to|for|of|in|from|among|between|here|that|therefore|then|thus|i|we|you|now|as)\b[^.:;!?\n=]{0,70}?)?"
-    rf"{_OPEN}(?:(?:{_EN_BE})(?=[\s:*\"'($\\\[,|]|$)[\s*_]{{0,3}}:?|{_SIGN})"
+    rf"{_OPEN}(?:\s(?=(?:cannot|can't|can not|could not) be )|(?<![a-z])(?:{_EN_BE})(?=[\s:*\"'($\\\[,|…]|\.\.|$)[\s*_]{{0,3}}:?|{_SIGN})"
 )
 
 
 def _tail(be: str, *, words: int = 3) -> re.Pattern[str]:
     """The pattern behind a noun: a few words, then `is` or a sign."""
-    be = rf"(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
+    be = rf"(?<![^\W\d_])(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
     return re.compile(rf"(?:\s{{1,2}}[^\s.:;!?,=]{{1,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})")
 
 
 def _joined_tail(be: str) -> re.Pattern[str]:
     """The pattern behind a noun where words are not parted by blanks."""
-    return re.compile(rf"(?:\([^()\n]{{1,20}}\))?{_OPEN}(?:(?:{be}){_OPEN}[:=]?|{_SIGN})")
+    return re.compile(rf"(?:\([^()\n]{{1,20}}\))?{_OPEN}(?:(?:{be}){_OPEN}[:=]?|{_SIGN}|\]\s?[:=]?)")
 
 
 _END_TR = re.compile(r"\s?'?(?:d[iıuü]r|t[iıuü]r|d[iı]r)\s?[.!]?$")  # noqa: RUF001
@@ -65,7 +66,7 @@ _END_FA = re.compile(r"\s?(?:است|می‌باشد)[.۔]?$")
 _END_ZH = re.compile(r"(?:选项)?[。.]?$")
 
 _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
-    ("antwort antwortmöglichkeit lösung ergebnis", r"ist|lautet|wäre|sind|beträgt|heißt|war|ist also|ist somit", None),
+    ("antwort antwortmöglichkeit", r"ist|lautet|wäre|sind|beträgt|heißt|war|ist also|ist somit", None),
     ("réponse reponse", r"est|sont|serait|sera|vaut|est donc|est alors", None),
     ("respuesta", r"es|son|sería|seria|será|es por tanto|es entonces|es igual a", None),
     ("resposta", r"é|e|são|seria|será|és|és l[ae']|é igual a", None),
@@ -91,7 +92,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("الإجابة الاجابة الجواب إجابة جواب الإجابه", r"هي|هو|هى|تكون|يساوي", None),  # noqa: RUF001
     ("پاسخ", r"برابر است با|", _END_FA),
     ("תשובה התשובה", r"היא|הוא|הינה", None),
-    ("उत्तर जवाब", r"", _END_HI),
+    ("उत्तर जवाब", r"|", _END_HI),
     ("উত্তর", r"হল|হলো|হচ্ছে", None),
     ("đáp án|câu trả lời|đáp số|kết quả", r"là|đúng là|sẽ là", None),
     ("jawaban jawabannya jawapan", r"adalah|ialah|yaitu|yakni", None),
@@ -100,6 +101,18 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("erantzuna", r"da|", None),
     ("ateb", r"yw|ydy", None),
 ]
+_OPTION_NOUNS = [  # for multiple choice only
+    ("richtig korrekt", r"ist|sind|wäre"),
+    ("opción alternativa inciso", r"es|é|è|sería|seria"),
+    ("opção", r"é|seria"),
+    ("opzione", r"è|sarebbe"),
+    ("optie", r"is"),
+    ("alternativet", r"är|er"),
+    ("opcja", r"to|jest"),
+    ("вариант", r"это|является"),
+    ("επιλογή", r"είναι"),
+]
+OPTION_NOUNS = frozenset(noun for nouns, _ in _OPTION_NOUNS for noun in nouns.split())
 _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("答案", r"(?:应该|应当|应|就|则|最终|确实|即|便)?(?:是|为|选|等于|如下|為)(?:选项|：)?", _END_ZH),
     ("答え 答 解答 回答 正解 こたえ 正答", r"は|が|:", _END_JA),
@@ -109,9 +122,13 @@ _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
 
 
 def _announcements() -> tuple[Announcement, ...]:
-    found = [Announcement("answer", _EN_TAIL, None), Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}"), None)]
+    german = re.compile(rf"{_OPEN}(?:lautet|beträgt|ist also|ist somit|ist daher)(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?")
+    found = [Announcement(noun, german, None) for noun in ("lösung", "ergebnis")]
+    found += [Announcement("answer", _EN_TAIL, None), Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None)]
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
+    for nouns, be in _OPTION_NOUNS:
+        found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]
     for nouns, be, ending in _SPACED:
         tail = _tail(be.removesuffix("|"))
         if be.endswith("|"):  # the language needs no word for "is"

@@ -12,7 +12,7 @@ import re
 from promptmill.derive.answers.page import Page, Piece, folded
 
 _PAIRS = (
-    ("***", "***"), ("**", "**"), ("__", "__"), ("*", "*"), ("```", "```"), ("`", "`"), ("$$", "$$"), ("$", "$"),
+    ("***", "***"), ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("```", "```"), ("`", "`"), ("$$", "$$"), ("$", "$"),
     ("\\[", "\\]"), ("\\(", "\\)"), ("\\\\[", "\\\\]"), ("\\\\(", "\\\\)"), ('"', '"'), ("'", "'"), ("~~", "~~"),
     ("<b>", "</b>"), ("<strong>", "</strong>"), ("<i>", "</i>"), ("<em>", "</em>"), ("<code>", "</code>"), ("<p>", "</p>"),
 )  # fmt: skip
@@ -20,11 +20,13 @@ _FIRST = frozenset(opening[0] for opening, _ in _PAIRS)
 _LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|\*\*|#+ )+")
 _RIGHT = ("\\,", "\\;", "\\!", "\\:", "\\quad", "\\\\", "\\ ", "<br>", "<br/>", "</answer>", "**")
 _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|texttt|textsf|bf|rm|mbox|hbox)\s?\{")
-_UNWRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|hbox)\s?\{([^{}\\]{0,300})\}")
+_UNWRAPPED = re.compile(r"\\(?:(?:text|textbf|textit|textrm|mbox|hbox)\s?\{([^{}\\]{0,300})|math(?:rm|bf|it)\s?\{([A-Za-z ]{2,300}))\}")
 _LAST_WORDS = re.compile(
     r"(?:\b(?:[A-Z]\.){2,}|\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|etc|Esq|Ph\.D|M\.D|[ap]\.m)\.|\b[A-Z][a-z]+ [A-Z]\.)$"
 )
 _ROUNDS = 12
+SIGNS = frozenset(("<", ">", "=", "+", "-", "<=", ">=", "!=", "==", "/", "*"))
+"""Answers that are a sign and nothing else."""
 _BLANK_ANSWER = re.compile(r"[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—]*")
 _PLACEHOLDER = re.compile(
     r"[\s\[({<*_`\"'$]*(?:"
@@ -69,7 +71,7 @@ def tidy(text: str) -> str:
     if "\\" in text:
         plain = text
         for _ in range(3):
-            plain, changed = _UNWRAPPED.subn(r"\1", plain)
+            plain, changed = _UNWRAPPED.subn(lambda m: m[1] if m[1] is not None else m[2], plain)
             if not changed:
                 break
         plain = plain.replace("\\ ", " ").replace("\\&", "&")
@@ -82,7 +84,7 @@ def piece(page: Page, start: int, end: int, rule: str) -> Piece | None:
     """What stands between two places, without the marks around it; None when nothing does."""
     start, end = narrow(page.clear, start, end)
     text = tidy(page.text[start:end])
-    return None if start >= end or is_blank(text) and not re.search(r"[<>+\-=]", text) else Piece(text, start, end, rule)
+    return None if start >= end or (is_blank(text) and text not in SIGNS) else Piece(text, start, end, rule)
 
 
 def _blanks(clear: str, start: int, end: int) -> tuple[int, int]:

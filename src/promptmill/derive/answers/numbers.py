@@ -22,7 +22,7 @@ NUMBER = re.compile(
 _VALUE = re.compile(
     r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d[\d,.\s']*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
 )
-_ARITHMETIC = re.compile(r"[\s\d.,+\-*/×÷x·^()$€£%−–\[\]{}\\]*")
+_ARITHMETIC = re.compile(r"(?:[\s\d.,+\-*/×÷x·^()$€£%−–\[\]{}]|\\(?:times|cdot|div|[$%,; ]))*")
 _WORDS = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 
 
@@ -41,7 +41,7 @@ def result(page: Page, found: Piece | None) -> Piece | None:
     if found is None or "=" not in found.text or found.text.count("=") > 20:
         return found
     text = page.clear[found.start : found.end]
-    if re.search(r"[<>!:\\]=|==|\\begin|,.*=.*,|\band\b|\bor\b|;", text):
+    if re.search(r"[<>!:\\]=|==|\\begin|,\s|\band\b|\bor\b|;", text):
         return found
     left, _, right = text.rpartition("=")
     chain = "=" in left
@@ -61,9 +61,10 @@ def only(page: Page, found: Piece) -> Piece | None:
     if equals >= 0 and re.search(r"\d", text[equals:]):
         start += equals + 1
         text = page.clear[start:end]
-    if "\\" in text.replace("\\$", "").replace("\\%", "") or "^" in text:
+    outside = NUMBER.sub("", text)
+    if "\\" in outside or "^" in outside:
         return found
-    values = [m for m in NUMBER.finditer(text) if re.search(r"\d", m[0])]
+    values = list(NUMBER.finditer(text))
     if not values:
         return None if _WORDS.search(text) else found
     if len(values) > 1 or re.search(r"\d\s?[-+*/×÷x]\s?\$?\d", text.replace(values[0][0], "0")):

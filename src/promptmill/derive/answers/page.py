@@ -54,12 +54,14 @@ class Piece(NamedTuple):
         start: where it begins in the response.
         end: where it ends.
         rule: the rule that found it.
+        unclear: what was said is no answer: several options, of which `text` is the first, or one that is not there.
     """
 
     text: str
     start: int
     end: int
     rule: str
+    unclear: bool = False
 
 
 def read(text: str) -> Page | None:

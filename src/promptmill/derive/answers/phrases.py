@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from promptmill.derive.answers import marks, numbers, sentences
-from promptmill.derive.answers.choices import UNCLEAR, Options, Picked
-from promptmill.derive.answers.languages import ANNOUNCEMENTS, CORRECT, Announcement
+from promptmill.derive.answers.choices import Options, Picked
+from promptmill.derive.answers.languages import ANNOUNCEMENTS, CORRECT, OPTION_NOUNS, Announcement
 from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 200
@@ -26,7 +26,7 @@ _DOUBT = re.compile(
     r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
     r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
     r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|example|falsche|"
-    r"partial|intermediate|alternative|no|any|each|every|an?|earlier|original|old|both|these|those)\s"
+    r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
     r"|\bis\s(?:the\s)?(?:correct\s)?|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
 )
 _RIGHT = re.compile(
@@ -43,7 +43,7 @@ _HEADING = re.compile(
 )
 _SKIP = re.compile(
     r"[\s*_:>|#\"'=-]*(?:\s?\b(?:simply|just|therefore|thus|then|clearly|definitely|indeed|hence|actually|now|thereby|"
-    r"approximately|about|exactly|given by|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
+    r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
@@ -89,7 +89,8 @@ def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Ann
             yield one
 
 
-_CHOICE_NOUNS = {"option", "choice", "alternative", "solution"}
+_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution"}
+_NEGATED = re.compile(r"\b(?:no|nicht|pas|non|não|nie|не|inte|ikke|niet|not|never|değil|isn't|kein|keine)\b")
 _HEADING_NOUNS = tuple("answer antwort réponse respuesta resposta risposta odpowiedź ответ 答案 答え 정답 최종 답".split())
 
 
@@ -123,6 +124,10 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :] if before else before
+    if _NEGATED.search(tail[0]):
+        return None
+    if how.noun in OPTION_NOUNS:
+        return None if _DOUBT.search(before) else tail.end()
     if how.label and not (_RIGHT.search(before) if choice or _FINAL.search(before) else _is_label(before, tail[0])):
         return None
     return None if _DOUBT.search(before) and not _SURE.search(before) else tail.end()
@@ -165,20 +170,21 @@ def _read_choice(page: Page, one: Announced, end: int, options: Options) -> Pick
     if lead is not None:  # "C. The mitochondria": the sentence does not end behind the letter
         stop = max(stop, min(line, lead[2] + 200))
     elif _NOTHING.match(page.lower, start, end) and not page.lower.startswith("not", start):
-        if not options.by_text(page, start, stop, ""):
+        colon = page.clear.find(":", start, stop)
+        if colon < 0 and not options.by_text(page, start, stop, ""):
             return None
+        start = max(start, colon + 1)
     stop = max(stop, start)
     picked = options.pick(page, start, stop, "phrase")
-    if lead is None and picked == UNCLEAR and not page.clear[start:stop].strip():
-        return None
-    return picked
+    colon = page.clear.find(":", start, stop) if picked is None else -1
+    return picked if colon < 0 else options.pick(page, colon + 1, stop, "phrase")
 
 
 def _content(page: Page, one: Announced, end: int) -> int | None:
     """Where the answer begins behind an announcement: the next line, if its own holds nothing more."""
     at = one.start
     for _ in range(4):
-        while at < end and page.clear[at] in " \t*_:#>|\"'`":
+        while at < end and (page.clear[at] in " \t*_:#>|\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
         if at < end and page.clear[at] != "\n":
             break
@@ -188,7 +194,7 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
         if page.clear.count("\n", gap, at) > 3:
             return None
     # marks that open the answer belong to it: give back what stands directly before
-    while at > one.noun and page.clear[at - 1] in "*_\"'`":
+    while at > max(one.noun, 1) and page.clear[at - 1] in "*_\"'`" and page.clear[at : at + 1] not in " \n":
         at -= 1
     return at if at < end else None
 
@@ -234,7 +240,7 @@ def _declared(page: Page, start: int, end: int, options: Options) -> Iterator[tu
             if match and _CHOOSER.search(page.lower[max(line, match.start() - 40, start) : match.start()]):
                 stop = sentences.end_of(page.clear, match.end(), end)
                 picked = options.pick(page, match.end(), min(end, max(stop, match.end() + 4)), "phrase")
-                if picked is not None and (picked == UNCLEAR or ":" not in picked.rule):
+                if picked is not None and (picked.unclear or ":" not in picked.rule):
                     found.append((match.start(), picked))
             break
     if "选" in page.clear or "選" in page.clear:
@@ -254,11 +260,16 @@ def _subject(page: Page, at: int, start: int, options: Options) -> tuple[int, Pi
     """The option of which it is said at a place that it is correct."""
     head = page.lower.rfind("\n", start, at) + 1
     head = max(head, start, at - 110)
-    for verb in (page.lower.rfind(" ", head, at), at):
-        said = _DECLARED.match(page.lower, verb) if verb >= 0 else None
-        if said and said.end() > at:
+    verb, said = at, _DECLARED.match(page.lower, at)
+    space = at
+    for _ in range(3):
+        space = page.lower.rfind(" ", head, space)
+        if space < 0:
             break
-    else:
+        longer = _DECLARED.match(page.lower, space)
+        if longer and longer.end() > at:
+            verb, said = space, longer
+    if said is None:
         return None
     head = max(head, page.clear.rfind(". ", head, verb - 3) + 1)
     subject = _SUBJECT.search(page.clear, head, verb)
@@ -326,6 +337,6 @@ def _bold(clear: str, start: int, stop: int) -> tuple[int, int] | None:
     if not clear.startswith("**", start):
         return None
     close = clear.find("**", start + 2, stop)
-    if close < 0 or close == start + 2 or re.match(r"\*\*\s{0,2}(?:,|or|and|&|=|\()\s?", clear[close : close + 12]):
+    if close < 0 or close == start + 2 or re.match(r"\*\*\s{0,2}(?:(?:,|or|and|&)\s{0,2}\*\*|=|\()", clear[close : close + 12]):
         return None
     return start + 2, close

@@ -28,11 +28,11 @@ _STARTERS = frozenset(
 )
 _WORD = re.compile(r"\s*[*_\"'(]*([A-Za-z][A-Za-z']*|\S)?")
 _REASON = re.compile(
-    r"\s*(?:,\s*(?:which|whereas|where|while|so|but|as|since|because|not|rather than|instead of|meaning|making|given|"
+    r"\s*(?:,\s*(?:which|who|whom|whose|whereas|where|while|so|but|as|since|because|not|rather than|instead of|meaning|making|given|"
     r"giving|based|and (?:this|that is|it|therefore|not|so|thus|hence)|i\.e\.|that is|thus|hence|therefore|due)\b"
-    r"|\b(?:because|since(?!\s+\d)|given that|due to the fact|as (?:shown|we|it|this|they|calculated|required|stated|per)|"
+    r"|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|calculated|required|stated|per)|"
     r"so (?:that|the|we|it|i)|rather than|instead of|based on|according to|weil|da wir|car|porque|perch[eé])\b"
-    r"|\s\((?:since|because|as|i\.e\.|that is|which|see|from|rounded|note)\b|\s[—–]\s|\s--\s|，因为|，因此|，所以)",
+    r"|\s\((?:since|because|as|i\.e\.|that is|which|see|from|rounded|note)\b|\bwhich (?:is|was|means|equals|can|gives|simplifies)\b|\s[—–]\s|\s--\s|，因为|，因此|，所以)",
     re.IGNORECASE,
 )
 
@@ -47,7 +47,7 @@ def end_of(clear: str, start: int, limit: int) -> int:
             return stop.start()
         if mark[0] in ".!?。！？;":
             if _ends(clear, start, stop.start(), limit):
-                kept = mark[0] == "." and _KEPT.search(clear, max(start, stop.start() - 24), stop.start())
+                kept = mark[0] == "." and (clear.endswith("..", start, stop.start()) or _KEPT.search(clear, max(start, stop.start() - 24), stop.start()))
                 return stop.start() + (1 if kept else 0)
             at = stop.end()
         else:
@@ -59,12 +59,11 @@ def without_reasons(clear: str, start: int, end: int) -> int:
     """Where the answer ends and a clause of reasons begins ("5, because ...", "Paris, which is ...")."""
     if clear.startswith("that ", start) or clear.startswith(('"', "'", "“"), start):
         return end
-    if clear.find("$", start, end) >= 0 or clear.find("\\", start, end) >= 0:
-        after = max(clear.rfind("$", start, end), clear.rfind("\\", start, end), clear.rfind("}", start, end))
-        reason = _REASON.search(clear, after + 1, end) if after - start < end - start else None
-    else:
-        reason = _REASON.search(clear, start + 1, end)
-    return reason.start() if reason and reason.start() > start else end
+    money = clear.count("$", start, end) % 2
+    for reason in _REASON.finditer(clear, start + 1, end):
+        if money or clear.count("$", start, reason.start()) % 2 == 0:
+            return reason.start()
+    return end
 
 
 def _ends(clear: str, start: int, at: int, limit: int) -> bool:

@@ -53,7 +53,42 @@ class Walls(NamedTuple):
     limits: Limits
 
 
-def enter_namespaces() -> None:
+NAMESPACES = {
+    "user": "user namespace",
+    "mnt": "mount namespace",
+    "pid_for_children": "process namespace",
+    "net": "network namespace",
+    "ipc": "IPC namespace",
+    "uts": "host-name namespace",
+}
+
+
+def enter_namespaces() -> list[str]:
+    """As `_enter`, with a look at what came of it.
+
+    Returns:
+        The names of the namespaces that are now others than before.
+
+    Raises:
+        OSError: as `_enter`.
+    """
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # the new root will show none
+    before = {name: os.stat(f"self/ns/{name}", dir_fd=proc).st_ino for name in NAMESPACES}
+    _enter()
+    # that of the children stands there once there is one: it is looked at by its absence
+    after = {name: _inode(f"self/ns/{name}", proc) for name in NAMESPACES}
+    os.close(proc)
+    return [NAMESPACES[name] for name in NAMESPACES if after[name] != before[name]]
+
+
+def _inode(path: str, folder: int) -> int | None:
+    try:
+        return os.stat(path, dir_fd=folder).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _enter() -> None:
     """Put this process into namespaces of its own, with a root folder that holds nothing of the machine's.
 
     As root it becomes nobody outside, so that limits hold for it and no file is its own; as any other user it stays
@@ -62,16 +97,14 @@ def enter_namespaces() -> None:
     Raises:
         OSError: the kernel, or who set up the machine, does not allow it; names the step.
     """
-    if os.geteuid() == 0:
-        try:
-            syscalls.unshare(syscalls.CLONE_NEWNS, "mount namespace")
-        except PermissionError:  # root in a container without rights: like any other user
-            _own_user_namespace(syscalls.CLONE_NEWNS)
-            mounts.build_root()
-        else:
-            _root_becomes_nobody()
+    if _is_root_with_rights():
+        _root_becomes_nobody()
     else:
-        _own_user_namespace(syscalls.CLONE_NEWNS)
+        uid, gid = os.geteuid(), os.getegid()
+        syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS, "user namespace")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
         mounts.build_root()
     for flag, name in (
         (syscalls.CLONE_NEWNET, "network namespace"),
@@ -85,12 +118,18 @@ def enter_namespaces() -> None:
     syscalls.call({"x86_64": 170, "aarch64": 161}[syscalls.machine()], "sethostname", os_name, len(os_name))
 
 
-def _own_user_namespace(more: int) -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    syscalls.unshare(syscalls.CLONE_NEWUSER | more, "user namespace")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+def _is_root_with_rights() -> bool:
+    """Whether this is root who may mount and become nobody; root of a container often may not. Leaves the namespace."""
+    if os.geteuid() != 0:
+        return False
+    ranges = [[int(each) for each in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if not any(first <= NOBODY < first + count for first, _, count in ranges):
+        return False  # root of a user namespace that knows nobody else
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS, "mount namespace")
+    except PermissionError:
+        return False
+    return True
 
 
 def _root_becomes_nobody() -> None:
@@ -120,13 +159,14 @@ def _root_becomes_nobody() -> None:
     os.setresuid(0, 0, 0)
 
 
-def lock(walls: Walls, keep: tuple[int, ...], folder: str) -> None:
+def lock(walls: Walls, keep: tuple[int, ...], folder: str, *, parent: bool = False) -> None:
     """Shut this process in for good, before it sees a byte of foreign code.
 
     Args:
         walls: what to put around it.
         keep: descriptors that stay open beside 0, 1 and 2, which lead nowhere; in rising order.
         folder: private folder; not used where a private file system takes its place.
+        parent: it has a child that shall die with it.
     """
     os.setsid()
     _close_but(keep)
@@ -139,7 +179,7 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str) -> None:
     os.environ.clear()
     os.environ.update(HOME=folder, TMPDIR=folder, PATH="", LANG="C.UTF-8")
     if walls.level == FULL:
-        # a second user namespace without any map: no rights over the namespaces around it, and threads are counted alone
+        # a second one without any map: no rights over the namespaces around it, and threads are counted alone
         syscalls.unshare(syscalls.CLONE_NEWUSER, "second user namespace")
         syscalls.drop_capabilities()
     _limit(walls.limits)
@@ -148,7 +188,7 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str) -> None:
     syscalls.die_with_parent()
     syscalls.no_new_privileges()
     if walls.landlock:
-        landlock.restrict(mounts.library(), folder, walls.landlock)
+        landlock.restrict(mounts.library(), folder, walls.landlock, signals=parent)
     if walls.filter:
         seccomp.install(walls.filter)
 

@@ -26,20 +26,21 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: tuple[str, ...], writable: str, known: int) -> None:
+def restrict(readable: tuple[str, ...], writable: str, known: int, *, signals: bool = False) -> None:
     """Shut this process in for good; needs `no_new_privileges` before.
 
     Args:
         readable: files and folders that may be read.
         writable: a folder in which everything may be done with plain files; /dev/null may always be written.
         known: `version()`.
+        signals: allow signals to processes outside; the kernel needs it to send those that a parent's death sends.
     """
     files = FILES[max(since for since in FILES if since <= known)]
     fields = [files]
     if known >= 4:
         fields.append(3)  # bind and connect TCP
     if known >= 6:
-        fields.append(3)  # abstract sockets, signals
+        fields.append(1 if signals else 3)  # abstract sockets, signals
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     size = ctypes.c_size_t(len(attributes))
     rules = syscalls.call(CREATE, "landlock_create_ruleset", attributes, size, ctypes.c_uint32(0))

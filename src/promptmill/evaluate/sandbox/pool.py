@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -65,6 +64,7 @@ class Sandbox:
         level: full or rlimits-only.
         landlock: version of Landlock in use; 0 where the kernel has none.
         filter: whether system calls are filtered.
+        namespaces: those that programs have of their own.
     """
 
     def __init__(self, limits: Limits, *, level: Level = "full", workers: int | None = None) -> None:
@@ -72,6 +72,7 @@ class Sandbox:
         self.limits = limits
         self.landlock = 0
         self.filter = False
+        self.namespaces: tuple[str, ...] = ()
         self._room = threading.BoundedSemaphore(workers or len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +94,7 @@ class Sandbox:
             return self._control
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [sys.executable, "-S", "-s", "-P", "-B", "-c", START, str(theirs.fileno()), ROOT],
                 env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},  # the same order of sets each time; no secrets
                 cwd="/",
@@ -118,6 +119,7 @@ class Sandbox:
                 "that you trust."
             )
         self.landlock, self.filter = int(said["landlock"]), bool(said["filter"])
+        self.namespaces = tuple(said["namespaces"])
         self._process, self._control = process, ours
         return ours
 
@@ -181,8 +183,9 @@ class Sandbox:
         if not end:
             return None
         if end.get("late"):
-            return Ruling(False, f"no verdict within {self.limits.timeout_s:g} s", False)
-        return Ruling(False, f"the tests ended without a verdict (code {end.get('code')}): a limit was reached", False)
+            return Ruling(passed=False, detail=f"no verdict within {self.limits.timeout_s:g} s", together=False)
+        detail = f"the tests ended without a verdict (code {end.get('code')}): a limit was reached"
+        return Ruling(passed=False, detail=detail, together=False)
 
     def _drop(self) -> None:
         with self._lock:

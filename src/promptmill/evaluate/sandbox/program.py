@@ -116,7 +116,8 @@ def told(error: BaseException) -> list[str]:
     """The nearest built-in type of an exception, and its text."""
     kind = next(each for each in type(error).__mro__ if each.__module__ == "builtins")
     try:
-        text = str(error)
+        alone = error.args[0] if len(error.args) == 1 else None
+        text = alone if type(alone) is str else str(error)
     except BaseException:  # noqa: BLE001 - its __str__ is the program's
         text = ""
     own = "" if kind is type(error) else f"{type(error).__name__}: "

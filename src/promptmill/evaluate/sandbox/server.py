@@ -7,9 +7,12 @@ promptmill closes its end, or dies, the server ends, and with it, being the firs
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import gc
 import importlib
 import json
+import mmap
 import os
 import select
 import shutil
@@ -39,11 +42,13 @@ class Pair(NamedTuple):
         status: where to say how it ended.
         deadline: when its time is over.
         folder: its private folder, where no private file system takes its place.
+        child: memory in which the process of the tests wrote the number of the program's.
     """
 
     status: int
     deadline: float
     folder: str
+    child: mmap.mmap
 
 
 def main() -> None:
@@ -55,11 +60,16 @@ def main() -> None:
     full = settings["level"] == FULL
     try:
         code = _filter(needed=full)
-        if full:
-            jail.enter_namespaces()  # after it, the first child that ends takes the process namespace along
+        # after this the first child that ends takes the process namespace along
+        namespaces = jail.enter_namespaces() if full else []
     except (OSError, NotImplementedError, KeyError, StopIteration) as error:
         control.send(json.dumps({"error": str(error) or type(error).__name__}).encode())
         return
+    missing = sorted(set(jail.NAMESPACES.values()) - set(namespaces))
+    if full and missing:
+        control.send(json.dumps({"error": f"no own {missing[0]}"}).encode())
+        return
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # as `site`, which was left out, would give them
     walls = Walls(settings["level"], code, landlock.version() if code else 0, Limits(**settings["limits"]))
     gc.collect()
     gc.freeze()  # shared with the children as it is
@@ -67,6 +77,7 @@ def main() -> None:
     if pid == 0:
         if sys.platform == "linux":
             syscalls.die_with_parent()
+        control.send(json.dumps({"filter": bool(code), "landlock": walls.landlock, "namespaces": namespaces}).encode())
         serve(control, walls)
         os._exit(0)
     control.close()
@@ -101,7 +112,6 @@ def serve(control: socket.socket, walls: Walls) -> None:
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    control.send(json.dumps({"filter": bool(walls.filter), "landlock": walls.landlock}).encode())
     running: dict[int, Pair] = {}
     poller = select.poll()
     poller.register(control, select.POLLIN)
@@ -121,13 +131,16 @@ def serve(control: socket.socket, walls: Walls) -> None:
         _reap(running)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     for pair in running.values():
+        _end_program(pair)
         shutil.rmtree(pair.folder, ignore_errors=True)
 
 
 def _fork(control: socket.socket, descriptors: list[int], walls: Walls) -> tuple[int, Pair]:
     job, status = descriptors
     folder = "" if walls.level == FULL else tempfile.mkdtemp(prefix="promptmill-")
+    child = mmap.mmap(-1, 4)
     pid = os.fork()
     if pid == 0:
         try:
@@ -135,14 +148,14 @@ def _fork(control: socket.socket, descriptors: list[int], walls: Walls) -> tuple
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(status)
-            run_pair(job, walls, folder)
+            run_pair(job, walls, folder, child)
         finally:
             os._exit(1)
     os.close(job)
-    return pid, Pair(status, time.monotonic() + walls.limits.timeout_s, folder)
+    return pid, Pair(status, time.monotonic() + walls.limits.timeout_s, folder, child)
 
 
-def run_pair(job: int, walls: Walls, folder: str) -> None:
+def run_pair(job: int, walls: Walls, folder: str, child: mmap.mmap) -> None:
     """Become the process of the tests, after forking that of the program. Never returns to the server's code."""
     to_program, from_tests = os.pipe()[::-1]
     from_program, to_tests = os.pipe()
@@ -155,16 +168,28 @@ def run_pair(job: int, walls: Walls, folder: str) -> None:
     pid = os.fork()
     if pid == 0:
         try:
+            child.close()  # before foreign code could write another number into it
             jail.lock(walls, tuple(sorted((from_tests, to_tests))), folders[0])
             program.serve(Channel(from_tests, to_tests))
         finally:
             os._exit(0)
-    jail.lock(walls, tuple(sorted((job, from_program, to_program))), folders[1])
+    child[:] = pid.to_bytes(4, "big")
+    child.close()
+    jail.lock(walls, tuple(sorted((job, from_program, to_program))), folders[1], parent=True)
     try:
         tests.judge(Channel(job, job), Channel(from_program, to_program), pid)
     except Broken:
         os._exit(3)
     os._exit(0)
+
+
+def _end_program(pair: Pair) -> None:
+    """Kill the program of a pair whose tests are over; the kernel should have done it when they ended."""
+    pid = int.from_bytes(pair.child[:], "big")
+    pair.child.close()
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _reap(running: dict[int, Pair]) -> None:
@@ -182,11 +207,10 @@ def _reap(running: dict[int, Pair]) -> None:
             return
         ended = running.pop(pid, None)  # programs whose tests are over come here too
         if ended is not None:
+            _end_program(ended)
             message: dict[str, Any] = {"code": os.waitstatus_to_exitcode(code), "late": now >= ended.deadline}
-            try:
+            with contextlib.suppress(OSError):  # nobody waits for it any more
                 os.write(ended.status, json.dumps(message).encode())
-            except OSError:
-                pass  # nobody waits for it any more
             os.close(ended.status)
             if ended.folder:
                 shutil.rmtree(ended.folder, ignore_errors=True)

@@ -51,8 +51,10 @@ def unshare(flags: int, name: str) -> None:
     _check(_libc.unshare(flags), f"unshare {name}")
 
 
-def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """As mount(2)."""
+def mount(  # noqa: PLR0917 - in the order of mount(2)
+    source: str | None, target: str, kind: str | None, flags: int, data: str | None = None
+) -> None:
+    """Attach a file system, or show a folder at another place."""
     texts = [None if text is None else text.encode() for text in (source, target, kind, data)]
     _check(_libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]), f"mount {target}")
 
@@ -68,7 +70,7 @@ def pivot_root() -> None:
 
 
 def prctl(option: int, argument: Any, third: Any = 0) -> int:
-    """As prctl(2)."""
+    """Set something of this process."""
     unused = ctypes.c_ulong(0)
     second = ctypes.c_ulong(argument) if isinstance(argument, int) else argument
     third = ctypes.c_ulong(third) if isinstance(third, int) else third

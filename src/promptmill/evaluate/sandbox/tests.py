@@ -12,15 +12,32 @@ import gc
 import importlib
 import os
 import secrets
+import sys
 import time
-from typing import Any
+from functools import partial
+from types import CodeType
+from typing import Any, NamedTuple
 
 from promptmill.evaluate.sandbox.frames import Broken, Channel
-from promptmill.evaluate.sandbox.plan import plan_of
+from promptmill.evaluate.sandbox.plan import Plan, plan_of
 from promptmill.evaluate.sandbox.program import prelude
 from promptmill.evaluate.sandbox.values import Graph, Unplain
 
 CANNOT, WRONG, RIGHT = None, False, True
+
+
+class Ruled(NamedTuple):
+    """How a job went.
+
+    Attributes:
+        passed: whether the tests passed; None where they cannot be run.
+        detail: why not.
+        together: they must be run in the program's process, or were.
+    """
+
+    passed: bool | None
+    detail: str
+    together: bool
 
 
 class Stopped(BaseException):
@@ -110,14 +127,15 @@ class Program:
 
     def exception(self, answer: dict[str, Any]) -> BaseException:
         """What the program raised, as a built-in exception with its text."""
-        name, text = raised(answer)
-        kind = getattr(builtins, name, None)
+        name, text = raised(answer)[:2]
+        kind: Any = getattr(builtins, name, None)
         if not isinstance(kind, type) or not issubclass(kind, Exception):
             self.stop(f"the program ended itself: {name}" if name in ENDINGS else "the program's answer is no answer")
         try:
-            return kind(text)  # type: ignore[operator, no-any-return, misc]
+            found: BaseException = kind(text)
         except TypeError:  # those of Unicode want five arguments
             return ValueError(text)
+        return found
 
     def _end(self) -> str:
         """How the process ended, if it did."""
@@ -133,7 +151,7 @@ ENDINGS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", 
 
 
 def raised(answer: dict[str, Any]) -> list[str]:
-    """Type and text of an exception that a program told; hostile input."""
+    """Type and text of an exception that a program told, and where; hostile input."""
     found = answer.get("raised")
     if type(found) is not list or len(found) < 2 or not all(type(each) is str for each in found):
         return ["", ""]
@@ -143,45 +161,46 @@ def raised(answer: dict[str, Any]) -> list[str]:
 def judge(promptmill: Channel, program_channel: Channel, pid: int) -> None:
     """Take one job, say how it went. Runs jailed, in a process of its own."""
     job = promptmill.receive()
-    passed, detail, together = ruling(job, Program(program_channel, pid))
-    promptmill.send({"passed": passed, "detail": detail[:500], "together": together})
+    ruled = ruling(job, Program(program_channel, pid))
+    promptmill.send({"passed": ruled.passed, "detail": ruled.detail[:500], "together": ruled.together})
 
 
-def ruling(job: dict[str, Any], program: Program) -> tuple[bool | None, str, bool]:
-    """Run the tests of a job.
-
-    Returns:
-        Whether they passed (None: they cannot be run), why not, and whether they must be run together.
-    """
-    setup, tests, entry_point = job["setup"], job["tests"], job["entry_point"]
+def ruling(job: dict[str, Any], program: Program) -> Ruled:
+    """Run the tests of a job."""
+    setup, tests, together = job["setup"], job["tests"], bool(job["together"])
     try:
         before = prelude(setup)
-        plan = plan_of(setup_text(setup), tests, entry_point)
+        plan = plan_of(setup_text(setup), tests, job["entry_point"])
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return CANNOT, f"the tests are no Python: {error}", False
-    together = bool(job["together"])
+        return Ruled(CANNOT, f"the tests are no Python: {error}", together)
     if plan.together and not together:
-        return CANNOT, plan.together, True
+        return Ruled(CANNOT, plan.together, True)  # noqa: FBT003 - fields of a tuple
     try:
         answer = program.ask({key: job[key] for key in ("setup", "program", "entry_point")})
         if "raised" in answer:
-            return WRONG, "the program does not load: {}: {}".format(*raised(answer)[:2]), together
+            return Ruled(WRONG, "the program does not load: {}: {}".format(*raised(answer)[:2]), together)
         if together:
             return _together(tests, program)
     except Stopped:
-        return WRONG, program.stopped, together
+        return Ruled(WRONG, program.stopped, together)
+    return _apart(before, tests, plan, program)
+
+
+def _apart(setup: CodeType, tests: list[str], plan: Plan, program: Program) -> Ruled:
+    """Run tests here, with stand-ins for what they take from the program."""
     names: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
-    failure = _failure(lambda: exec(before, names), "the setup")  # noqa: S102 - the data set's code, jailed
+    failure = _failure(lambda: exec(setup, names), "the setup")  # noqa: S102 - the data set's code, jailed
     names |= {name: importlib.import_module(name) for name in plan.modules}
     names |= {name: program.stand_in(name) for name in plan.called}
     failure = failure or _run(tests, names)
     if program.together:
-        return CANNOT, program.together, True
+        return Ruled(CANNOT, program.together, together=True)
     if failure or program.stopped:
-        return WRONG, program.stopped or failure, False
+        return Ruled(WRONG, program.stopped or failure, together=False)
     if not program.calls:
-        return CANNOT, f"the tests call nothing of the program ({', '.join(plan.called) or 'no name'})", False
-    return RIGHT, "", False
+        called = ", ".join(plan.called) or "no name"
+        return Ruled(CANNOT, f"the tests call nothing of the program ({called})", together=False)
+    return Ruled(RIGHT, "", together=False)
 
 
 def setup_text(setup: str) -> str:
@@ -193,30 +212,33 @@ def setup_text(setup: str) -> str:
     return setup
 
 
-def _together(tests: list[str], program: Program) -> tuple[bool | None, str, bool]:
+def _together(tests: list[str], program: Program) -> Ruled:
     token = secrets.token_hex(16)
     answer = program.ask({"tests": tests, "token": token})
-    if "raised" in answer:
-        return WRONG, "{}: {}".format(*raised(answer)[:2]), True
-    passed = answer.get("passed")
-    return (RIGHT, "", True) if type(passed) is str and secrets.compare_digest(passed.encode(), token.encode()) else (
-        WRONG, "the program's answer is no answer", True)  # fmt: skip
+    if answer.get("passed") == token:
+        return Ruled(RIGHT, "", together=True)
+    kind, text, *where = raised(answer)
+    return Ruled(
+        WRONG, ": ".join(filter(None, [*where, kind, text])) or "the program's answer is no answer", together=True
+    )
 
 
 def _run(tests: list[str], names: dict[str, Any]) -> str:
     """Run each test in turn, then what they only define; the first failure, or nothing."""
     for number, text in enumerate(tests, 1):
         where = f"test {number} of {len(tests)}"
-        failure = _failure(lambda text=text, where=where: exec(compile(text, f"<{where}>", "exec"), names), where)  # type: ignore[misc]  # noqa: S102 - the data set's code, jailed
+        failure = _failure(partial(_execute, text, f"<{where}>", names), where)
         if failure:
             return failure
     return _run_defined(names)
 
 
+def _execute(text: str, name: str, names: dict[str, Any]) -> None:
+    exec(compile(text, name, "exec", dont_inherit=True), names)  # noqa: S102 - the data set's code, jailed
+
+
 def _run_defined(names: dict[str, Any]) -> str:
     """Run test functions without parameters and cases of unittest: tests may define them and leave it at that."""
-    import sys
-
     for name, value in list(names.items()):
         code = getattr(value, "__code__", None) if name.startswith("test_") else None
         if code and code.co_filename.startswith("<test") and not code.co_argcount:

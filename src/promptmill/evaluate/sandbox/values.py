@@ -11,16 +11,26 @@ caller's object, a result that is the argument comes back as the same object, an
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_DEPTH = 100
 MAX_ITEMS = 100_000  # that an iterator may give
 SMALL = 1 << 63  # larger numbers travel as hexadecimal digits, whose length does not matter to their reading
-BASES = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
-LISTS = {"l": list, "t": tuple, "s": set, "f": frozenset}
-MUTABLE = (list, dict, set)
+SURROGATE = re.compile("[\ud800-\udfff]")
+BASES = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+AS_THEY_ARE = (type(None), bool, float)
+SCALARS: dict[type, Callable[[Any], Any]] = {
+    int: lambda n: n if -SMALL < n < SMALL else ["i", hex(n)],
+    # a pair of surrogates would come out of JSON as one character
+    str: lambda t: t if t.isascii() or not SURROGATE.search(t) else ["u", t.encode("utf-32-le", "surrogatepass").hex()],
+    complex: lambda n: ["c", n.real, n.imag],
+    bytes: lambda b: ["b", b.hex()],
+    range: lambda r: ["g", *map(hex, (r.start, r.stop, r.step))],
+}
+CONTAINERS: dict[type, str] = {list: "l", tuple: "t", dict: "d", set: "s", frozenset: "f"}
+MUTABLE = {"l": list, "d": dict, "s": set}
 
 
 class Unplain(Exception):  # noqa: N818 - it is the value that is not plain
@@ -55,40 +65,33 @@ class Graph:
             Unplain: it, or something in it, is no plain value.
         """
         kind = type(value)
-        if value is None or kind is bool or kind is str or kind is float:
+        if kind in AS_THEY_ARE:
             return value
-        if kind is int:
-            return value if -SMALL < value < SMALL else ["i", hex(value)]
-        if kind in (list, tuple, dict, set, frozenset):
+        if kind in SCALARS:
+            return SCALARS[kind](value)
+        if kind in CONTAINERS:
             return self._dump_many(value, kind, subclasses=subclasses, depth=depth + 1)
-        if kind is complex:
-            return ["c", value.real, value.imag]
-        if kind is bytes:
-            return ["b", value.hex()]
-        if kind is range:
-            return ["g", *(self.dump(each) for each in (value.start, value.stop, value.step))]
         if kind is Items:
             return self._iterator(value.rest(), subclasses=subclasses, depth=depth)
-        if not subclasses:
-            raise Unplain(f"{_name(kind)} is no plain value")
-        for base in BASES:
-            if isinstance(value, base):
-                return self._dump_base(value, base, depth)
-        if isinstance(value, Iterator):
-            return self._iterator(value, subclasses=True, depth=depth)
+        if subclasses:
+            for base in BASES:
+                if isinstance(value, base):
+                    return self._dump_base(value, base, depth)
+            if isinstance(value, Iterator):
+                return self._iterator(value, subclasses=True, depth=depth)
         raise Unplain(f"{_name(kind)} is no plain value")
 
-    def _dump_base(self, value: Any, base: type, depth: int) -> Any:
+    def _dump_base(self, value: Any, base: Any, depth: int) -> Any:
         """A value of a subclass, as its built-in base: read with the base's own methods."""
-        if base in (int, float, complex, str, bytes):
-            plain = getattr(base, {int: "__int__", float: "__float__", str: "__str__"}.get(base, "__getnewargs__"))
-            inner = str.__str__(value) if base is str else plain(value)
-            return self.dump(base(*inner) if isinstance(inner, tuple) else inner)
-        return self.dump(base(base.__iter__(value)) if base is not dict else dict(dict.items(value)), subclasses=True,
-                         depth=depth)  # fmt: skip
+        if base in CONTAINERS:
+            inner = dict(dict.items(value)) if base is dict else base(base.__iter__(value))
+            return self.dump(inner, subclasses=True, depth=depth)
+        if base in (complex, bytes):
+            return self.dump(base(*base.__getnewargs__(value)))
+        return self.dump({int: int.__int__, float: float.__float__, str: str.__str__}[base](value))
 
     def _iterator(self, items: Iterator[Any], *, subclasses: bool, depth: int) -> Any:
-        found = []
+        found: list[Any] = []
         for item in items:
             if len(found) == MAX_ITEMS:
                 raise Unplain(f"an iterator gives more than {MAX_ITEMS:,} items")
@@ -98,15 +101,13 @@ class Graph:
     def _dump_many(self, value: Any, kind: type, *, subclasses: bool, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise Unplain(f"it is nested deeper than {MAX_DEPTH} levels")
-        if kind in MUTABLE:
+        tag = CONTAINERS[kind]
+        if tag in MUTABLE:
             known = self._numbers.get(id(value))
             if known is not None:
                 return ["r", known]
             self._number(value)
-        return [
-            "d" if kind is dict else next(tag for tag, each in LISTS.items() if each is kind),
-            *self.content(value, subclasses=subclasses, depth=depth),
-        ]
+        return [tag, *self.content(value, subclasses=subclasses, depth=depth)]
 
     def content(self, value: Any, *, subclasses: bool = False, depth: int = 0) -> list[Any]:
         """What a container holds; for a dict keys and values in turn."""
@@ -120,38 +121,30 @@ class Graph:
             Unplain: it is nothing that `dump` writes.
         """
         kind = type(sent)
-        if sent is None or kind is bool or kind is str or kind is float or kind is int:
+        if kind in AS_THEY_ARE or kind is int or kind is str:
             return sent
         if kind is not list or not sent or type(sent[0]) is not str or depth > MAX_DEPTH:
             raise Unplain("it is no plain value")
         tag, items = sent[0], sent[1:]
         try:
-            return self._load_tagged(tag, items, depth + 1)
+            if tag in MUTABLE:
+                made = MUTABLE[tag]()
+                self._number(made)
+                self.fill(made, items, depth + 1)
+                return made
+            if tag in HOLDERS:
+                return HOLDERS[tag](self.load(item, depth + 1) for item in items)
+            return self._single(tag, *items)
         except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise Unplain("it is no plain value") from error
 
-    def _load_tagged(self, tag: str, items: list[Any], depth: int) -> Any:
-        if tag == "r":
-            if type(items[0]) is not int or items[0] < 0:
-                raise Unplain("it is no plain value")
-            return self.objects[items[0]]
-        if tag in ("l", "d", "s"):
-            made: Any = {"l": list, "d": dict, "s": set}[tag]()
-            self._number(made)
-            self.fill(made, items, depth)
-            return made
-        if tag in LISTS:
-            return LISTS[tag](self.load(item, depth) for item in items)
-        if tag == "n":
-            return Items(tuple(self.load(item, depth) for item in items))
-        if tag == "i" and type(items[0]) is str:
-            return int(items[0], 16)
-        if tag == "b" and type(items[0]) is str:
-            return builtins.bytes.fromhex(items[0])
-        if tag == "c" and {type(items[0]), type(items[1])} <= {float, int}:
-            return complex(items[0], items[1])
-        if tag == "g":
-            return range(*(self.load(item, depth) for item in items))
+    def _single(self, tag: str, first: Any, *rest: Any) -> Any:
+        if tag == "r" and type(first) is int and first >= 0:
+            return self.objects[first]
+        if tag == "c" and {type(first), type(rest[0])} <= {float, int}:
+            return complex(first, rest[0])
+        if type(first) is str and tag in DIGITS:
+            return DIGITS[tag](first, *rest)
         raise Unplain("it is no plain value")
 
     def fill(self, container: Any, items: list[Any], depth: int = 0) -> None:
@@ -165,6 +158,18 @@ class Graph:
             container.update(loaded)
         else:
             container.update(zip(loaded[::2], loaded[1::2], strict=True))
+
+
+def _hexadecimal(digits: str) -> int:
+    return int(digits, 16)
+
+
+def _text(digits: str) -> str:
+    return bytes.fromhex(digits).decode("utf-32-le", "surrogatepass")
+
+
+def _range(*digits: str) -> range:
+    return range(*map(_hexadecimal, digits))
 
 
 class Items:
@@ -190,3 +195,11 @@ class Items:
 
 def _name(kind: type) -> str:
     return str(type.__getattribute__(kind, "__name__"))[:60]
+
+
+DIGITS: dict[str, Callable[..., Any]] = {"i": _hexadecimal, "b": bytes.fromhex, "g": _range, "u": _text}
+HOLDERS: dict[str, Callable[[Iterator[Any]], Any]] = {
+    "t": tuple,
+    "f": frozenset,
+    "n": lambda items: Items(tuple(items)),
+}
