@@ -47,6 +47,8 @@ def serve(
         server = servers.start(use, wait_s=wait_s)
         click.echo(f"{server.kind} serves {server.model} at {server.url} (PID {server.pid})")
         click.echo(f"log: {server.log}")
+        if server.note:
+            click.echo(f"note: {server.note}")
         click.echo(f"stop it with: promptmill serve --stop {server.port}")
 
 

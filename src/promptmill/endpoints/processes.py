@@ -46,6 +46,7 @@ class Server(Record, frozen=True, kw_only=True):
         pid: number of its process and of its process group.
         born: when the process was started, as the system tells it.
         log: path of its log.
+        note: one line of what whoever asks it should know.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Server(Record, frozen=True, kw_only=True):
     pid: int
     born: str
     log: str
+    note: str = ""
 
     def stop(self) -> None:
         """End this server and its helpers, and nothing else; no error if it has ended already."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +21,6 @@ from promptmill.endpoints import processes
 from promptmill.endpoints.models import NAMED, model_file
 from promptmill.errors import ConfigError, MissingExtra
 from promptmill.records import Record
-
-log = logging.getLogger(__name__)
 
 GPU_MEMORY = 0.95
 _PROBE_VLLM = """
@@ -61,6 +58,7 @@ class Launch(Record, frozen=True, kw_only=True):
         port: where it will listen.
         endpoint: the entry of the table `endpoints` that a recipe with `serve:` asks it through.
         health: page that answers 200 when the server is ready.
+        note: one line of what whoever starts it should know.
     """
 
     kind: str
@@ -71,6 +69,7 @@ class Launch(Record, frozen=True, kw_only=True):
     port: int
     endpoint: str = "openai"
     health: str = "/health"
+    note: str = ""
 
     @property
     def url(self) -> str:
@@ -205,8 +204,6 @@ def transformers(
         ConfigError: that environment cannot run it, or the folder holds no model.
     """
     folder = _folder(model)
-    if folder and not _samples(folder):
-        log.warning("%s: its generation_config.json does not say do_sample: answers do not depend on the seed", folder)
     called = str(folder or model)
     command = _transformers_command(python or sys.executable)
     port = port or processes.free_port(host)
@@ -215,7 +212,18 @@ def transformers(
     if folder:
         # its list of models is that of the Hub's cache, where the folder is not and whatever else was downloaded is
         quiet["HF_HUB_CACHE"] = called
-    return Launch(kind="transformers", argv=argv, env={**quiet, **(env or {})}, model=called, host=host, port=port)
+    note = ""
+    if folder and not _samples(folder):
+        note = f"{called}/generation_config.json does not say do_sample: all samples of a prompt will be the same text."
+    return Launch(
+        kind="transformers",
+        argv=argv,
+        env={**quiet, **(env or {})},
+        model=called,
+        host=host,
+        port=port,
+        note=note,
+    )
 
 
 def _folder(model: str) -> Path | None:

@@ -123,6 +123,7 @@ def launch(plan: Launch, *, wait_s: float = 300.0, follow: bool = False) -> Serv
         pid=process.pid,
         born=processes.birth(process.pid) or "",
         log=str(log_path),
+        note=plan.note,
     )
     ready = False
     try:

@@ -53,6 +53,8 @@ def running_endpoints(options: GenerateOptions, serve_use: Use | None, reporter:
         return
     with serve.running(serve_use) as server:
         reporter.line(f"serve: {server.model} answers at {server.url} (PID {server.pid}, log {server.log}).")
+        if server.note:
+            reporter.line(f"serve: {server.note}")
         yield [{"kind": server.endpoint, "base_url": server.url}]
     reporter.line(f"serve: PID {server.pid} is stopped.")
 

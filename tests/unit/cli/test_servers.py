@@ -26,7 +26,7 @@ def fake(
     """
     port = port or processes.free_port("127.0.0.1")
     argv = (sys.executable, "-m", "promptmill", "fake-server", "--port", str(port), "--model", model, *extra_args)
-    return Launch(kind=f"eager {enforce_eager}", argv=argv, model=model, host="127.0.0.1", port=port)
+    return Launch(kind=f"eager {enforce_eager}", argv=argv, model=model, host="127.0.0.1", port=port, note="mind it")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_server_is_started_listed_and_stopped_without_naming_it(mill):
     (server,) = processes.started()
     assert (code, err) == (0, "")
     assert out == (
-        f"eager False serves a/b at {server.url} (PID {server.pid})\nlog: {server.log}\n"
+        f"eager False serves a/b at {server.url} (PID {server.pid})\nlog: {server.log}\nnote: mind it\n"
         f"stop it with: promptmill serve --stop {server.port}\n"
     )
     assert mill("--list")[1] == f"eager False  a/b  {server.url}  PID {server.pid}  log {server.log}\n"

@@ -404,10 +404,17 @@ def test_an_environment_that_cannot_run_transformers_serve_is_one_clear_line(tmp
         transformers(model="a/b", python=python)
 
 
-def test_a_model_that_does_not_sample_is_warned_of(tmp_path, caplog):
+def test_of_a_model_that_does_not_sample_there_is_a_note(tmp_path):
     python = environment(tmp_path, distribution=("transformers", "5.23.0"), modules=SERVING)
-    transformers(model=str(model_folder(tmp_path)), python=python)
-    assert "answers do not depend on the seed" in caplog.text
+    model = model_folder(tmp_path)
+    assert transformers(model=str(model), python=python).note == (
+        f"{model}/generation_config.json does not say do_sample: all samples of a prompt will be the same text."
+    )
+    (model / "generation_config.json").write_text('{"do_sample": true}')
+    assert transformers(model=str(model), python=python).note == ""
+    (model / "generation_config.json").unlink()
+    assert "do_sample" in transformers(model=str(model), python=python).note
+    assert transformers(model="a/b", python=python).note == ""  # what a Hub model says is not known here
 
 
 @pytest.mark.parametrize("function", [llama_cpp, transformers, vllm])
