@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +44,14 @@ class Walls(NamedTuple):
         filter: code of the seccomp filter; empty where there is none.
         landlock: version of Landlock; 0 where there is none.
         limits: what one process may use.
+        library: the folders of the standard library.
     """
 
     level: str
     filter: bytes
     landlock: int
     limits: Limits
+    library: tuple[str, ...]
 
 
 NAMESPACES = {
@@ -183,12 +184,10 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str, *, parent: bool = Fal
         syscalls.unshare(syscalls.CLONE_NEWUSER, "second user namespace")
         syscalls.drop_capabilities()
     _limit(walls.limits)
-    if sys.platform != "linux":
-        return
     syscalls.die_with_parent()
     syscalls.no_new_privileges()
     if walls.landlock:
-        landlock.restrict(mounts.library(), folder, walls.landlock, signals=parent)
+        landlock.restrict(walls.library, folder, walls.landlock, signals=parent)
     if walls.filter:
         seccomp.install(walls.filter)
 

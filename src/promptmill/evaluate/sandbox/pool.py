@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from promptmill.errors import ConfigError, RunError
+from promptmill.errors import ConfigError
 from promptmill.evaluate.sandbox.frames import Broken, Channel
 from promptmill.evaluate.sandbox.jail import Limits
 
@@ -84,7 +84,6 @@ class Sandbox:
 
         Raises:
             ConfigError: this machine does not allow the isolation; names the step that was refused.
-            RunError: the server does not start.
         """
         with self._lock:
             self._start()
@@ -92,6 +91,8 @@ class Sandbox:
     def _start(self) -> socket.socket:
         if self._control is not None:
             return self._control
+        if sys.platform != "linux":
+            raise ConfigError("metric code: the sandbox needs Linux. Run the workflow there, or in a container.")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -128,7 +129,6 @@ class Sandbox:
 
         Raises:
             ConfigError: as `start`.
-            RunError: the server died twice over one job.
         """
         key = hash((job.tests, job.setup, job.entry_point))
         with self._room:
@@ -145,7 +145,7 @@ class Sandbox:
             if found is not None:
                 return found
             self._drop()
-        raise RunError("metric code: the sandbox's server died twice over one program. Is there memory left?")
+        return Ruling(passed=None, detail="the sandbox's server died twice over this program", together=together)
 
     def _once(self, job: dict[str, Any]) -> Ruling | None:
         """One attempt; None where the server is gone."""

@@ -67,6 +67,15 @@ def _one_of(number: int, offset: int, values: tuple[int, ...], otherwise: int) -
     return _step(EQUAL, number, 0, len(body) // 8) + body
 
 
+def _ranges(machine: str) -> list[tuple[int, int]]:
+    """The allowed numbers as first and last of each run, in rising order."""
+    entries = [line.split() for line in ALLOWED.split(";")]
+    numbers = sorted(int(entry[COLUMN[machine]]) for entry in entries if entry[COLUMN[machine]] != "-")
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return list(zip(starts, ends, strict=True))
+
+
 def filter_code(machine: str) -> bytes:
     """The filter as the kernel takes it.
 
@@ -78,10 +87,6 @@ def filter_code(machine: str) -> bytes:
     code = [_step(LOAD, ARCH), _step(EQUAL, ARCHITECTURE[machine], 1, 0), _step(RETURN, KILL), _step(LOAD, NUMBER)]
     if machine == "x86_64":  # the second table of numbers, x32
         code += [_step(AT_LEAST, 0x4000_0000, 0, 1), _step(RETURN, KILL)]
-    for line in ALLOWED.split(";"):
-        number = line.split()[COLUMN[machine]]
-        if number != "-":
-            code += [_step(EQUAL, int(number), 0, 1), _step(RETURN, ALLOW)]
     threads = _step(LOAD, FIRST) + _step(ANY_BIT, CLONE_THREAD, 0, 1) + _step(RETURN, ALLOW)
     threads += _step(RETURN, REFUSE | EPERM)
     code += [_step(EQUAL, CLONE[machine], 0, len(threads) // 8), threads]
@@ -89,6 +94,9 @@ def filter_code(machine: str) -> bytes:
     code += [_step(EQUAL, CLONE3[machine], 0, 1), _step(RETURN, REFUSE | ENOSYS)]
     code += [_one_of(IOCTL[machine], SECOND, TERMINAL_CALLS, ENOTTY)]
     code += [_one_of(PRCTL[machine], FIRST, NAME_CALLS, EPERM)]
+    for first, last in _ranges(machine):  # in rising order: the kernel tries every number when it takes the filter
+        code += [_step(AT_LEAST, last + 1, 3, 0), _step(AT_LEAST, first, 0, 1)]
+        code += [_step(RETURN, ALLOW), _step(RETURN, REFUSE | EPERM)]
     code += [_step(RETURN, REFUSE | EPERM)]
     return b"".join(code)
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from promptmill.evaluate.sandbox.frames import Broken, Channel
 from promptmill.evaluate.sandbox.plan import Plan, plan_of
 from promptmill.evaluate.sandbox.program import prelude
-from promptmill.evaluate.sandbox.values import Graph, Unplain
+from promptmill.evaluate.sandbox.values import Graph, TooDeep, Unplain
 
 CANNOT, WRONG, RIGHT = None, False, True
 
@@ -81,6 +81,8 @@ class Program:
         graph = Graph()
         try:
             message = {"call": name, "arguments": graph.dump(arguments), "options": graph.dump(options)}
+        except TooDeep as error:  # the program could have made it so deep: no reason to run anything together
+            self.stop(f"an argument of '{name}': {error}")
         except Unplain as error:
             self.together = self.stopped = f"an argument of '{name}': {error}"
             raise Stopped from None

@@ -33,6 +33,15 @@ def sandbox(canary):
 
 
 @pytest.fixture(scope="module")
+def open_sandbox(canary):
+    """Without namespaces: what is outside may be seen, verdicts cannot be forged all the same."""
+    sandbox = Sandbox(Limits(timeout_s=5.0, memory_mib=256, disk_mib=16), level="rlimits-only", workers=2)
+    sandbox.start()
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
 def hurried(canary):
     """With little time, for programs that never end."""
     sandbox = Sandbox(Limits(timeout_s=1.2, memory_mib=256, disk_mib=16), workers=2)
@@ -62,6 +71,13 @@ def test_a_verdict_cannot_be_forged(sandbox, name):
     assert ruling.detail
     assert ruling.detail.isprintable()
     assert sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_verdict_cannot_be_forged_without_namespaces_either(open_sandbox, name):
+    ruling = open_sandbox.judge(Job(FORGED[name], TASK))
+    assert (ruling.passed, ruling.together) == (False, False)
+    assert open_sandbox.judge(GOOD) == (True, "", False)
 
 
 @pytest.mark.parametrize("name", ESCAPES)

@@ -143,6 +143,13 @@ def test_a_program_cannot_choose_to_be_judged_together(sandbox):
     assert sandbox.judge(job).together is False
 
 
+def test_a_program_cannot_choose_so_by_the_depth_of_what_it_returns(sandbox):
+    program = "def f(x):\n    v = []\n    for _ in range({}): v = [v]\n    return v"
+    tests = ("assert f([f([f([[1]])])]) == 3",)
+    for depth in (50, 97, 98, 99, 100, 101, 150):
+        assert sandbox.judge(Job(program.format(depth), tests))[::2] == (False, False)
+
+
 def test_several_threads_may_judge_at_a_time(sandbox):
     jobs = [Job(f"def f():\n    return {n}", (f"assert f() == {n % 3}",)) for n in range(12)]
     with ThreadPoolExecutor(4) as threads:

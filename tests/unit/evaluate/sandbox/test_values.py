@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.evaluate.sandbox.values import Graph, Items, Unplain
+from promptmill.evaluate.sandbox.values import Graph, Items, TooDeep, Unplain
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text() | st.binary()
@@ -131,8 +131,8 @@ def test_nesting_beyond_100_levels_is_refused_on_both_sides():
     value = sent = []
     for _ in range(150):
         value, sent = [value], ["l", sent]
-    with pytest.raises(Unplain, match="it is nested deeper than 100 levels"):
-        Graph().dump(value)
+    with pytest.raises(TooDeep, match="it is nested too deep"):
+        Graph().dump(value, subclasses=True)
     with pytest.raises(Unplain, match="it is no plain value"):
         Graph().load(sent)
 
