@@ -26,7 +26,7 @@ def normalised(text: str) -> str:
         text = _FRACTION.sub(r"\1/\2", text)
         text = _WRAPS.sub(" ", text)
     text = _DROPPED.sub("", text.lower())
-    if text and text[-1:] in " .,;:!?" or any(mark in text for mark in ",.;:!?'"):
+    if (text and text[-1:] in " .,;:!?") or any(mark in text for mark in ",.;:!?'"):
         text = _PUNCTUATION.sub("", text)
         text = _THOUSANDS.sub("", text)
     text = _BLANKS.sub(" ", text).strip()
