@@ -98,9 +98,9 @@ CSQA = {
     },
     "first": {
         "recorded right": 789,
-        "right": 789,
-        "recorded right where we answer": 785,
-        "no answer": 12,
+        "right": 790,
+        "recorded right where we answer": 786,
+        "no answer": 10,
         "another letter": 4,
     },
 }

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from promptmill.derive.answers import marks
+from promptmill.derive.answers import marks, sentences
 from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece, lowered
 from promptmill.derive.answers.wording import normalised
@@ -39,7 +39,7 @@ _OTHER_LETTERS = {
 }  # fmt: skip
 _OTHERS = "".join(_OTHER_LETTERS)
 _OPENERS = re.compile(
-    r"(?:[\s*_\"'`$(\[{~:]|\\(?:text|textbf|textrm|mathrm|mathbf|mathsf|boxed|fbox|rm|bf)\s?\{|\\[(\[,; ])*"
+    r"(?:[\s*_\"'`$(\[{~:<✅✔]|\\(?:text|textbf|textrm|mathrm|mathbf|mathsf|boxed|fbox|rm|bf)\s?\{|\\[(\[,; ])*"
 )
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
@@ -47,7 +47,7 @@ _FILLER = re.compile(
     r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-Z](?!\w)))|(?:most\slikely|very\slikely|"
     r"almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
-    r"also|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
+    r"it\sis|it's|it\smust\sbe|it\sshould\sbe|it\swould\sbe|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
     re.IGNORECASE,
 )
@@ -65,6 +65,11 @@ _MORE = re.compile(
     r"|\b(?:and|or|then|both|either|possibly|potentially|perhaps|also|maybe)\b|\s){1,6}[\s(\[*_\"'`$]{0,6}"
     rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])(?!\)?\s(?:is|was|are|would|has|does|isn't|can)\b)"
 )
+ORDINALS = re.compile(
+    r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s"
+    r"(?:option|choice|answer|alternative|statement|one)\b"
+)
+_COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
 _ASIDE = re.compile(r"\s{0,2}\([^()\n]{1,80}\)")
 _TURN = re.compile(
@@ -111,8 +116,22 @@ class Options(NamedTuple):
             return whole
         if _NOT.match(page.clear, start, end):
             return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
-        by_letter = self._by_letter(page, start, end, rule)
-        return by_letter if by_letter is not None else self._by_text(page, start, end, rule)
+        by_letter = self._by_letter(page, start, end, rule) or self.by_ordinal(page, start, end, rule)
+        if by_letter is not None:
+            return by_letter
+        by_text = self._by_text(page, start, end, rule)
+        if by_text is not None and by_text.unclear:
+            cut = sentences.without_reasons(page.clear, start, end)
+            by_text = (self._by_text(page, start, cut, rule) if cut < end else None) or by_text
+        return by_text
+
+    def by_ordinal(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
+        """The option that a statement counts: "the third option"."""
+        counted = ORDINALS.match(page.lower, start, end)
+        if counted is None:
+            return None
+        index = len(self.texts) - 1 if counted[1] == "last" else _COUNTED.index(counted[1])
+        return Piece(self.letter(index), start, counted.end(), rule) if index < len(self.texts) else None
 
     def by_text(self, page: Page, start: int, end: int, rule: str) -> Picked:
         """The option whose text a statement names, letters left alone."""
@@ -197,7 +216,8 @@ class Options(NamedTuple):
         if aside := _ASIDE.match(rest):
             at = aside.end()
         more = _MORE.match(rest, at) or re.search(
-            r"(?:\b(?:or|and)|[,;])\s(?:either\s|possibly\s|potentially\s)?[(*]{0,3}([A-Z])(?:[).*]|,\s|\s*$|\s\()",
+            r"(?:\b(?:or|and)|[,;])\s(?:either\s|possibly\s|potentially\s)?[(*]{0,3}([A-Z])(?!\)?\s(?:is|was|are|would)\b)"
+            r"(?:[).*]|,\s|\s*$|\s\()",
             rest,
         )
         return bool(more) and LETTERS.index(more[1]) < len(self.texts) and more[1] != letter  # type: ignore[index]

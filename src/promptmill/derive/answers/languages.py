@@ -31,7 +31,7 @@ class Announcement(NamedTuple):
     label: bool = False
 
 
-_OPEN = r"[\s*_\"'`]{0,4}"
+_OPEN = r"[\s*_\"'`✅✔]{0,4}"
 _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
     r"is|are|was|be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
@@ -108,6 +108,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("ateb", r"yw|ydy", None),
 ]
 _OPTION_NOUNS = [  # for multiple choice only
+    ("pick selection correct", ""),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),

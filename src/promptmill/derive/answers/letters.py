@@ -21,13 +21,15 @@ _LISTED = re.compile(
     re.IGNORECASE,
 )
 _FIRST_LETTER = re.compile(
-    r"\s*(?:[*_\"'`$(\[]|\\text\{|\\boxed\{){0,6}(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
-    r"(?:[)\]*_\"'`$}.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅])"
+    r"\s*(?:[*_\"'`$(\[✅✔ ]|\\text\{|\\boxed\{){0,6}"
+    r"(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
+    r"(?:[)\]*_\"'`$}.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅]|\s(?=(?:because|since)\b))"
 )
 _ABOUT = re.compile(
     r"(?:is|was|would be|could be|might be|may be|seems|says|and|or|refers|describes|"
     r"states)\b(?!\s(?:the\s)?(?:correct|right|best))"
 )
+_PAUSE = re.compile(r"[*_\"'`]{0,3}(?:[.,;:!](?=\s|[*\"]|$)|\s[-–—]\s|—|\s(?:because|since)\b)")
 _LETTER_AND_MARKS = re.compile(r"^[\s(*_\"'`$]*(?:option\s)?[A-Za-z][)*_.:\"'`\s-]*", re.IGNORECASE)
 
 
@@ -108,10 +110,31 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     whole: Picked = None
     if lines.first_end(page.clear, start, end) >= last[1] and last[1] - start < 400:
         whole = options.whole(page, *marks.narrow(page.clear, start, end), "whole")
+    if whole is None:
+        whole = _leading_text(page, start, end, options)
     bold = lines.lone_bold(page, *last)
     if whole is None and bold is not None:
         whole = options.whole(page, *bold, "bold")
     return whole or _concluded(page, lines.conclusion(page, *last), options)
+
+
+def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
+    """The option whose text a response begins with as a statement of its own: "Yes, because ...", "Paris. It"."""
+    first = lines.first_end(page.clear, start, end)
+    start, _ = marks.narrow(page.clear, start, first)
+    head = page.lower[start : min(first, start + 200)]
+    fits = [
+        (len(text), index)
+        for index, text in enumerate(map(str.lower, options.texts))
+        if text and head.startswith(text) and _PAUSE.match(head, len(text))
+    ]
+    if not fits:
+        return None
+    length, index = max(fits)
+    follows = normalised(head[length:])
+    if any(text and re.match(rf"(?:\S+ (?:or|and) )?{re.escape(text)}\b", follows) for text in options.plain):
+        return None  # a list of options
+    return Piece(LETTERS[index], start, start + length, "letter:option_text")
 
 
 def _concluded(page: Page, sentence: tuple[int, int] | None, options: Options) -> Picked:

@@ -23,7 +23,7 @@ _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|
 _UNWRAPPED = re.compile(
     r"\\(?:(?:text|textbf|textit|textrm|mbox|hbox)\s?\{([^{}\\]{0,300})|math(?:rm|bf|it)\s?\{([A-Za-z ]{2,300}))\}"
 )
-_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{3,}")
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 _SPACES = re.compile(r"\\[,;:]|\\quad\b|~")
 _LAST_WORDS = re.compile(
     r"(?:\b(?:[A-Z]\.){2,}|\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|etc|Esq|Ph\.D|M\.D|[ap]\.m)\.|\b[A-Z][a-z]+ [A-Z]\.)$"

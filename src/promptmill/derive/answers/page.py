@@ -129,7 +129,10 @@ def _without_thoughts(text: str) -> str | None:
     parts: list[str] = []
     at = 0
     for start, end in spans:
-        parts += (text[at:start], _BLANK * (end - start))
+        within = (
+            end - start < 2000 and text[start - 1 : start] not in {"", "\n"} and text[end : end + 1] not in {"", "\n"}
+        )
+        parts += (text[at:start], (" " if within else _BLANK) * (end - start))
         at = end
     return "".join((*parts, text[at:]))
 

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from promptmill.derive.answers import marks, numbers, sentences
+from promptmill.derive.answers import declarations, marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
-from promptmill.derive.answers.languages import ANNOUNCEMENTS, ASCII_ANNOUNCEMENTS, CORRECT, OPTION_NOUNS, Announcement
+from promptmill.derive.answers.languages import ANNOUNCEMENTS, ASCII_ANNOUNCEMENTS, OPTION_NOUNS, Announcement
 from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 200
@@ -50,7 +50,8 @@ _SKIP = re.compile(
 )
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given (?:in|by|as)\b|as follows|below|above|correct\b|incorrect\b|wrong\b|right\b(?! (?:angle|triangle))|"
+    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|correct\b|incorrect\b|wrong\b|"
+    r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
     r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
     r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|"
@@ -162,7 +163,7 @@ def choice(page: Page, start: int, end: int, options: Options) -> Picked:
         if picked is not None:
             best, place = picked, one.start
             break
-    for at, picked in _declared(page, max(start, place), end, options):
+    for at, picked in declarations.declared(page, max(start, place), end, options):
         if at > place:
             return picked
     return best
@@ -195,7 +196,7 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     """Where the answer begins behind an announcement: the next line, if its own holds nothing more."""
     at = one.start
     for _ in range(4):
-        while at < end and (page.clear[at] in " \t*_:#>|\"'`" or page.clear.startswith(("..", "…", ". "), at)):
+        while at < end and (page.clear[at] in " \t*_:#>|}\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
         if at < end and page.clear[at] != "\n":
             break
@@ -208,126 +209,6 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     while at > max(one.noun, 1) and page.clear[at - 1] in "*_\"'`" and page.clear[at : at + 1] not in " \n":
         at -= 1
     return at if at < end else None
-
-
-_DECLARED = re.compile(
-    rf"\s(?:is|would be|must be|should be|are|ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|"
-    rf"-)?\s?(?:therefore |thus |then |"
-    rf"clearly |definitely |indeed |also |probably |likely |actually )?(?:{CORRECT})"
-)
-_SUBJECT = re.compile(
-    r"(?:^|[\s,;:*_(\"'])(?:(?:option|choice|answer|alternative|statement|letter|antwort|opción|opção|opzione|l'option|"
-    r"la réponse|réponse|la opción|respuesta|resposta|risposta|alternativa|optie|antwoord|вариант|ответ|svar|"
-    r"odpowiedź|odpověď|"
-    r"cevap|seçenek|选项|選項)\s{0,2}[(*_\"']{0,3}([A-Za-z])(?![\w'])[)*_\"'.:]{0,3}|[*_]{0,2}\(([A-Za-z])\)[*_]{0,2}|"
-    r"([A-Z])(?![\w'])[*_\"']{0,3})(?P<between>[\s,:–—-]{0,3}[^.!?\n]{0,70}?,?)$",
-    re.IGNORECASE,
-)
-_PAIRED = re.compile(
-    r"\b(?:or|and|nor|neither|either|both|whether|if|not|oder|und|nicht|ou|et|ni)\s(?:option\s|answer\s)?[(*]{0,2}$"
-)
-_HINTS = (
-    " correct", " right", " the answer", " best", " richtig", " korrekt", " juste", " bonne", " correc", " corret",
-    " corrett", " juist", " rätt", " riktig", " poprawn", " prawid", " správn", " верн", " правильн", " doğru", "正确",
-    "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
-)  # fmt: skip
-_CHOOSE = re.compile(
-    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|wähle|"
-    r"choisis|elijo|escolho|"
-    r"scelgo)\s(?:for\s)?(?=(?:option|choice|answer|letter|antwort|l'option|la\s\w+|the\s\w+)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.,:\s]|"
-    r"(?:option|choice|answer)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.]{0,4}$)"
-)
-_CHOOSER = re.compile(
-    r"\b(?:i|i'd|i'll|i've|we|we'd|we'll|would|will|must|should|to|let me|let's|ich|je|so|therefore|thus|"
-    r"can)\s(?:\w{2,10}\s)?$"
-)
-_CHOOSE_HINTS = (
-    "choose ",
-    "chose ",
-    "select ",
-    "pick ",
-    " with ",
-    "choosing ",
-    "opt for",
-    "settle on",
-    "wähle ",
-    "choisis ",
-    "elijo ",
-    "scelgo ",
-)
-
-
-def _declared(page: Page, start: int, end: int, options: Options) -> Iterator[tuple[int, Picked]]:
-    """Options that are called correct or chosen: "(B) is correct", "I would go with C"; the last first."""
-    found: list[tuple[int, Picked]] = []
-    for hint in _HINTS:
-        at = page.lower.rfind(hint, start, end)
-        if at >= 0 and (one := _subject(page, at, start, options)):
-            found.append(one)
-    for hint in _CHOOSE_HINTS:
-        at = page.lower.rfind(hint, start, end)
-        while at >= 0:
-            line = page.lower.rfind("\n", start, at) + 1
-            match = _CHOOSE.search(page.lower, max(line, at - 12, start), min(end, at + 60))
-            if match and _CHOOSER.search(page.lower[max(line, match.start() - 40, start) : match.start()]):
-                stop = sentences.end_of(page.clear, match.end(), end)
-                picked = options.pick(page, match.end(), min(end, max(stop, match.end() + 4)), "phrase")
-                if picked is not None and (picked.unclear or ":" not in picked.rule):
-                    found.append((match.start(), picked))
-            break
-    if "选" in page.clear or "選" in page.clear:
-        found += _chinese(page, start, end, options)
-    yield from sorted(found, key=lambda pair: pair[0], reverse=True)
-
-
-_CHINESE = re.compile(
-    r"(?:故选|应选|因此选|所以选|故答案选|选择|选|選擇|選|应该选|正确选项[是为]|正确的?选项[是为：:])[项项]?[：:\s*(\"]{0,4}([A-Z])(?![A-Za-z])"
-)
-
-
-def _chinese(page: Page, start: int, end: int, options: Options) -> list[tuple[int, Picked]]:
-    matches = list(_CHINESE.finditer(page.clear, start, end))[-1:]
-    return [
-        (m.start(), options.pick(page, m.start(1), sentences.end_of(page.clear, m.start(1), end), "phrase"))
-        for m in matches
-    ]
-
-
-def _subject(page: Page, at: int, start: int, options: Options) -> tuple[int, Picked] | None:
-    """The option of which it is said at a place that it is correct."""
-    head = page.lower.rfind("\n", start, at) + 1
-    head = max(head, start, at - 110)
-    verb, said = at, _DECLARED.match(page.lower, at)
-    space = at
-    for _ in range(3):
-        space = page.lower.rfind(" ", head, space)
-        if space < 0:
-            break
-        longer = _DECLARED.match(page.lower, space)
-        if longer and longer.end() > at:
-            verb, said = space, longer
-    if said is None:
-        return None
-    head = max(head, page.clear.rfind(". ", head, verb - 3) + 1)
-    subject = _SUBJECT.search(page.clear, head, verb)
-    if not subject or re.search(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b", page.lower[head:verb]):
-        return None
-    group = next(number for number in (1, 2, 3) if subject[number])
-    between = subject["between"].strip()
-    bare = group == 3 and (not subject[3].isupper() or between)
-    if (
-        bare
-        or _PAIRED.search(page.lower[head : subject.start(group)])
-        or page.clear[said.end() : said.end() + 1] == "?"
-    ):
-        return None
-    if re.search(r"\(([A-Z])\)|\b(?:or|and|nor)\s[A-Z]\b", between):
-        return None
-    place = subject.start(group)
-    letter = subject[group].upper()
-    if ord(letter) - 65 >= len(options.texts):
-        return None
-    return place, Piece(letter, place, place + 1, "phrase")
 
 
 def open_answer(page: Page, start: int, end: int, *, number: bool) -> Piece | None:

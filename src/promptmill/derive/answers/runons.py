@@ -17,7 +17,7 @@ from promptmill.derive.answers.page import Page
 
 _MOST = 8
 _QUESTION = re.compile(
-    r"\n[ \t]{0,3}(?:[*_#>]{1,4}[ \t]?){0,2}(?:"
+    r"(?<=[.!?]) Q(?:uestion)?[ \t]?\d{0,3}:(?=\s)|\n[ \t]{0,3}(?:[*_#>]{1,4}[ \t]?){0,2}(?:"
     r"(?:next |new |another |follow-?up )?(?:question|problem|exercise|query|frage|aufgabe|pregunta|ejercicio|"
     r"domanda|pergunta|questão|vraag|"
     r"pytanie|zadanie|fråga|вопрос|задача|otázka|soru|سؤال|السؤال)[ \t]{0,2}(?:#|no\.? ?|"

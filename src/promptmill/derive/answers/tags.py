@@ -15,7 +15,8 @@ from promptmill.derive.answers import boxed, marks
 from promptmill.derive.answers.page import Page
 
 _TAG = re.compile(
-    r"<\s{0,2}([/\\]?)\s{0,2}(?:final[ _-]?)?(?:answer|ans)\s{0,2}(/?)\s{0,2}>|\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
+    r"<\s{0,2}([/\\]?)\s{0,2}(?:final[ _-]?)?(?:answer|ans)(?:\s[\w-]{1,20}=[^<>\n]{0,40})?\s{0,2}(/?)\s{0,2}>|"
+    r"\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
     r"<\|(begin|end)_of_(?:answer|solution)\|>",
     re.IGNORECASE,
 )

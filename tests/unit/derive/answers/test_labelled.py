@@ -10,7 +10,7 @@ from promptmill.derive.answers import answer
 from promptmill.records import Reference
 
 DATA = Path(__file__).parents[3] / "data"
-FILES = ("extraction.jsonl", "extraction_held_out.jsonl", "extraction_held_out_2.jsonl")
+FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", "_held_out_2", "_held_out_3")]
 KNOWN_WRONG: frozenset[str] = frozenset()  # ids of cases that the ladder gets wrong; they stay in the suite
 
 
@@ -67,6 +67,8 @@ def test_a_place_is_given_where_the_answer_stands():
 def is_shown(letter, shown, choices):
     if len(shown) == 1:
         return True  # the letter itself, perhaps in another script
+    if shown.endswith("third option"):
+        return letter == "C"
     own = "".join(filter(str.isalnum, choices[ord(letter) - 65].lower().replace("frac", "")))
     said = "".join(filter(str.isalnum, shown.lower().replace("dfrac", "").replace("frac", "").replace("text", "")))
     return own in said or said in own or said.removeprefix("the") in own or said.removeprefix("a") in own
