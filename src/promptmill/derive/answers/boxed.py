@@ -20,8 +20,11 @@ from promptmill.derive.answers.page import Page, Piece
 _BOX = re.compile(r"(?:\\+|[\x08\x0c])?(?<![A-Za-z])(?:boxed|fbox|framebox|oxed(?=\{)|box(?=\{))\s{0,2}(\{)?")
 _TOKENS = re.compile(r"\\[{}]|[{}]")
 _UNCLOSED = re.compile(r"\n|\$|<|\\\)|\\\]")
+_MOST = 1000
+_LONGEST_OPEN = 500
 _BETWEEN = re.compile(
-    r"(?:\s|[$,;&]|\\(?:[()\[\],;! ]|quad|qquad|text\s?\{\s?(?:and|or|,)\s?\}|cup|lor|vee)|\b(?:and|or|und|oder|et|ou|y|o)\b)"
+    r"(?:\s|[$,;&]|\\(?:[()\[\],;! ]|quad|qquad|text\s?\{\s?(?:and|or|,)\s?\}|cup|lor|vee)|\b(?:and|or|und|"
+    r"oder|et|ou|y|o)\b)"
     r"{0,12}"
 )
 _SPACED = re.compile(r"\$?\s{0,2}([^\s$.,;{}\\]{1,20})")
@@ -42,7 +45,7 @@ def boxes(clear: str, start: int = 0, end: int | None = None) -> list[Box]:
     if clear.find("box", start, end) < 0 and clear.find("oxed", start, end) < 0:
         return []
     found: list[Box] = []
-    matches = [m for m in _BOX.finditer(clear, start, end) if _is_box(m)]
+    matches = [m for m in _BOX.finditer(clear, start, end) if _is_box(m)][-_MOST:]
     if not matches:
         return []
     closed = _closings(clear, matches[0].start(), end)
@@ -64,11 +67,12 @@ def last(page: Page, start: int = 0, end: int | None = None, *, rule: str = "box
     while found:
         box = found.pop()
         content = page.clear[box.start : box.end]
-        if marks.is_blank(content) and not re.search(r"[<>=+-]", content) or marks.is_placeholder(content):
+        if (marks.is_blank(content) and not re.search(r"[<>=+-]", content)) or marks.is_placeholder(content):
             continue
         first = _first_of_chain(page.clear, found, box)
         chain = [*(b for b in found if b.mark >= first), box]
-        return _joined(page, chain, rule)
+        if joined := _joined(page, chain, rule):
+            return joined
     return None
 
 
@@ -91,7 +95,7 @@ def _is_box(match: re.Match[str]) -> bool:
     word = match[0]
     if match[1]:
         return "boxed" in word or word[0] in "\\\x08\x0c"
-    return word.startswith("\\boxed") or word.startswith("\\fbox")
+    return word.startswith(("\\boxed", "\\fbox"))
 
 
 def _closings(clear: str, start: int, end: int) -> dict[int, int]:
@@ -114,8 +118,9 @@ def _box(clear: str, match: re.Match[str], closed: dict[int, int], end: int) -> 
     close = closed.get(start - 1)
     if close is not None:
         return Box(match.start(), start, close, close + 1)
+    end = min(end, start + _LONGEST_OPEN)
     stop = _UNCLOSED.search(clear, start, end)
-    until = min(stop.start() if stop else end, start + 2000)
+    until = stop.start() if stop else end
     inside = sum(1 if t[0] == "{" else -1 if t[0] == "}" else 0 for t in _TOKENS.finditer(clear, start, until))
     return None if inside > 0 else Box(match.start(), start, until, until)
 
@@ -149,4 +154,5 @@ def _joined(page: Page, chain: list[Box], rule: str) -> Piece | None:
     if len(pieces) == 1 and (inner := _last_step(page, chain[0], rule)) is not None:
         return inner
     texts = list(dict.fromkeys(unwrapped(p.text) if "ox" in p.text else p.text for p in pieces))
-    return Piece(", ".join(texts), pieces[0].start, pieces[-1].end, rule)
+    texts = [text.strip() for text in texts if not marks.is_blank(text) or text in marks.SIGNS]
+    return None if not texts else Piece(", ".join(texts), pieces[0].start, pieces[-1].end, rule)
