@@ -61,8 +61,8 @@ _FIGURES = re.compile(
     rf"|\s*(?:\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*(?:\{{\s*(?P<pow>{_POWER})\s*\}}|\(?(?P<pow2>{_POWER})\)?))?)"
 )
 _REPEATING = re.compile(
-    r"(?P<sign>[+-]?)(?P<sign2>)(?P<money>)(?P<n>\d+)\.(?P<fixed>\d*?)"
-    r"(?:\\(?:overline|bar|dot)\s*\{?(?P<period>\d+)\}?|(?P<again>\d+?)(?P=again){2,}\s*(?:\.\.\.|\\ldots))"
+    r"(?P<sign>[+-]?)(?P<sign2>)(?P<money>)(?P<n>\d{1,99})\.(?P<fixed>\d{0,20}?)"
+    r"(?:\\(?:overline|bar|dot)\s*\{?(?P<period>\d{1,99})\}?|(?P<again>\d{1,20}?)(?P=again){2,20}\s*(?:\.\.\.|\\ldots))"
 )
 _TOGETHER = re.compile(r"(?<=[a-z])\s*(?:,\s*|\s)(?:and\s+)?(?=\d)")
 _PLAIN = re.compile(r"-?\d{1,300}(?:\.(\d{1,300}))?")
@@ -94,6 +94,8 @@ def _plain(text: str, decimals: str | None) -> Number:
 
 def read_spelled(text: str) -> Number | None:
     """As `read_number`, of a text that `spell` made."""
+    if len(text) > MAX_DIGITS + 200:
+        return None
     found = _FIGURES.match(text)
     if found is None:
         named = units.named_number(text) if text[:1].isalpha() else None
@@ -131,8 +133,6 @@ def _value(found: re.Match[str]) -> Number | None:
 def _repeating(found: re.Match[str]) -> Number | None:
     """A decimal whose last digits repeat for ever."""
     fixed, period = found["fixed"], found["period"] or found["again"]
-    if len(found["n"] + fixed + period) > MAX_DIGITS:
-        return None
     value = Fraction(int(found["n"] + fixed), 10 ** len(fixed))
     return Number(value + Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1)), places=None)
 

@@ -201,7 +201,7 @@ def _relation(text: str, depth: int) -> Shape | None:
     signs = _COMPARE.findall(text)
     if signs == [r"\ne"]:
         return _apart(sides[0].strip(), sides[1].strip(), depth)
-    if len(sides) not in {2, 3} or len({sign in _LESS for sign in signs}) != 1:
+    if len(sides) not in {2, 3} or r"\ne" in signs or len({sign in _LESS for sign in signs}) != 1:
         return None
     if signs[0] not in _LESS:
         sides, signs = sides[::-1], [_TURNED[sign] for sign in signs[::-1]]
