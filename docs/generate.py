@@ -144,7 +144,8 @@ def tables() -> str:
         for name in registry.TABLES[table]:
             function = registry.load(table, name)
             lines += ["", f"### {name}", "", (function.__doc__ or "").strip().splitlines()[0], ""]
-            lines += option_rows([(option.name, option) for option in registry.options(function)])
+            found = registry.options(function)
+            lines += option_rows([(option.name, option) for option in found]) if found else ["No options."]
         if table == "endpoints":
             lines += [
                 "",

@@ -27,6 +27,7 @@ from promptmill.registry import Extractor
 
 MAX_CHARACTERS = 100_000  # a program; the parser's time and stack are spent on no more
 MAX_BRACKETS = 150
+MAX_PARSED = 1_000_000  # characters for one answer, all attempts together: about a second
 FENCE = re.compile(r"^[ \t>]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n`]*$", re.MULTILINE)
 MARKS = re.compile(r"\[BEGIN\]\s*?\n?(?P<inside>.*?)(?:\[DONE\]|\Z)", re.DOTALL)
 PYTHON = {"", "python", "py", "python3", "py3", "python2", "ipython", "pycon"}
@@ -43,6 +44,10 @@ class Piece(NamedTuple):
     text: str
 
 
+class _TooMuch(Exception):  # noqa: N818 - it is the text
+    """An answer takes too long to be understood."""
+
+
 class Wanted(NamedTuple):
     """What a program must have.
 
@@ -50,11 +55,13 @@ class Wanted(NamedTuple):
         setup: code before a bare body.
         entry_point: the function of that body.
         names: functions of which one at least must be defined; any will do where there are none.
+        parsed: how many characters the parser was given, in a list of one.
     """
 
     setup: str
     entry_point: str
     names: frozenset[str]
+    parsed: list[int]
 
 
 def code() -> Extractor:
@@ -68,8 +75,11 @@ def _program(text: str, reference: Reference) -> Answer | None:
     if text.find("<think>", begin) >= 0:
         return None  # cut off while it was thinking
     names = {reference.entry_point} if reference.entry_point else set(CALLED.findall("\n".join(reference.tests)))
-    wanted = Wanted(reference.setup or "", reference.entry_point or "", frozenset(names))
-    return _search(Piece(begin, text[begin:]), wanted)
+    wanted = Wanted(reference.setup or "", reference.entry_point or "", frozenset(names), [0])
+    try:
+        return _search(Piece(begin, text[begin:]), wanted)
+    except _TooMuch:
+        return None
 
 
 def _search(answer: Piece, wanted: Wanted) -> Answer | None:
@@ -105,7 +115,7 @@ def _fenced(answer: Piece) -> Iterator[Piece]:
 
 def _of_blocks(blocks: list[Piece], wanted: Wanted, method: str) -> Answer | None:
     """The last block that defines what the tests call, with what it needs from the blocks before it."""
-    trees = [_parse(textwrap.dedent(block.text)) for block in blocks]
+    trees = [_parse(textwrap.dedent(block.text), wanted) for block in blocks]
     for at in reversed(range(len(blocks))):
         tree = trees[at]
         if tree is not None and _fits(tree, wanted):
@@ -128,9 +138,9 @@ def _of_blocks(blocks: list[Piece], wanted: Wanted, method: str) -> Answer | Non
 def _of_text(piece: Piece, wanted: Wanted, before: str) -> Answer | None:
     """Code without a fence: all of it, a body, or lines between prose."""
     whole = textwrap.dedent(piece.text)
-    tree = _parse(whole)
+    tree = _parse(whole, wanted)
     if tree is not None and _fits(tree, wanted) and tree.body:
-        return _answer(piece, whole, f"{before}whole")
+        return _answer(piece, _without_words(whole, tree), f"{before}whole")
     return _between(piece, wanted, f"{before}lines") or _body(piece, wanted, f"{before}body")
 
 
@@ -143,8 +153,8 @@ def _between(piece: Piece, wanted: Wanted, method: str) -> Answer | None:
     for first in openings[:200]:
         if first < end_of_last:
             continue
-        run = _longest(lines[first:])
-        tree = _parse(textwrap.dedent(run))
+        run = _longest(lines[first:], wanted)
+        tree = _parse(textwrap.dedent(run), wanted)
         if tree is None or not tree.body:
             continue
         end_of_last = first + run.count("\n") + 1
@@ -154,12 +164,12 @@ def _between(piece: Piece, wanted: Wanted, method: str) -> Answer | None:
     return found
 
 
-def _longest(lines: list[str]) -> str:
+def _longest(lines: list[str], wanted: Wanted) -> str:
     """As many of the lines, from the first, as are Python together."""
     end = len(lines)
     while end > 0:
         text = "".join(lines[:end])
-        wrong = _wrong_line(textwrap.dedent(text))
+        wrong = _wrong_line(textwrap.dedent(text), wanted)
         if wrong == 0:
             return text
         end = min(end - 1, wrong - 1) if wrong <= end else end - 1
@@ -182,8 +192,8 @@ def _body(piece: Piece, wanted: Wanted, method: str) -> Answer | None:
         end = len(lines)
         while end > most:
             program = setup + "".join(lines[:end])
-            wrong = _wrong_line(program)
-            tree = _parse(program) if wrong == 0 else None
+            wrong = _wrong_line(program, wanted)
+            tree = _parse(program, wanted) if wrong == 0 else None
             if tree is not None:
                 if _has_body(tree, wanted):
                     most, best = end, _without_words(program, tree)
@@ -210,7 +220,7 @@ def _bodies(text: str) -> Iterator[str]:
     yield f"    {first.strip()}\n{textwrap.indent(rest, '    ')}"
     yield "    " + text
     inner = [line for line in lines if line.startswith(" ") or not line.strip()]
-    yield _indented("".join(inner))  # prose around an indented body
+    yield _indented("".join(inner).lstrip("\n"))  # prose around an indented body
 
 
 def _indented(text: str) -> str:
@@ -265,28 +275,35 @@ def _read(tree: ast.Module) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-def _wrong_line(text: str) -> int:
+def _wrong_line(text: str, wanted: Wanted) -> int:
     """The first line that is no Python; 0 where all is."""
+    found = _tree_or_line(text, wanted)
+    return found if isinstance(found, int) else 0
+
+
+def _parse(text: str, wanted: Wanted) -> ast.Module | None:
+    found = _tree_or_line(text, wanted)
+    return None if isinstance(found, int) else found
+
+
+def _tree_or_line(text: str, wanted: Wanted) -> ast.Module | int:
+    """The text as Python, or the first line that is none.
+
+    Raises:
+        _TooMuch: the answer took too much parsing already.
+    """
+    wanted.parsed[0] += len(text)
+    if wanted.parsed[0] > MAX_PARSED:
+        raise _TooMuch
     if len(text) > MAX_CHARACTERS or _deepest(text) > MAX_BRACKETS:
         return text.count("\n") + 1
     warnings.filterwarnings("ignore", module=r"<answer>")  # a string with '\d' is not worth a word here
     try:
-        compile(text, "<answer>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = compile(text, "<answer>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
     except SyntaxError as error:
         return max(1, error.lineno or 1)
     except (ValueError, RecursionError, MemoryError):
         return text.count("\n") + 1
-    return 0
-
-
-def _parse(text: str) -> ast.Module | None:
-    if len(text) > MAX_CHARACTERS or _deepest(text) > MAX_BRACKETS:
-        return None
-    warnings.filterwarnings("ignore", module=r"<answer>")
-    try:
-        tree = compile(text, "<answer>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
     assert isinstance(tree, ast.Module)
     return tree
 

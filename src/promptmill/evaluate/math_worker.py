@@ -39,6 +39,7 @@ class Finding(msgspec.Struct, array_like=True):
     unread: str = ""
 
 
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _DECIMAL = re.compile(r"[0-9]{1,4000}(?:\.[0-9]{0,1000})?|\.[0-9]{1,1000}")
 _questions = msgspec.msgpack.Decoder(Question)
 _WARM = (
@@ -149,7 +150,7 @@ def _parse(text: str, *, lower: bool) -> Any:
         return latex2sympy(
             normalize_latex(text.replace("%", r"\%"), _spelling()),
             is_real=not should_treat_as_complex(text),
-            convert_degrees=False,
+            convert_degrees=_TRIGONOMETRY.search(text) is not None,
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=lower),
         )
@@ -230,7 +231,14 @@ def _same_angle(one: Any, other: Any, gold: Shape, answer: Shape) -> bool:
 
 
 def _same_letters(one: Any, other: Any) -> bool | None:
-    """Whether two expressions have one value at every probed point; None where too few points have a value."""
+    """Whether two expressions have one value at every probed point; None where too few points have a value.
+
+    Where both are imaginary by a root or a logarithm of something negative, the point says nothing: they were written
+    for numbers of which both are real.
+    """
+    from sympy import I
+
+    real = not one.has(I) and not other.has(I)
     letters = sorted(one.free_symbols | other.free_symbols, key=str)
     difference = one - other
     seen = 0
@@ -238,10 +246,11 @@ def _same_letters(one: Any, other: Any) -> bool | None:
         at = {letter: _fraction(_POINTS[(place + 3 * n) % len(_POINTS)], n) for n, letter in enumerate(letters)}
         try:
             value = difference.subs(at).doit().evalf(DIGITS)
-            size = abs(one.subs(at).doit().evalf(DIGITS)) + 1
+            first = one.subs(at).doit().evalf(DIGITS)
+            size = abs(first) + 1
         except Exception:  # noqa: BLE001, S112 - worker boundary: no value at this point
             continue
-        if not value.is_number or value.is_finite is False:
+        if not value.is_number or value.is_finite is False or (real and not first.is_real and not value.is_real):
             continue
         seen += 1
         if bool(abs(value) > _SAME * size):

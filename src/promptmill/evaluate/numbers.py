@@ -47,8 +47,8 @@ class Number(NamedTuple):
 
 
 _DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:\.\d{3}|,\d+)|\d{1,3}(?: \d{3})+(?:\.\d+)?"
-    r"|\d+,\d{1,2}|\d+,\d{4,}|\d+\.?\d*|\.\d+)"
+    r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:\.\d{3}|,\d+)|\d{1,3}(?: \d{3})+(?:\.\d+)?"
+    r"|0,\d+|\d+,\d{1,2}|\d+,\d{4,}|\d+\.?\d*|\.\d+)"
 )
 _POWER = r"[+-]?\d{1,6}"
 _FIGURES = re.compile(
@@ -60,6 +60,11 @@ _FIGURES = re.compile(
     rf"|(?P<n>{_DIGITS})(?:[eE](?P<exp>{_POWER})(?![0-9a-zA-Z])"
     rf"|\s*(?:\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*(?:\{{\s*(?P<pow>{_POWER})\s*\}}|\(?(?P<pow2>{_POWER})\)?))?)"
 )
+_REPEATING = re.compile(
+    r"(?P<sign>[+-]?)(?P<sign2>)(?P<money>)(?P<n>\d+)\.(?P<fixed>\d*?)"
+    r"(?:\\(?:overline|bar|dot)\s*\{?(?P<period>\d+)\}?|(?P<again>\d+?)(?P=again){2,}\s*(?:\.\.\.|\\ldots))"
+)
+_TOGETHER = re.compile(r"(?<=[a-z])\s*(?:,\s*|\s)(?:and\s+)?(?=\d)")
 _PLAIN = re.compile(r"-?\d{1,300}(?:\.(\d{1,300}))?")
 _BASE = re.compile(r"_\s*\{?\s*([1-9]\d?|[a-z]{3,12})\s*\}?$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![a-z])", re.IGNORECASE)
@@ -90,15 +95,19 @@ def _plain(text: str, decimals: str | None) -> Number:
 def read_spelled(text: str) -> Number | None:
     """As `read_number`, of a text that `spell` made."""
     found = _FIGURES.match(text)
-    if found is None or found.end() == 0:
+    if found is None:
         named = units.named_number(text) if text[:1].isalpha() else None
         return _with_rest(Number(Fraction(named[0])), " " + named[1], "") if named else None
-    number = _value(found)
+    if repeating := _REPEATING.match(text):
+        found, number = repeating, _repeating(repeating)
+    else:
+        number = _value(found)
     if number is None:
         return None
     if (found["sign"] + found["sign2"]).count("-") == 1:
         number = number._replace(value=-number.value)
-    return _with_rest(number, text[found.end() :], found["money"])
+    single = _with_rest(number, text[found.end() :], found["money"])
+    return _together(text) if single is None else single
 
 
 def _value(found: re.Match[str]) -> Number | None:
@@ -119,6 +128,33 @@ def _value(found: re.Match[str]) -> Number | None:
     )
 
 
+def _repeating(found: re.Match[str]) -> Number | None:
+    """A decimal whose last digits repeat for ever."""
+    fixed, period = found["fixed"], found["period"] or found["again"]
+    if len(found["n"] + fixed + period) > MAX_DIGITS:
+        return None
+    value = Fraction(int(found["n"] + fixed), 10 ** len(fixed))
+    return Number(value + Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1)), places=None)
+
+
+def _together(text: str) -> Number | None:
+    """The sum of measures that are said together: 1 hour 30 minutes, 5 feet and 6 inches."""
+    parts = _TOGETHER.split(text)
+    if not 1 < len(parts) <= 4:
+        return None
+    total, dimension = Fraction(0), ""
+    for part in parts:
+        number = read_spelled(part)
+        if (
+            number is None
+            or number.unit.factor is None
+            or number.unit.dimension != (dimension or number.unit.dimension)
+        ):
+            return None
+        total, dimension = total + number.value * number.unit.factor, number.unit.dimension
+    return Number(total, Unit(dimension, Fraction(1)), places=None)
+
+
 def _fraction(over: str, under: str, whole: str) -> Number | None:
     parts = _decimal(whole), _decimal(over), _decimal(under)
     if any(part is None for part in parts):
@@ -137,7 +173,7 @@ def _decimal(text: str) -> Number | None:
         text = text.replace(".", "").replace(",", ".")
     elif "," in text:
         groups = text.partition(".")[0].split(",")
-        thousands = all(len(group) == 3 for group in groups[1:])
+        thousands = groups[0] != "0" and all(len(group) == 3 for group in groups[1:])
         text = text.replace(",", "" if thousands else ".")
     whole, _, decimals = text.partition(".")
     value = Fraction(int((whole + decimals) or "0"), 10 ** len(decimals))

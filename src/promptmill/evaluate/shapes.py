@@ -62,18 +62,20 @@ _NAMED = re.compile(
     r"(?P<name>(?:\\?[a-zA-Z]|\\[a-zA-Z]+)(?:_\{?\w+\}?)?(?:\([a-zA-Z]\))?'?)\s*(?:=(?!=)|\\in(?![a-zA-Z]))\s*(?P<rest>[^=<>]+)$"
 )
 _PAIR = re.compile(r"\((?P<names>[a-zA-Z](?:\s*,\s*[a-zA-Z])+)\)\s*=\s*(?P<rest>\(.*)$")
-_MATRIX = re.compile(
-    r"\\begin\{(?P<kind>[pbvVB]?)(?:small)?matrix\*?\}(?P<body>.*)\\end\{[pbvVB]?(?:small)?matrix\*?\}$"
-)
+_MATRIX = re.compile(r"\\begin\{[pbB]?(?:small)?matrix\*?\}(?P<body>.*)\\end\{[pbB]?(?:small)?matrix\*?\}$")
+_CASES = re.compile(r"\\begin\{(?:cases|aligned|align\*?)\}(?P<body>.*)\\end\{[a-z*]+\}$")
 _ARRAY = re.compile(r"[(\[]?\s*\\begin\{array\}\s*\{[^{}]*\}(?P<body>.*)\\end\{array\}\s*[)\]]?$")
-_COMPARE = re.compile(r"\\(?:le|ge)(?![a-zA-Z])|[<>]")
+_COMPARE = re.compile(r"\\(?:le|ge|ne)(?![a-zA-Z])|[<>]")
 _LESS = {"<", r"\le"}
 _TURNED = {">": "<", r"\ge": r"\le"}
-_LETTER = re.compile(r"\\?[a-zA-Z]|\\[a-z]+")
+_LETTER = re.compile(r"\\?[a-zA-Z](?:\([a-z]\))?|\\[a-z]+")
 _MEASURED = re.compile(
     r"(?P<value>.*(?:\\pi|[\d})\]]))\s+(?:(?:square|sq|cubic|cu)\.?\s+)?(?:[a-z]{3,}|cm|mm|km|kg|ft|in|m|g|s|h)(?:\s[a-z]{2,}){0,3}(?:\s?\^\s?\{?[23]\}?)?"
 )
 _WORD = re.compile(r"(?<![\\a-zA-Z])(?:[^\W\d_]{3,}|[^\x00-\x7f\d\W]+)")
+_PRODUCT = re.compile("(?=.*[xyz])[a-cf-hj-np-z]{2,3}|[a-ckmnpqr]{2}")  # xy and ab are products, no and up are words
+_OPTION = re.compile(r"\(?[A-Z]\)")
+_MINUTES = re.compile(r"\^\\circ\s*\d+(?:\.\d+)?\s*'")  # 13 degrees 15'
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _EMPTY = {r"\emptyset", r"\{\}", "{}", "no solution", "no solutions", "none", "empty set", "no real solutions"}
@@ -117,7 +119,7 @@ def _read(text: str, *, depth: int) -> Shape:
 
 
 def _parts(text: str, depth: int) -> Shape | None:
-    for reader in (_signed_twice, _list, _relation, _named, _tabled, _union, _bracketed):
+    for reader in (_signed_twice, _list, _relation, _named, _cases, _tabled, _union, _bracketed):
         found = reader(text, depth)
         if found is not None:
             return found
@@ -138,8 +140,10 @@ def _leaf(text: str) -> Shape:
 
 def _is_text(text: str) -> bool:
     """Whether a text is words and no mathematics."""
+    if _PRODUCT.fullmatch(text):
+        return False
     plain = _COMMAND.sub(" ", text)
-    if _LETTERS.fullmatch(text) or re.fullmatch(r"\(?[A-Z]\)", text):
+    if _LETTERS.fullmatch(text) or _OPTION.fullmatch(text) or _MINUTES.search(text):
         return True
     found = [word for word in _WORD.findall(plain) if word not in {"and", "or"}]
     if not found:
@@ -195,6 +199,8 @@ def _relation(text: str, depth: int) -> Shape | None:
     r"""`-2 \le x < 7` and `x > 3` are intervals."""
     sides = _COMPARE.split(text)
     signs = _COMPARE.findall(text)
+    if signs == [r"\ne"]:
+        return _apart(sides[0].strip(), sides[1].strip(), depth)
     if len(sides) not in {2, 3} or len({sign in _LESS for sign in signs}) != 1:
         return None
     if signs[0] not in _LESS:
@@ -211,6 +217,21 @@ def _relation(text: str, depth: int) -> Shape | None:
     brackets = ("(" if signs[0] == "<" else "[") + (")" if signs[1] == "<" else "]")
     items = tuple(_read(side, depth=depth + 1) for side in (low, high))
     return Shape("tuple" if brackets == "()" else brackets, text, items, name=name)
+
+
+def _apart(name: str, value: str, depth: int) -> Shape | None:
+    r"""`x \ne 3` is all but one number."""
+    if not _LETTER.fullmatch(name) or not value:
+        return None
+    return _read(rf"(-\infty,{value}) \cup ({value},\infty)", depth=depth + 1)._replace(name=name)
+
+
+def _cases(text: str, depth: int) -> Shape | None:
+    found = _CASES.fullmatch(text)
+    if found is None or r"\begin" in found["body"]:
+        return None
+    lines = [line.replace("&", "").strip(" ,;") for line in found["body"].split(r"\\")]
+    return _read(", ".join(filter(None, lines)), depth=depth + 1)
 
 
 def _tabled(text: str, depth: int) -> Shape | None:
@@ -233,7 +254,7 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     opening, body, ending = inside
     parts = split(body, _SEPARATOR)
     if not all(parts) or (len(parts) == 1 and opening != "{"):
-        return _read(body, depth=depth + 1) if opening + ending == "()" and _is_text(body) else None
+        return _read(body, depth=depth + 1) if opening + ending == "()" and all(parts) else None
     if opening == "[" and ending == "]" and all(part[0] == "[" and part[-1] == "]" for part in parts):
         return _matrix(text, [split(part[1:-1], _SEPARATOR) for part in parts], depth)
     items = tuple(_read(part, depth=depth + 1) for part in parts)
@@ -325,7 +346,7 @@ def _words_or_dates(gold: Shape, answer: Shape) -> bool:
 def _groups(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
     """Two shapes of which one at least has parts."""
     one, other = gold.kind, answer.kind
-    if {one, other} <= {"set", "list"}:
+    if {one, other} in ({"set", "list"}, {"list", "union"}) or one == other in {"set", "list"}:
         return _unordered(gold, answer, leaf)
     if one == other == "union":
         return _unordered(gold, answer, leaf) or leaf(gold, answer)

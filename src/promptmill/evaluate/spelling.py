@@ -43,6 +43,9 @@ _OPERATOR = re.compile(rf"\\(?:operatorname|mathrm|text)\s*\{{\s*({_FUNCTIONS})\
 _PLAIN_FUNCTION = re.compile(rf"(?<![a-zA-Z\\])({_FUNCTIONS})(?=\s*[\^({{\\0-9]|\s+[a-zA-Z](?![a-zA-Z]))")
 _PLAIN_NAME = re.compile(rf"(?<![a-zA-Z\\])({'|'.join(_WORD_NAMES)})(?![a-zA-Z])")
 _DOUBLED = re.compile(r"\\\\(?=[a-zA-Z(\[{}%$])")
+_GEOMETRY = re.compile(r"\\(?:angle|measuredangle|triangle)(?![a-zA-Z])\s*|\\overline\{([A-Z]+)\}")
+_CHOOSE = re.compile(r"\{?\s*(\w+)\s*\\choose\s*(\w+)\s*\}?")
+_PYTHON_POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(-])")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _DEGREES = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])\s*")
 _GROUPING = re.compile(r"\{\s*,\s*\}|,\s*\\!\s*")
@@ -119,7 +122,9 @@ def _latex(text: str) -> str:
     if text.count("$") % 2 == 0:  # they enclose mathematics; a single one is money
         text = text.replace("$", " ")
     text = _DELIMITERS.sub(" ", text.replace("\x01", "$").replace(r"\%", "%"))
-    text = text.replace("**", "").replace("`", "") if not text.replace("*", "").isdigit() else text
+    text = text if text.lstrip().startswith("**") else _PYTHON_POWER.sub("^", text)
+    text = text.replace("**", "").replace("`", "")
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _GEOMETRY.sub(r"\1", text))
     text = _SIZES.sub("", text)
     text = _OPERATOR.sub(r"\\\1 ", text)
     text = _unworded(text)

@@ -39,7 +39,8 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = _DASHES.sub("-", unicodedata.normalize("NFKC", text))
     text = _THOUSANDS.sub("", text.casefold())
-    return " ".join(_ARTICLES.sub(" ", _SIGNS.sub(_kept, text)).split())
+    text = _SIGNS.sub(_kept, text)
+    return " ".join(_ARTICLES.sub(" ", text).split() or text.split())  # "A" is an answer, too
 
 
 def _kept(found: re.Match[str]) -> str:

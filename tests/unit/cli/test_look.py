@@ -46,14 +46,16 @@ def test_a_recipe_of_no_workflow_is_told_which_there_are(mill, tmp_path):
     (tmp_path / "r.yaml").write_text("workflow: length\n")
     code, _, err = mill("check", tmp_path / "r.yaml")
     assert code == 2
-    assert err.endswith("r.yaml:1: workflow: 'length' is no workflow. Did you mean 'lengths'? There are: lengths.\n")
+    assert err.endswith(
+        "r.yaml:1: workflow: 'length' is no workflow. Did you mean 'lengths'? There are: answers, lengths.\n"
+    )
 
 
 def test_list_names_the_tables_and_their_entries(mill):
     code, out, _ = mill("list")
     assert code == 0
     assert [line.partition(":")[0] for line in out.splitlines()] == sorted(registry.TABLES)
-    assert "sources: chats, hub, problems, prompts\n" in out
+    assert "sources: chats, commonsense_qa, gsm8k, hub, hub_problems, nq_open, problems, prompts\n" in out
 
 
 @pytest.mark.parametrize("table", sorted(registry.TABLES))

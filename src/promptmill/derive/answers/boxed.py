@@ -133,10 +133,20 @@ def _first_of_chain(clear: str, before: list[Box], box: Box) -> int:
     return first.mark
 
 
+def _last_step(page: Page, box: Box, rule: str) -> Piece | None:
+    r"""The inner box of `\boxed{288 + 65 = \boxed{353}}`."""
+    inside = boxes(page.clear, box.start, box.end)
+    if not inside or not page.clear[box.start : inside[-1].mark].rstrip().endswith("="):
+        return None
+    return marks.piece(page, inside[-1].start, inside[-1].end, rule)
+
+
 def _joined(page: Page, chain: list[Box], rule: str) -> Piece | None:
     single = [marks.piece(page, box.start, box.end, rule) for box in chain]
     pieces = [p for p in single if p is not None]
     if not pieces:
         return None
+    if len(pieces) == 1 and (inner := _last_step(page, chain[0], rule)) is not None:
+        return inner
     texts = list(dict.fromkeys(unwrapped(p.text) if "ox" in p.text else p.text for p in pieces))
     return Piece(", ".join(texts), pieces[0].start, pieces[-1].end, rule)

@@ -158,7 +158,7 @@ def _open_in(page: Page, within: tuple[int, int], rules: Rules, *, number: bool)
     box = boxed.last(page, start, end) if "boxed" in rules else None
     if box is not None:
         said = phrases.open_answer(page, box.end, end, number=number) if "phrase" in rules else None
-        return said if said is not None and numbers.is_value(said.text) else box
+        return said if said is not None and numbers.is_value(said.text) else _unannounced_box(page, box)
     steps: list[tuple[str, Callable[[], Piece | None]]] = [
         ("json", lambda: objects.field(page)),
         ("hashes", lambda: endings.hashes(page, start, end)),
@@ -170,6 +170,14 @@ def _open_in(page: Page, within: tuple[int, int], rules: Rules, *, number: bool)
         if piece is not None and start <= piece.start < end:
             return piece
     return echo if echo is not None else _unannounced(page, within, rules, number=number)
+
+
+def _unannounced_box(page: Page, box: Piece) -> Piece:
+    r"""What a box says without its own announcement: `\boxed{The answer is 5}`."""
+    if "answer" not in page.lower[box.start : box.end]:
+        return box
+    said = phrases.open_answer(page, box.start, box.end, number=False)
+    return box if said is None else said._replace(rule=box.rule)
 
 
 def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: bool) -> Piece | None:
@@ -184,7 +192,9 @@ def _tagged_open(page: Page, tagged: tags.Tagged, *, number: bool) -> Piece | No
     start, end = tagged.start, tagged.end
     inside = boxed.boxes(page.clear, start, end)
     if inside:
-        return _beside_boxes(page, inside, (start, end)) or boxed.last(page, start, end, rule="answer_tag")
+        beside = _beside_boxes(page, inside, (start, end))
+        box = boxed.last(page, start, end, rule="answer_tag") if beside is None else None
+        return beside if box is None else _unannounced_box(page, box)
     said = phrases.open_answer(page, start, end, number=number)
     whole = numbers.result(page, marks.piece(page, start, end, "answer_tag"))
     if said is not None and (number or said.end - start > 0 and page.clear[start : said.start].count("\n") <= 3):

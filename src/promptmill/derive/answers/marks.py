@@ -21,6 +21,8 @@ _LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|]
 _RIGHT = ("\\,", "\\;", "\\!", "\\:", "\\quad", "\\\\", "\\ ", "<br>", "<br/>", "</answer>", "**")
 _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|texttt|textsf|bf|rm|mbox|hbox)\s?\{")
 _UNWRAPPED = re.compile(r"\\(?:(?:text|textbf|textit|textrm|mbox|hbox)\s?\{([^{}\\]{0,300})|math(?:rm|bf|it)\s?\{([A-Za-z ]{2,300}))\}")
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{3,}")
+_SPACES = re.compile(r"\\[,;:]|\\quad\b|~")
 _LAST_WORDS = re.compile(
     r"(?:\b(?:[A-Z]\.){2,}|\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|etc|Esq|Ph\.D|M\.D|[ap]\.m)\.|\b[A-Z][a-z]+ [A-Z]\.)$"
 )
@@ -75,6 +77,8 @@ def tidy(text: str) -> str:
             if not changed:
                 break
         plain = plain.replace("\\ ", " ").replace("\\&", "&")
+        if _WORD.search(plain):
+            plain = _SPACES.sub(" ", plain)
         plain = re.sub(r" {2,}", " ", plain).strip()
         text = plain if not re.search(r"[\\{}^_]", plain) else text
     return text.strip()

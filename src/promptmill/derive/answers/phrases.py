@@ -51,7 +51,7 @@ _NOTHING = re.compile(
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
     r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
     r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|difficult|"
-    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|provided|shown|written|"
+    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|provided|shown|written|wrapped|surrounded|presented|returned|submitted|in\s?<|in\s?\\+boxed|"
     r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|invalid|complete\b|"
     r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|cannot|can't))"
 )

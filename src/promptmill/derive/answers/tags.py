@@ -20,6 +20,12 @@ _ECHO = re.compile(
     r"(?:example|for instance|e\.g\.|such as|\blike\b|\bformat|of the form|in the form|tags?\b|instruct|template|"
     r"should be|enclosed|looks? like|written as|put (?:it|the|your|my))[^\n]{0,40}$"
 )
+_MARKS_ONLY = re.compile(r"\\(?:boxed|fbox|text|mathrm|textbf)\s?(?![A-Za-z{])")
+_IS_PROSE = re.compile(
+    r"[\s*_#>]*(?:step\b|okay\b|ok,|let\b|let's\b|alright|first\b|we\s|to\s(?:find|solve|determine|get)|so,|the problem|i\s(?!\W)|here\b|"
+    r"in order|given\b|since\b|now\b|using\b|sure\b|[^\n]{120}|[^\n]*:[\s*_]*$)",
+    re.IGNORECASE,
+)
 _MOST = 2000
 
 
@@ -98,6 +104,9 @@ def _says_nothing(clear: str, tagged: Tagged) -> bool:
     if len(content) > 400:
         return False
     content = boxed.unwrapped(content) if "box" in content or "oxed" in content else content
+    content = _MARKS_ONLY.sub("", content)
+    if not tagged.closed and "box" not in content and _IS_PROSE.match(content):
+        return True
     if marks.is_blank(content) and not re.search(r"[<>=+]|\w", content):
         return True
     return marks.is_placeholder(content)
