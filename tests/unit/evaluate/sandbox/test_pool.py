@@ -59,7 +59,7 @@ def sandbox(request):
             "assert f(1) == 1",)),
         ("if __name__ == '__main__':\n    input()\ndef f():\n    return 1", ("assert f() == 1",)),
         ("def f(p):\n    open('x', 'w').write(p)\n    return open('x').read()", ("assert f('a') == 'a'",)),
-        ("import threading\ndef f():\n    t = threading.Thread(target=print)\n    t.start()\n    t.join()\n    return 1", (
+        ("from threading import Thread\ndef f():\n    t = Thread(target=print)\n    t.start()\n    t.join()\n    return 1", (
             "assert f() == 1",)),
         ("def f(x):\n    print('x' * 10**7)\n    return x", ("assert f(1) == 1",)),
         ("def f(n):\n    return list(range(n))", ("assert len(f(300_000)) == 300_000",)),
