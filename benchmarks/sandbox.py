@@ -1,9 +1,9 @@
 """Sandboxed HumanEval programs a second, beside a bare `subprocess.run([python, file])` loop that protects nothing.
 
 Each of HumanEval's reference solutions is judged by its tests. Ours runs two processes for each (tests and program
-apart, both jailed) and must get every verdict right in every round; the loops run the same program and tests in one file
-and look at the exit code, one at a time and two at a time. All take turns in one process; the medians count. Two claims:
-at least 40 programs a second on two cores, and no slower than the faster loop. The attack suite is timed too.
+apart, both jailed) and must get every verdict right in every round; the loops run the same program and tests in one
+file and look at the exit code, one at a time and two at a time. All take turns; the medians count. Two claims: at least
+40 programs a second on two cores, and no slower than the faster loop. The attack suite is run and timed too.
 
 Run: PROMPTMILL_DATA=../shared/data python benchmarks/sandbox.py [--rounds 3] [--attacks]
 """

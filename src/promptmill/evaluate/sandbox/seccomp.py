@@ -36,7 +36,7 @@ mkdirat 258 34; newfstatat 262 79; unlinkat 263 35; renameat 264 38; linkat 265 
 readlinkat 267 78; fchmodat 268 53; faccessat 269 48; pselect6 270 72; ppoll 271 73; set_robust_list 273 99;
 get_robust_list 274 100; utimensat 280 88; epoll_pwait 281 22; timerfd_create 283 85; fallocate 285 47;
 timerfd_settime 286 86; timerfd_gettime 287 87; eventfd2 290 19; epoll_create1 291 20; dup3 292 24; pipe2 293 59;
-preadv 295 69; pwritev 296 70; prlimit64 302 261; getcpu 309 168; renameat2 316 276; getrandom 318 278;
+preadv 295 69; pwritev 296 70; getcpu 309 168; renameat2 316 276; getrandom 318 278;
 membarrier 324 283; copy_file_range 326 285; statx 332 291; rseq 334 293; close_range 436 436; faccessat2 439 439;
 epoll_pwait2 441 441; futex_waitv 449 449
 """
@@ -44,6 +44,7 @@ CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = {"x86_64": 435, "aarch64": 435}
 IOCTL = {"x86_64": 16, "aarch64": 29}
 PRCTL = {"x86_64": 157, "aarch64": 167}
+PRLIMIT = {"x86_64": 302, "aarch64": 261}
 ARCHITECTURE = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 COLUMN = {"x86_64": 1, "aarch64": 2}
 CLONE_THREAD = 0x0001_0000
@@ -93,6 +94,7 @@ def filter_code(machine: str) -> bytes:
     # its flags lie in memory that a filter cannot read; told that it does not exist, the C library takes `clone`
     code += [_step(EQUAL, CLONE3[machine], 0, 1), _step(RETURN, REFUSE | ENOSYS)]
     code += [_one_of(IOCTL[machine], SECOND, TERMINAL_CALLS, ENOTTY)]
+    code += [_one_of(PRLIMIT[machine], FIRST, (0,), EPERM)]  # its own limits alone
     code += [_one_of(PRCTL[machine], FIRST, NAME_CALLS, EPERM)]
     for first, last in _ranges(machine):  # in rising order: the kernel tries every number when it takes the filter
         code += [_step(AT_LEAST, last + 1, 3, 0), _step(AT_LEAST, first, 0, 1)]
