@@ -16,8 +16,10 @@ from typing import NamedTuple
 from promptmill.derive.answers import marks
 from promptmill.derive.answers.page import Page, Piece
 
+# what all of them share comes first: a pattern that begins with plain letters is looked for at the speed of a string
+_OX = re.compile(r"ox(ed)?\s{0,2}(\{)?")
 # a file read with the wrong escapes turns `\b` into a backspace, and `\f` into a form feed
-_BOX = re.compile(r"(?:\\+|[\x08\x0c])?(?<![A-Za-z])(?:boxed|fbox|framebox|oxed(?=\{)|box(?=\{))\s{0,2}(\{)?")
+_BEFORE = re.compile(r"(?:(?<![A-Za-z])|(?<=[\\\x08\x0c]))(\\*|[\x08\x0c])(b|fb|frameb|)$")
 _TOKENS = re.compile(r"\\[{}]|[{}]")
 _UNCLOSED = re.compile(r"\n|\$|<|\\\)|\\\]")
 _MOST = 1000
@@ -45,15 +47,15 @@ def boxes(clear: str, start: int = 0, end: int | None = None) -> list[Box]:
     if clear.find("box", start, end) < 0 and clear.find("oxed", start, end) < 0:
         return []
     found: list[Box] = []
-    matches = [m for m in _BOX.finditer(clear, start, end) if _is_box(m)][-_MOST:]
-    if not matches:
+    openings = [mark for m in _OX.finditer(clear, start, end) if (mark := _opening(clear, m, start))][-_MOST:]
+    if not openings:
         return []
-    closed = _closings(clear, matches[0].start(), end)
+    closed = _closings(clear, openings[0].mark, end)
     behind = -1
-    for match in matches:
-        if match.start() < behind:
+    for opening in openings:
+        if opening.mark < behind:
             continue  # a box in a box
-        box = _box(clear, match, closed, end)
+        box = _box(clear, opening, closed, end)
         if box is not None:
             found.append(box)
             behind = box.after
@@ -91,11 +93,26 @@ def unwrapped(text: str) -> str:
     return text
 
 
-def _is_box(match: re.Match[str]) -> bool:
-    word = match[0]
-    if match[1]:
-        return "boxed" in word or word[0] in "\\\x08\x0c"
-    return word.startswith(("\\boxed", "\\fbox"))
+class _Opening(NamedTuple):
+    """Where the mark of a box begins and ends, and whether a brace ends it."""
+
+    mark: int
+    end: int
+    braced: bool
+
+
+def _opening(clear: str, match: re.Match[str], start: int) -> _Opening | None:
+    """The mark of a box around the letters that all of them share; None for other words."""
+    head = max(start, match.start() - 12)
+    before = _BEFORE.search(clear[head : match.start()])
+    if before is None:
+        return None
+    escaped, name, long, braced = before[1], before[2], match[1] is not None, match[2] is not None
+    if braced:
+        is_box = (name == "b" and long) or (bool(escaped) and (name != "" or (long and escaped == "\x08")))
+    else:
+        is_box = escaped.startswith("\\") and ((name == "b" and long) or name == "fb")
+    return _Opening(head + before.start(1), match.end(), braced) if is_box else None
 
 
 def _closings(clear: str, start: int, end: int) -> dict[int, int]:
@@ -110,19 +127,19 @@ def _closings(clear: str, start: int, end: int) -> dict[int, int]:
     return closed
 
 
-def _box(clear: str, match: re.Match[str], closed: dict[int, int], end: int) -> Box | None:
-    if not match[1]:
-        spaced = _SPACED.match(clear, match.end(), end)
-        return Box(match.start(), spaced.start(1), spaced.end(1), spaced.end()) if spaced else None
-    start = match.end()
+def _box(clear: str, opening: _Opening, closed: dict[int, int], end: int) -> Box | None:
+    if not opening.braced:
+        spaced = _SPACED.match(clear, opening.end, end)
+        return Box(opening.mark, spaced.start(1), spaced.end(1), spaced.end()) if spaced else None
+    start = opening.end
     close = closed.get(start - 1)
     if close is not None:
-        return Box(match.start(), start, close, close + 1)
+        return Box(opening.mark, start, close, close + 1)
     end = min(end, start + _LONGEST_OPEN)
     stop = _UNCLOSED.search(clear, start, end)
     until = stop.start() if stop else end
     inside = sum(1 if t[0] == "{" else -1 if t[0] == "}" else 0 for t in _TOKENS.finditer(clear, start, until))
-    return None if inside > 0 else Box(match.start(), start, until, until)
+    return None if inside > 0 else Box(opening.mark, start, until, until)
 
 
 def _first_of_chain(clear: str, before: list[Box], box: Box) -> int:

@@ -18,7 +18,7 @@ from promptmill.derive.answers.choices import ORDINALS, Options, Picked
 from promptmill.derive.answers.languages import CORRECT
 from promptmill.derive.answers.page import Page, Piece
 
-_MOST = 10
+_MOST = 5
 _DECLARED = re.compile(
     rf"\s(?:is|would be|must be|should be|are|ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|"
     rf"-)?\s?(?:therefore |thus |then |"
@@ -108,12 +108,11 @@ _OTHER = re.compile(r"\([A-Z]\)|\b(?:or|and|nor)\s[A-Z]\b")
 def declared(page: Page, start: int, end: int, options: Options) -> Iterator[tuple[int, Picked]]:
     """Options that are called correct or chosen, with their places; the last first."""
     found: list[tuple[int, Picked]] = []
-    for hint in _HINTS:
-        found += _last(page, hint, (start, end), partial(_subject, options=options))
-    for hint in _CHOOSE_HINTS:
-        found += _last(page, hint, (start, end), partial(_chosen, options=options))
-    for hint in _COMMIT_HINTS:
-        found += _last(page, hint, (start, end), partial(_committed, options=options))
+    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed))
+    for hints, read in kinds:
+        for hint in hints:
+            if hint in page.lower:
+                found += _last(page, hint, (start, end), partial(read, options=options))
     if "选" in page.clear or "選" in page.clear:
         found += _chinese(page, start, end, options)
     yield from sorted(found, key=lambda pair: pair[0], reverse=True)

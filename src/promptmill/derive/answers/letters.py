@@ -16,7 +16,7 @@ from promptmill.derive.answers.page import Page, Piece
 from promptmill.derive.answers.wording import normalised
 
 _LISTED = re.compile(
-    r"(?:^|\n)[ \t]{0,4}(?:[-*+•][ \t]{1,3})?(?:[*_]{0,3}\(?|(?:[*_]{0,3})(?:option|choice|"
+    r"\n[ \t]{0,4}(?:[-*+•][ \t]{1,3})?(?:[*_]{0,3}\(?|(?:[*_]{0,3})(?:option|choice|"
     r"answer)[ \t])([A-Za-z])[*_]{0,3}(?:[).:]|[ \t]-)[*_]{0,3}[ \t]",
     re.IGNORECASE,
 )
@@ -38,7 +38,9 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     last = lines.last(page.clear, start, end)
     if last is None:
         return None
-    listed = {m[1].upper() for m in _LISTED.finditer(page.clear, start, min(end, start + 20000))}
+    until = min(end, start + 20000)
+    at_start = _LISTED.match("\n" + page.clear[start : min(until, start + 40)])
+    listed = {m[1].upper() for m in (at_start, *_LISTED.finditer(page.clear, start, until)) if m}
     first = _line_letter(page, start, lines.first_end(page.clear, start, end), options)
     found = _line_letter(page, *last, options) if last[0] > start else None
     alone = found is not None and _is_lone(page.clear, *last)

@@ -50,7 +50,8 @@ _SKIP = re.compile(
 )
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|correct\b|incorrect\b|wrong\b|"
+    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"correct\b|incorrect\b|wrong\b|"
     r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
     r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
@@ -77,7 +78,7 @@ def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Ann
     """Announcements between two places, the last first."""
     found: list[Announced] = []
     for how in ASCII_ANNOUNCEMENTS if page.lower.isascii() else ANNOUNCEMENTS:
-        if how.label and not choice and how.noun in _CHOICE_NOUNS:
+        if how.noun not in page.lower or (how.label and not choice and how.noun in _CHOICE_NOUNS):
             continue
         for at in _places(page.lower, how.noun, start, end):
             begin = _begins(page, at, how, (start, end), choice=choice)

@@ -17,7 +17,7 @@ from promptmill.derive.answers.page import Page
 
 _MOST = 8
 _QUESTION = re.compile(
-    r"(?<=[.!?]) Q(?:uestion)?[ \t]?\d{0,3}:(?=\s)|\n[ \t]{0,3}(?:[*_#>]{1,4}[ \t]?){0,2}(?:"
+    r"\n[ \t]{0,3}(?:[*_#>]{1,4}[ \t]?){0,2}(?:"
     r"(?:next |new |another |follow-?up )?(?:question|problem|exercise|query|frage|aufgabe|pregunta|ejercicio|"
     r"domanda|pergunta|questão|vraag|"
     r"pytanie|zadanie|fråga|вопрос|задача|otázka|soru|سؤال|السؤال)[ \t]{0,2}(?:#|no\.? ?|"
@@ -28,6 +28,7 @@ _QUESTION = re.compile(
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
+_WITHIN_LINE = re.compile(r" Q(?:uestion)?[ \t]?\d{0,3}:(?=\s)")
 _HINTS = (
     *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
     *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
@@ -44,7 +45,7 @@ def pieces(page: Page) -> Iterator[tuple[int, int]]:
     """The pieces of a response, in order; the first that says something is the answer to the question asked."""
     for start, end in _turns(page.clear):
         marked = any(hint in page.lower for hint in _HINTS) and not _begins_with_question(page.clear, start, end)
-        cuts = [m.start() for m in _questions(page.clear, start, end)] if marked else []
+        cuts = _questions(page.clear, start, end) if marked else []
         places = [start, *cuts, end]
         yield from pairwise(places)
 
@@ -63,8 +64,11 @@ def _turns(clear: str) -> list[tuple[int, int]]:
     return [*found, (at, len(clear))]
 
 
-def _questions(clear: str, start: int, end: int) -> Iterator[re.Match[str]]:
-    return islice(_QUESTION.finditer(clear, start, end), _MOST)
+def _questions(clear: str, start: int, end: int) -> list[int]:
+    """Where the first questions begin behind the first line."""
+    found = [match.start() for match in islice(_QUESTION.finditer(clear, start, end), _MOST)]
+    within = (match.start() for match in islice(_WITHIN_LINE.finditer(clear, start, end), _MOST))
+    return sorted([*found, *(at for at in within if clear[at - 1 : at] in {".", "!", "?"})])[:_MOST]
 
 
 def _begins_with_question(clear: str, start: int, end: int) -> bool:
