@@ -56,11 +56,7 @@ def test_list_names_the_tables_and_their_entries(mill):
     code, out, _ = mill("list")
     assert code == 0
     assert [line.partition(":")[0] for line in out.splitlines()] == sorted(registry.TABLES)
-<<<<<<< HEAD
     assert "sources: chats, commonsense_qa, gsm8k, hub, hub_problems, nq_open, problems, prompts\n" in out
-=======
-    assert "sources: chats, commonsense_qa, gsm8k, hub, nq_open, problems, prompts\n" in out
->>>>>>> metrics
 
 
 @pytest.mark.parametrize("table", sorted(registry.TABLES))
