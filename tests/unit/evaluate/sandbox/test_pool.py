@@ -265,3 +265,17 @@ def test_a_machine_that_does_not_allow_the_isolation_is_refused_in_one_line(tmp_
     )
     assert done.stdout.endswith("or set `sandbox: rlimits-only` for code that you trust.\n")
     assert done.stdout.count("\n") == 1
+
+
+def test_programs_of_other_threads_survive_the_death_of_the_server():
+    sandbox = Sandbox(LIMITS, level="rlimits-only", workers=4)
+    start_or_skip(sandbox)
+    job = Job("import time\ndef f():\n    time.sleep(0.3)\n    return 1", ("assert f() == 1",))
+    with ThreadPoolExecutor(4) as threads:
+        found = [threads.submit(sandbox.judge, job) for _ in range(4)]
+        until = time.monotonic() + 20
+        while len(children(sandbox._process.pid)) < 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(children(sandbox._process.pid)[0], signal.SIGKILL)
+        assert [each.result(60) for each in found] == [APART] * 4
+    sandbox.close()
