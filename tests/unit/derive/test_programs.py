@@ -12,6 +12,7 @@ from promptmill.records import Reference
 SETUP = 'import math\n\n\ndef area(r: float) -> float:\n    """The area of a circle."""\n'
 HUMANEVAL = Reference(setup=SETUP, entry_point="area", tests=("assert area(1) > 3",))
 MBPP = Reference(tests=("assert area(1) > 3",))
+WINDOWS = "def area(r):\r\n    return 3 * r\r\n"
 FUNCTION = "def area(r):\n    x = r * r\n    return 3.14 * x\n"
 extract = code()
 
@@ -39,6 +40,8 @@ def found(text, reference=MBPP):
         (f"```json\n{{}}\n```\n```python\n{FUNCTION}```", FUNCTION, "fence"),
         ("```python\nPI = 3\n```\nthen\n```python\ndef area(r):\n    return PI * r\n```",
          "PI = 3\n\n\ndef area(r):\n    return PI * r\n", "fences"),
+        (f"{FUNCTION}```\nThis returns the area, as asked.", FUNCTION, "fence, whole"),
+        (f"```python\r\n{WINDOWS}```\r\n", WINDOWS, "fence"),
         (f"[BEGIN]\n{FUNCTION}[DONE]", FUNCTION, "begin, whole"),
         (f"[BEGIN]\n```python\n{FUNCTION}```\n[DONE]", FUNCTION, "begin, fence"),
         (f"[BEGIN]\nx = 1\n[DONE]\n[BEGIN]\n{FUNCTION}[DONE]", FUNCTION, "begin, whole"),
@@ -68,6 +71,7 @@ def test_a_program_is_found(text, program, method):
         "    x = r * r\n    return 3.14 * x\n\n# The area grows with the square.\n```\n",
         "Here is the body:\n\n    x = r * r\n    return 3.14 * x\n",
         "```python\n    x = r * r\n    return 3.14 * x\n```",
+        "    x = r * r\n    return 3.14 * x\n```\nThis computes the area of a circle.\n",
         "```python\nx = r * r\nreturn 3.14 * x\n```",
     ],
 )

@@ -103,9 +103,12 @@ def _enter() -> None:
     else:
         uid, gid = os.geteuid(), os.getegid()
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS, "user namespace")
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        try:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        except OSError as error:
+            raise OSError(error.errno, f"map of users: {error.strerror}") from error
         mounts.build_root()
     for flag, name in (
         (syscalls.CLONE_NEWNET, "network namespace"),
@@ -155,7 +158,7 @@ def _root_becomes_nobody() -> None:
     os.write(go, b".")
     os.close(go)
     if os.waitpid(writer, 0)[1] != 0:
-        raise OSError(1, "user map: not permitted")
+        raise OSError(1, "map of users: Operation not permitted")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
 

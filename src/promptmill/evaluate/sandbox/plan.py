@@ -27,11 +27,13 @@ class Plan(NamedTuple):
         called: names of the program that the tests call.
         modules: modules of the standard library that the tests use without importing them.
         together: why they cannot be run in a process of their own; empty where they can.
+        missing: a package that they import and the sandbox does not have; empty where there is none.
     """
 
     called: tuple[str, ...]
     modules: tuple[str, ...]
     together: str
+    missing: str = ""
 
 
 def plan_of(setup: str, tests: Sequence[str], entry_point: str | None) -> Plan:
@@ -53,7 +55,18 @@ def plan_of(setup: str, tests: Sequence[str], entry_point: str | None) -> Plan:
     attributes = {node.value.id for node in looked_into if isinstance(node.value, ast.Name)}
     modules = {name for name in free & attributes if name in sys.stdlib_module_names}
     called = free - modules
-    return Plan(tuple(sorted(called)), tuple(sorted(modules)), _why_together(nodes, called, called & attributes))
+    together = _why_together(nodes, called, called & attributes)
+    missing = {name for name in _imported([*nodes, *ast.walk(ast.parse(setup))]) if name not in sys.stdlib_module_names}
+    return Plan(tuple(sorted(called)), tuple(sorted(modules)), together, min(missing, default=""))
+
+
+def _imported(nodes: list[ast.AST]) -> Iterator[str]:
+    """The packages that code imports."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
 
 
 def _bound(table: symtable.SymbolTable) -> set[str]:

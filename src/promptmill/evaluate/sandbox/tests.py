@@ -175,8 +175,9 @@ def ruling(job: dict[str, Any], program: Program) -> Ruled:
         plan = plan_of(setup_text(setup), tests, job["entry_point"])
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Ruled(CANNOT, f"the tests are no Python: {error}", together)
-    if plan.together and not together:
-        return Ruled(CANNOT, plan.together, True)  # noqa: FBT003 - fields of a tuple
+    if plan.missing or (plan.together and not together):
+        package = f"the tests need the package '{plan.missing}', which the sandbox has not" if plan.missing else ""
+        return Ruled(CANNOT, package or plan.together, together=together or not package)
     try:
         answer = program.ask({key: job[key] for key in ("setup", "program", "entry_point")})
         if "raised" in answer:

@@ -59,8 +59,8 @@ def sandbox(request):
             "assert f(1) == 1",)),
         ("if __name__ == '__main__':\n    input()\ndef f():\n    return 1", ("assert f() == 1",)),
         ("def f(p):\n    open('x', 'w').write(p)\n    return open('x').read()", ("assert f('a') == 'a'",)),
-        ("from threading import Thread\ndef f():\n    t = Thread(target=print)\n    t.start()\n    t.join()\n    return 1", (
-            "assert f() == 1",)),
+        ("from threading import Thread\ndef f():\n    t = Thread(target=print)\n    t.start()\n    t.join()", (
+            "assert f() is None",)),
         ("def f(x):\n    print('x' * 10**7)\n    return x", ("assert f(1) == 1",)),
         ("def f(n):\n    return list(range(n))", ("assert len(f(300_000)) == 300_000",)),
     ],
@@ -95,6 +95,10 @@ def test_a_wrong_program_fails_and_is_told_why(sandbox, program, tests, said):
     [
         (("assert f(1) ==",), "the tests are no Python: invalid syntax (<unknown>, line 1)"),
         (("x = 1",), "the tests call nothing of the program (no name)"),
+        (
+            ("import numpy as np\nassert f(1) == np.int8(1)",),
+            "the tests need the package 'numpy', which the sandbox has not",
+        ),
         (("def unused():\n    f(1)",), "the tests call nothing of the program (f)"),
     ],
 )
@@ -261,3 +265,17 @@ def test_a_machine_that_does_not_allow_the_isolation_is_refused_in_one_line(tmp_
     )
     assert done.stdout.endswith("or set `sandbox: rlimits-only` for code that you trust.\n")
     assert done.stdout.count("\n") == 1
+
+
+def test_programs_of_other_threads_survive_the_death_of_the_server():
+    sandbox = Sandbox(LIMITS, level="rlimits-only", workers=4)
+    start_or_skip(sandbox)
+    job = Job("import time\ndef f():\n    time.sleep(0.3)\n    return 1", ("assert f() == 1",))
+    with ThreadPoolExecutor(4) as threads:
+        found = [threads.submit(sandbox.judge, job) for _ in range(4)]
+        until = time.monotonic() + 20
+        while len(children(sandbox._process.pid)) < 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(children(sandbox._process.pid)[0], signal.SIGKILL)
+        assert [each.result(60) for each in found] == [APART] * 4
+    sandbox.close()
