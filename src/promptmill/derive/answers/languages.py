@@ -108,7 +108,8 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("ateb", r"yw|ydy", None),
 ]
 _OPTION_NOUNS = [  # for multiple choice only
-    ("pick selection correct", ""),
+    ("pick selection correct choose select", ""),
+    ("guess", "is|would be"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),
@@ -138,7 +139,7 @@ def _announcements() -> tuple[Announcement, ...]:
         Announcement("answer", _EN_TAIL, None),
         Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None),
     ]
-    for noun in ("option", "choice", "alternative", "conclusion", "result", "solution"):
+    for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]

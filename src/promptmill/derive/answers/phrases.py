@@ -48,6 +48,7 @@ _SKIP = re.compile(
     r"[\s*_:>|#\"'=-]*(?:\s?\b(?:simply|just|therefore|thus|then|clearly|definitely|indeed|hence|actually|now|thereby|"
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
+_RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
     r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
@@ -57,7 +58,8 @@ _NOTHING = re.compile(
     r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
     r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|"
     r"difficult|"
-    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|provided|shown|"
+    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|tbd\b|"
+    r"todo\b|provided|shown|"
     r"written|wrapped|surrounded|presented|returned|submitted|in\s?<|in\s?\\+boxed|"
     r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|invalid|complete\b|"
     r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|"
@@ -92,7 +94,7 @@ def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Ann
             yield one
 
 
-_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution"}
+_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution", "statement", "letter"}
 _NEGATED = re.compile(r"\b(?:no|nicht|pas|non|não|nie|не|inte|ikke|niet|not|never|değil|isn't|kein|keine)\b")
 _HEADING_NOUNS = (
     *("answer", "antwort", "réponse", "respuesta", "resposta", "risposta", "odpowiedź", "ответ", "答案", "答え"),
@@ -199,6 +201,8 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     for _ in range(4):
         while at < end and (page.clear[at] in " \t*_:#>|}\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
+        if ruler := _RULER.match(page.clear, at, end):
+            at = ruler.end()
         if at < end and page.clear[at] != "\n":
             break
         gap = at
