@@ -82,7 +82,7 @@ def declared(page: Page, start: int, end: int, options: Options) -> Iterator[tup
     kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed))
     for hints, read in kinds:
         for hint in hints:
-            if hint in page.lower:
+            if page.lower.find(hint, start, end) >= 0:
                 found += _last(page, hint, (start, end), partial(read, options=options))
     if "选" in page.clear or "選" in page.clear:
         found += _chinese(page, start, end, options)

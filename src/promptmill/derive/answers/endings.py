@@ -79,8 +79,8 @@ def bare(page: Page, start: int, end: int) -> Piece | None:
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
     line = page.clear[last[0] : last[1]]
-    if line.startswith("#") or line.rstrip("*_ ").endswith(":"):
-        return None  # a heading
+    if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
+        return None  # a heading, or code
     found = numbers.result(page, marks.piece(page, label.end() if label else last[0], last[1], "whole"))
     return found if found is not None and _is_name(page, found) else None
 
