@@ -2,7 +2,8 @@
 
 Two claims: at least 5,000 responses of 2,000 characters per CPU second for each way to give an answer; at least 97 %
 of the labelled suite right. The responses are reasoning of about 2,000 characters with the answer behind it; the last
-two have none, the worst case: every rule is asked; it is told, and is no part of the claim. The share right is counted over every file of the suite.
+two have none, the worst case: every rule is asked; it is told, and is no part of the claim. The share right is
+counted over every file of the suite.
 
 Run: python benchmarks/extract_answers.py [--seconds 1]
 """
