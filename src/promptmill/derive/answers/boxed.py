@@ -25,7 +25,8 @@ _UNCLOSED = re.compile(r"\n|\$|<|\\\)|\\\]")
 _MOST = 1000
 _LONGEST_OPEN = 500
 _BETWEEN = re.compile(
-    r"(?:\s|[$,;&]|\\(?:[()\[\],;! ]|quad|qquad|text\s?\{\s?(?:and|or|,)\s?\}|cup|lor|vee)|\b(?:and|or|und|"
+    r"(?:\s|[$,;&]|[A-Za-z](?:_\{?\d\}?)?\s?=|\\(?:[()\[\],;! ]|quad|qquad|text\s?\{\s?(?:and|or|"
+    r",)\s?\}|cup|lor|vee)|\b(?:and|or|und|"
     r"oder|et|ou|y|o)\b)"
     r"{0,12}"
 )

@@ -207,7 +207,7 @@ class Options(NamedTuple):
         own = self.texts[LETTERS.index(letter)].strip()
         rest = _TEX.sub(" ", clear[behind:end])
         if own and (found := lowered(rest[: len(own) + 20]).find(lowered(own))) >= 0:
-            rest = rest[found + len(own) :]
+            rest = rest[found + len(own) :] if own[-1] not in ".!?" else ""
             if found > 12:
                 rest = _TEX.sub(" ", clear[behind:end])
         at = 0

@@ -41,7 +41,7 @@ _HINTS = (
     "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
 )  # fmt: skip
 _CHOOSE = re.compile(
-    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|wähle|"
+    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|say|guess|wähle|"
     r"choisis|elijo|escolho|"
     r"scelgo)\s(?:for\s)?(?=(?:option|choice|answer|letter|antwort|l'option|la\s\w+|the\s\w+)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.,:\s]|"
     r"(?:option|choice|answer)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.]{0,4}$)"
@@ -51,54 +51,25 @@ _CHOOSER = re.compile(
     r"can)\s(?:\w{2,10}\s)?$"
 )
 _CHOOSE_HINTS = (
-    "choose ",
-    "chose ",
-    "select ",
-    "pick ",
-    " with ",
-    "choosing ",
-    "opt for",
-    "settle on",
-    "wähle ",
-    "choisis ",
-    "elijo ",
-    "scelgo ",
-)
-_CHOOSE_HINTS = (
-    "choose ",
-    "chose ",
-    "select ",
-    "pick ",
-    " with ",
-    "choosing ",
-    "opt for",
-    "settle on",
-    "wähle ",
-    "choisis ",
-    "elijo ",
-    "scelgo ",
+    *("choose ", "chose ", "select ", "pick ", " with ", "choosing ", "opt for", "settle on", "say ", "guess "),
+    *("wähle ", "choisis ", "elijo ", "scelgo "),
 )
 _CHINESE = re.compile(
     r"(?:故选|应选|因此选|所以选|故答案选|选择|选|選擇|選|应该选|正确选项[是为]|正确的?选项[是为：:])[项项]?[：:\s*(\"]{0,4}([A-Z])(?![A-Za-z])"
 )
 _COMMIT_HINTS = (
-    "it's ",
-    "it is ",
-    "must be ",
-    "leaves ",
-    "leaving ",
-    "definitely ",
-    "that's ",
-    "going with ",
-    "should be ",
+    *("it's ", "it is ", "must be ", "leaves ", "leaving ", "definitely ", "that's ", "going with ", "should be "),
+    *("corresponds to ", "correspond to ", "matches ", "which is option", "this is option"),
 )
 _COMMIT = re.compile(
-    r"(?:it's|it is|it must be|it has to be|it should be|must be|(?:(?:this|that) )?leaves(?: us with)?|leaving|"
-    r"definitely|that's|going with)\s"
-    r"(?:option\s|choice\s|answer\s|only\s)?(?=[(*]{0,3}[a-z][)*]{0,3}(?:[.,;!]|\s*$|\s*\n|\s(?:because|since|as)\b|\)\s))"
+    r"(?:(?:it's|it is|it must be|it has to be|it should be|must be|(?:(?:this|that) )?leaves(?: us with)?|leaving|"
+    r"definitely|that's|going with)\s(?:option\s|choice\s|answer\s|only\s)?|"
+    r"(?:corresponds? to|matches|which is|this is)\s(?:option|choice|answer|answer choice)\s)"
+    r"(?=[(*]{0,3}[a-z][)*]{0,3}(?:[.,;!]|\s*$|\s*\n|\s(?:because|since|as)\b|\)\s))"
 )
+_OTHERS = re.compile(r"\b(?:some|many|people|you|one|others|they|students|who)\s(?:\w{1,12}\s){0,2}$")
 _UNSURE = re.compile(
-    r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|guess|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
+    r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
 )
 _DENIED = re.compile(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b")
 _LESS = re.compile(r"\b(?:second|third|next|least|less|almost|nearly|partly|partially)\b")
@@ -111,7 +82,7 @@ def declared(page: Page, start: int, end: int, options: Options) -> Iterator[tup
     kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed))
     for hints, read in kinds:
         for hint in hints:
-            if hint in page.lower:
+            if page.lower.find(hint, start, end) >= 0:
                 found += _last(page, hint, (start, end), partial(read, options=options))
     if "选" in page.clear or "選" in page.clear:
         found += _chinese(page, start, end, options)
@@ -134,7 +105,8 @@ def _chosen(page: Page, at: int, within: tuple[int, int], options: Options) -> t
     """The option that somebody chooses."""
     line = max(page.lower.rfind("\n", within[0], at) + 1, within[0])
     match = _CHOOSE.search(page.lower, max(line, at - 12), min(within[1], at + 60))
-    if not match or not _CHOOSER.search(page.lower[max(line, match.start() - 40) : match.start()]):
+    head = page.lower[max(line, match.start() - 40) : match.start()] if match else ""
+    if not match or not _CHOOSER.search(head) or _OTHERS.search(head):
         return None
     return _named(page, match, within, options)
 

@@ -13,6 +13,7 @@ import re
 from promptmill.derive.answers import lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
+_LABEL = re.compile(r"\s*A:\s")
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _NO_NAME = re.compile(
     r"\b(?:i|i'm|we|you|let|let's|is|are|was|were|be|been|need|needs|think|know|sorry|sure|here|please|okay|ok|hello|hi|thanks|"
@@ -53,40 +54,46 @@ def bold(page: Page, start: int, end: int) -> Piece | None:
     return found
 
 
-def conclusion(page: Page, start: int, end: int) -> Piece | None:
-    """The one number of a concluding sentence, for questions whose answer is a number."""
+def conclusion(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
+    """The value that a response concludes with ("Thus, 42."); in a sentence, the one number where one is asked for."""
     last = lines.last(page.clear, start, end)
     place = lines.conclusion(page, *last) if last else None
-    if place is None or page.clear[place[1] - 1] not in ".!。*" or lines.HEDGE.search(page.lower, *place):
+    whole = marks.piece(page, *place, "conclusion") if place else None
+    if place is None or whole is None:
         return None
-    whole = marks.piece(page, *place, "conclusion")
-    found = numbers.only(page, whole) if whole else None
+    if numbers.is_value(whole.text):
+        return whole
+    if not number or page.clear[place[1] - 1] not in ".!。*" or lines.HEDGE.search(page.lower, *place):
+        return None
+    found = numbers.only(page, whole)
     return found if found is not None and numbers.is_value(found.text) else None
 
 
 def bare(page: Page, start: int, end: int) -> Piece | None:
-    """A response of a few words that is no sentence: the answer and nothing else."""
+    """A response of a few words that is no sentence: the answer and nothing else, or the label `A:` before it."""
     last = lines.last(page.clear, start, end)
-    if last is None or page.clear[start : last[0]].strip() or last[1] - last[0] > 200:
+    if last is None or last[1] - last[0] > 200:
+        return None
+    label = _LABEL.match(page.clear, *last)
+    before = page.clear[start : last[0]].strip()
+    if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
     line = page.clear[last[0] : last[1]]
-    if line.startswith("#") or line.rstrip("*_ ").endswith(":"):
-        return None  # a heading
-    found = numbers.result(page, marks.piece(page, *last, "whole"))
-    if found is None or not re.search(r"[^\W_]|[∅∞]", re.sub(r"\\(?:boxed|fbox|text)", "", found.text)):
-        return None
+    if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
+        return None  # a heading, or code
+    found = numbers.result(page, marks.piece(page, label.end() if label else last[0], last[1], "whole"))
+    return found if found is not None and _is_name(page, found) else None
+
+
+def _is_name(page: Page, found: Piece) -> bool:
+    """Whether a piece is a value, an expression or a name, and no sentence."""
     if numbers.is_value(found.text):
-        return found
-    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.sub(r"\\[A-Za-z]+", "", found.text))
-    lower = found.text.lower()
-    if (
-        len(words) > 8
-        or _NO_NAME.search(lower)
-        or len(sentences_of(page, found)) > 1
-        or marks.is_placeholder(found.text)
-    ):
-        return None
-    return found
+        return True
+    plain = re.sub(r"\\[A-Za-z]+", "", found.text)
+    if not re.search(r"[^\W_]|[∅∞]", plain) or marks.is_placeholder(found.text):
+        return False
+    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", plain)
+    return len(words) <= 8 and not _NO_NAME.search(found.text.lower()) and len(sentences_of(page, found)) == 1
 
 
 def sentences_of(page: Page, found: Piece) -> list[int]:

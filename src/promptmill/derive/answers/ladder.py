@@ -187,7 +187,7 @@ def _unannounced_box(page: Page, box: Piece) -> Piece:
 def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: bool) -> Piece | None:
     if "bold" in rules and (found := endings.bold(page, *within)) is not None:
         return found if not number else numbers.only(page, found)
-    if "conclusion" in rules and number and (found := endings.conclusion(page, *within)) is not None:
+    if "conclusion" in rules and (found := endings.conclusion(page, *within, number=number)) is not None:
         return found
     return endings.bare(page, *within) if "whole" in rules else None
 

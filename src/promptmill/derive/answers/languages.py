@@ -36,10 +36,10 @@ _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
     r"is|are|was|be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
     r"turns out to be|comes out to be|comes out to|comes to|becomes|equals|remains|would then be|will then be|must "
-    r"therefore be|should therefore be|would therefore be|ought to be|is equal to|might be|may be|could be"
+    r"therefore be|should therefore be|would therefore be|ought to be|is equal to"
 )
 _EN_TAIL = re.compile(
-    r"s?(?:\s(?:choice|option|letter|key|number|value))?"
+    r"s?(?:\s(?:choice|option|letter|number|value))?"
     r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
     r"in short|in the end),?"
     r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
@@ -108,7 +108,8 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("ateb", r"yw|ydy", None),
 ]
 _OPTION_NOUNS = [  # for multiple choice only
-    ("pick selection correct", ""),
+    ("pick selection correct choose select", ""),
+    ("guess", "is|would be"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),
@@ -119,6 +120,8 @@ _OPTION_NOUNS = [  # for multiple choice only
     ("вариант", r"это|является"),
     ("επιλογή", r"είναι"),
 ]
+SIGN_NOUNS = frozenset(_OPTION_NOUNS[0][0].split())
+"""Words that announce an option only at the beginning of a line: "Correct: C"."""
 OPTION_NOUNS = frozenset(noun for nouns, _ in _OPTION_NOUNS for noun in nouns.split())
 _LABELS = {"kết quả", "결과"}  # results on the way as well as at the end
 _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
@@ -138,7 +141,7 @@ def _announcements() -> tuple[Announcement, ...]:
         Announcement("answer", _EN_TAIL, None),
         Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None),
     ]
-    for noun in ("option", "choice", "alternative", "conclusion", "result", "solution"):
+    for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]

@@ -25,6 +25,7 @@ _FIRST_LETTER = re.compile(
     r"(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
     r"(?:[)\]*_\"'`$}.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅]|\s(?=(?:because|since)\b))"
 )
+_CLOSE = re.compile(r"\s*[(*]{0,3}([A-Z])[).:](?=\S)")  # "C.forest"
 _ABOUT = re.compile(
     r"(?:is|was|would be|could be|might be|may be|seems|says|and|or|refers|describes|"
     r"states)\b(?!\s(?:the\s)?(?:correct|right|best))"
@@ -47,10 +48,43 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     if first is not None and not (listed - {first.text}):
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
-    if found is None or alone:
+    if found is None:
+        return _ticked(page, start, until) or _beside_text(page, *last, options)
+    if alone:
         return found
     told = not (listed - {found.text}) and _is_option(page.clear[last[0] : last[1]], found.text, options)
-    return found if told else None
+    return found if told else _ticked(page, start, until)
+
+
+_TICKED = re.compile(r"\n[ \t]{0,4}(?:[-*+•][ \t])?[*_]{0,2}\(?([A-Z])[*_]{0,2}[).:][^\n]{0,200}?[✓✔✅☑]")
+
+
+def _ticked(page: Page, start: int, end: int) -> Picked:
+    """The one option of a list that is ticked."""
+    if not any(tick in page.clear for tick in "✓✔✅☑"):
+        return None
+    ticked = list(_TICKED.finditer(page.clear, max(start - 1, 0), end))
+    return Piece(ticked[0][1], ticked[0].start(1), ticked[0].end(1), "letter") if len(ticked) == 1 else None
+
+
+_NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{0,3}(?:[.:)]|(?=\s|$))")
+
+
+def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Picked:
+    """The one letter of a last line that stands beside its option's text: "is **B. mantle**", "mantle (option B)"."""
+    if line_end - line > 600 or lines.HEDGE.search(page.lower, line, line_end):
+        return None
+    said = page.clear[line:line_end]
+    named = [m for m in _NAMED.finditer(said) if ord(m[1]) - 65 < len(options.texts) and m[0] not in {"A", "I"}]
+    if len({m[1] for m in named}) != 1:
+        return None
+    match = named[-1]
+    own = options.plain[ord(match[1]) - 65]
+    behind, before = normalised(said[match.end() :]), normalised(said[: match.start()])
+    beside = (behind.startswith(own) and re.search(r"\w", before)) or (
+        ")" in match[0] and before.rstrip(" (").endswith(own)
+    )
+    return Piece(match[1], line + match.start(1), line + match.end(1), "letter") if own and beside else None
 
 
 def _is_option(line: str, letter: str, options: Options) -> bool:
@@ -75,6 +109,9 @@ def _line_letter(page: Page, line: int, line_end: int, options: Options) -> Pick
     match = _FIRST_LETTER.match(page.clear, line, line_end)
     if match and ord(match[1]) > 127:
         return options.pick(page, line, line_end, "letter")
+    if match is None and (close := _CLOSE.match(page.clear, line, line_end)):
+        index, rest = ord(close[1]) - 65, normalised(page.clear[close.end() : line_end])
+        match = close if index < len(options.plain) and options.plain[index] and rest == options.plain[index] else None
     if not match or ord(match[1].upper()) - 65 >= len(options.texts):
         return None
     if match[1] == "A" and page.clear.startswith(":", match.end(1)):  # perhaps the label of an answer
@@ -114,7 +151,7 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
         whole = options.whole(page, *marks.narrow(page.clear, start, end), "whole")
     if whole is None:
         whole = _leading_text(page, start, end, options)
-    bold = lines.lone_bold(page, *last)
+    bold = lines.lone_bold(page, *last, alone=lines.HEDGE.search(page.lower, *last) is not None)
     if whole is None and bold is not None:
         whole = options.whole(page, *bold, "bold")
     return whole or _concluded(page, lines.conclusion(page, *last), options)

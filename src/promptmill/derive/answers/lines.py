@@ -67,15 +67,15 @@ def conclusion(page: Page, line: int, line_end: int) -> tuple[int, int] | None:
     return opened.end(), line_end
 
 
-def lone_bold(page: Page, line: int, line_end: int) -> tuple[int, int] | None:
-    """What is bold on a line, if one thing is, and the line is nothing else or concludes."""
+def lone_bold(page: Page, line: int, line_end: int, *, alone: bool = True) -> tuple[int, int] | None:
+    """What is bold on a line, if one thing is; where it must be `alone`, the line is nothing else or concludes."""
     found = list(_BOLD.finditer(page.clear, line, line_end))
     if len(found) != 1:
         return None
     match = found[0]
     group = 1 if match[1] is not None else 2
     outside = (page.clear[line : match.start()] + page.clear[match.end() : line_end]).strip(" .:!>#-")
-    if outside and not _CONCLUDES.match(page.clear, line, line_end):
+    if alone and outside and not _CONCLUDES.match(page.clear, line, line_end):
         return None
     if match[group].rstrip().endswith(":"):
         return None

@@ -17,7 +17,7 @@ _PAIRS = (  # the longest of a kind first
     *((f"<{tag}>", f"</{tag}>") for tag in ("b", "strong", "i", "em", "code", "p")),
 )
 _FIRST = frozenset(opening[0] for opening, _ in _PAIRS)
-_LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|\*\*|#+ )+")
+_LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|(?:=>|⇒|→|∴)\s?|\*\*|#+ )+")
 _RIGHT = ("\\,", "\\;", "\\!", "\\:", "\\quad", "\\\\", "\\ ", "<br>", "<br/>", "</answer>", "**")
 _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|texttt|textsf|bf|rm|mbox|hbox)\s?\{")
 _UNWRAPPED = re.compile(
@@ -31,7 +31,7 @@ _LAST_WORDS = re.compile(
 _ROUNDS = 12
 SIGNS = frozenset(("<", ">", "=", "+", "-", "<=", ">=", "!=", "==", "/", "*"))
 """Answers that are a sign and nothing else."""
-_BLANK_ANSWER = re.compile(r"[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—]*")
+_BLANK_ANSWER = re.compile(r"(?:\\(?:boxed|fbox|text)(?![A-Za-z])|[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—])*")
 _PLACEHOLDER = re.compile(
     r"[\s\[({<*_`\"'$]*(?:"
     r"(?:your|the|my|insert|put|place|write|enter|add|fill|provide|final|correct|numerical|numeric|short|actual|exact)"

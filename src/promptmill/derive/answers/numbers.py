@@ -41,7 +41,7 @@ def result(page: Page, found: Piece | None) -> Piece | None:
     if found is None or "=" not in found.text or found.text.count("=") > 20:
         return found
     text = page.clear[found.start : found.end]
-    if re.search(r"[<>!:\\]=|==|\\begin|,\s|\band\b|\bor\b|;", text):
+    if re.search(r"&|://|[a-z]_[a-z]|[<>!:\\]=|==|\\begin|,\s|\band\b|\bor\b|;", text):
         return found
     left, _, right = text.rpartition("=")
     chain = "=" in left

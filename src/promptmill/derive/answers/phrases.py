@@ -16,17 +16,26 @@ from typing import NamedTuple
 
 from promptmill.derive.answers import declarations, marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
-from promptmill.derive.answers.languages import ANNOUNCEMENTS, ASCII_ANNOUNCEMENTS, OPTION_NOUNS, Announcement
+from promptmill.derive.answers.languages import (
+    ANNOUNCEMENTS,
+    ASCII_ANNOUNCEMENTS,
+    OPTION_NOUNS,
+    SIGN_NOUNS,
+    Announcement,
+)
 from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 200
 _DOUBT = re.compile(
-    r"(?:(?:n't|\bnot|never)\s+(?:really\s)?(?:think|believe|say|mean|sure|certain|know|claim|that|clear)\b[^.!?\n,;]{0,60}"
+    r"(?:(?:n't|\bnot|never)\s+(?:really\s)?(?:think|believe|say|mean|sure|certain|know|claim|that|"
+    r"clear)\b[^.!?\n,;]{0,60}"
     r"|\b(?:doubt|whether|nor|mistaken|neither|unlikely that|not as if)\b[^.!?\n,;]{0,60}"
     r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
     r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
-    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|example|falsche|"
+    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|"
+    r"example|falsche|"
     r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
+    r"|\bif\s(?:the\s)?(?:correct\s|final\s)?"
     r"|\bis\s(?:the\s)?(?:correct\s)?|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
 )
 _RIGHT = re.compile(
@@ -48,6 +57,10 @@ _SKIP = re.compile(
     r"[\s*_:>|#\"'=-]*(?:\s?\b(?:simply|just|therefore|thus|then|clearly|definitely|indeed|hence|actually|now|thereby|"
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
+_RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
+_FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
+_CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
+_ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
     r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
@@ -57,9 +70,12 @@ _NOTHING = re.compile(
     r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
     r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|"
     r"difficult|"
-    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|provided|shown|"
+    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|tbd\b|"
+    r"a (?:bit|little)\b|accurate\b|by \w+ing\b|different\b|based\b|limited to\b|step \d|"
+    r"todo\b|provided|shown|"
     r"written|wrapped|surrounded|presented|returned|submitted|in\s?<|in\s?\\+boxed|"
-    r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|invalid|complete\b|"
+    r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|"
+    r"invalid|complete\b|"
     r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|"
     r"cannot|can't))"
 )
@@ -92,7 +108,9 @@ def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Ann
             yield one
 
 
-_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution"}
+_CHOICE_NOUNS = OPTION_NOUNS | {
+    *("option", "choice", "alternative", "solution", "statement", "letter", "conclusion"),
+}
 _NEGATED = re.compile(r"\b(?:no|nicht|pas|non|não|nie|не|inte|ikke|niet|not|never|değil|isn't|kein|keine)\b")
 _HEADING_NOUNS = (
     *("answer", "antwort", "réponse", "respuesta", "resposta", "risposta", "odpowiedź", "ответ", "答案", "答え"),
@@ -142,14 +160,24 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
 
 def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
     """Whether a noun that is more often used otherwise announces an answer here."""
+    plural = tail[:1] == "s" and tail[1:2] not in {"", "e"}
+    sign = tail.strip(" *_\"'`")
+    if _CODE.search(before) or (sign[-1:] == "=" and (len(sign) > 2 or _INDENTED.search(before))):
+        return False
+    if plural and (how.label or not choice) and not tail.rstrip(" *:").endswith(("is", "are")):
+        return False
+    if how.noun in SIGN_NOUNS:
+        return len(sign) < 2 and _LINE_LABEL.search(before) is not None
     if not how.label or how.noun in OPTION_NOUNS:
         return True
     if choice:
-        return _RIGHT.search(before) is not None
+        return not plural and _RIGHT.search(before) is not None
     label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith(":")
     return label or _FINAL.search(before) is not None
 
 
+_INDENTED = re.compile(r"\n[ \t]{2,40}$")
+_CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")
 _FINAL = re.compile(r"\bfinal\s$|\bendgültige[sn]?\s$")
 _SURE = re.compile(r"\bthat is the (?:correct |final )?$|\bboth\s\w+\s(?:the\s)?$")
@@ -199,6 +227,8 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     for _ in range(4):
         while at < end and (page.clear[at] in " \t*_:#>|}\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
+        if ruler := _RULER.match(page.clear, at, end):
+            at = ruler.end()
         if at < end and page.clear[at] != "\n":
             break
         gap = at
@@ -244,7 +274,7 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
         if moved is None:
             return None
         start, stop = moved, sentences.end_of(page.clear, moved, end)
-    if page.clear[stop : stop + 1] == "?" and one.how is not None:
+    if (page.clear[stop : stop + 1] == "?" and one.how is not None) or _introduces(page.clear, start, stop, end):
         return None
     if page.clear[max(one.noun, one.start - 3) : start].rstrip(" *_").endswith("|"):
         stop = min(stop, page.clear.find("|", start, stop) % (len(page.clear) + 1))
@@ -253,6 +283,15 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
         stop = cling.start() if cling.start() > start else stop
     return numbers.result(page, marks.piece(page, start, stop, "phrase"))
+
+
+def _introduces(clear: str, start: int, stop: int, end: int) -> bool:
+    """Whether what follows is the first of a list, a block of code, or a line that ends in a colon."""
+    if _FENCE.match(clear, start, end) or _CALL.match(clear, start, end) or clear[max(start, stop - 1) : stop] == ":":
+        return True
+    item = _ITEM.match(clear, start, end)
+    behind = clear[item.end() : min(end, item.end() + 800)] if item else ""
+    return item is not None and re.search(r"\n[ \t]{0,4}(?:2[.)]|[-*•])[ \t]", behind) is not None
 
 
 def _bold(clear: str, start: int, stop: int) -> tuple[int, int] | None:
