@@ -3,7 +3,7 @@ r"""Metric `math`: whether two answers mean the same number, expression, set, in
 Three steps, the next only where the one before cannot decide:
 
     number       plain numbers are compared exactly, in this process                          (`numbers`)
-    spelling     equal spellings are equal; sets, tuples and intervals are taken apart        (`spelling`, `shapes`)
+    spelling     equal spellings are equal; sets, tuples and intervals are taken apart        (`shapes`, `equality`)
     math_verify  what must be computed goes to a worker process, which is killed at the limit (`math_worker`)
 
 The library (math-verify, with SymPy below it) is loaded in the workers only. Its own time limit is a signal, which
@@ -21,9 +21,10 @@ from functools import lru_cache
 import msgspec
 
 from promptmill.errors import ConfigError, MissingExtra
+from promptmill.evaluate.equality import Unsure, equal
 from promptmill.evaluate.math_worker import Finding, Question
 from promptmill.evaluate.numbers import equal_numbers, other_number, read_number
-from promptmill.evaluate.shapes import Shape, Unsure, equal, readings
+from promptmill.evaluate.shapes import Shape, readings
 from promptmill.evaluate.spelling import MAX_LENGTH
 from promptmill.evaluate.workers import MAX_REQUEST, Workers
 from promptmill.records import Reference, Verdict
