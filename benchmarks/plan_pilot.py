@@ -82,8 +82,8 @@ def measure(name, wanted, running, *, work, given):
     recipe = config.check(config.Document(tree, {}, name), lengths.Lengths)
     asked = asking.asking(recipe.generate, None)
     out = work / name
-    planning.run_pilot(recipe, asked, out, workflow="lengths", count=given.pilot, reporter=Silent())
-    plan = planning.make_plan(recipe, asked, out, workflow="lengths")
+    planning.run_pilot(recipe, asked, out, count=given.pilot, reporter=Silent())
+    plan = planning.make_plan(recipe, asked, out)
     before = charged(out, asked)
     lengths.run(recipe, out, only=("prompts", "generate"), reporter=Silent())
     after = charged(out, asked)

@@ -11,6 +11,7 @@ they come (the rubrics in turns), and in `generate.order: prefix`. Few new token
 as seconds, without a goal.
 
 Run: python benchmarks/real_server.py [--prompts 48] [--tokens 48] [--rounds 3] [--slots 4]
+     python benchmarks/real_server.py --vllm FOLDER --python INTERPRETER     real vLLM, throughput only (make test-vllm)
 """
 
 import argparse
@@ -21,6 +22,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -35,6 +37,8 @@ from promptmill.io.jsonl import iter_jsonl
 ROOT = Path(__file__).parents[1]
 SAMPLING = {"temperature": 0.0, "top_p": 1.0, "seed": 1}
 GOAL = 0.98
+VLLM_ARGS = ["--dtype", "bfloat16", "--max-num-seqs", "32", "--max-num-batched-tokens", "16384", "--enforce-eager"]
+VLLM_SETTINGS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def recipe(running, source, tokens, **generate):
@@ -84,9 +88,13 @@ def generate(running, texts, tokens, slots):
 
 
 def cpu_s(pid):
-    """CPU seconds of a process so far, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds so far of a server: all processes of its group, which it leads, all their threads."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            ticks += (int(fields[11]) + int(fields[12])) * (int(fields[2]) == pid)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def shared_prefixes(documents, rubrics=4):
@@ -99,27 +107,16 @@ def shared_prefixes(documents, rubrics=4):
     return [f"{rules[n % rubrics]}\n\nText: {text[:160]}\nPoints:" for n, text in enumerate(documents)]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prompts", type=int, default=48)
-    parser.add_argument("--tokens", type=int, default=48)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slots", type=int, default=4)
-    parser.add_argument("--documents", type=int, default=24)
-    parser.add_argument("--order-rounds", type=int, default=1)
-    given = parser.parse_args()
-    questions = [turn for row in iter_jsonl(ROOT / "examples" / "mt_bench_question.jsonl") for turn in row["turns"]]
-    texts = list(islice((text for text in questions if len(text) < 400), given.prompts))
-    server = {"kind": "llama.cpp", "model": "smollm2", "threads": 1, "slots": given.slots, "context": 2048}
+def throughput(server, texts, given):
+    """Tokens per second of each, and CPU seconds of the server for 1,000 tokens, of every round."""
     rates, costs = ({"ours": [], "generator": []} for _ in range(2))
-    with tempfile.TemporaryDirectory() as folder, serve.running(server) as running:
-        work = Path(folder)
+    with tempfile.TemporaryDirectory() as folder, serve.running(server, wait_s=420) as running:
         generate(running, texts[: given.slots], 4, given.slots)
         for number in range(given.rounds):
             for name in sorted(rates, reverse=bool(number % 2)):
                 before = cpu_s(running.pid)
                 if name == "ours":
-                    tokens, seconds = ask(work, running, texts, given.tokens, concurrency=given.slots)
+                    tokens, seconds = ask(Path(folder), running, texts, given.tokens, concurrency=given.slots)
                 else:
                     tokens, seconds = generate(running, texts, given.tokens, given.slots)
                 rates[name].append(tokens / seconds)
@@ -128,29 +125,59 @@ def main():
                     f"{tokens} tokens, {seconds:.1f} s, {rates[name][-1]:.1f}/s, {costs[name][-1]:.1f} CPU s for 1000"
                 )
                 print(f"round {number}: {name}: {said}", flush=True)
-    orders, order_cpu = ({"source": [], "prefix": []} for _ in range(2))
+    return rates, costs
+
+
+def orders(server, questions, given):
+    """What the order of prompts costs the server: seconds and CPU seconds of each."""
+    found, order_cpu = ({"source": [], "prefix": []} for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(given.order_rounds):
-            for order, found in orders.items():
+            for order, seconds_of in found.items():
                 # llama.cpp keeps the states of earlier prompts in memory; a server that cannot keep them all has none
                 with serve.running({**server, "slots": 1, "context": 2048, "prompt_cache_mib": 0}) as running:
                     shared = shared_prefixes(questions[: given.documents])
                     before = cpu_s(running.pid)
                     _, seconds = ask(Path(folder), running, shared, 4, concurrency=1, order=order)
-                    found.append(seconds)
+                    seconds_of.append(seconds)
                     order_cpu[order].append(cpu_s(running.pid) - before)
                     print(f"order {order}: {seconds:.1f} s, {order_cpu[order][-1]:.1f} CPU s", flush=True)
+    gain = min(order_cpu["source"]) / min(order_cpu["prefix"])
+    return {
+        "order_s": {name: round(min(each), 1) for name, each in found.items()},
+        "order_cpu_s": {name: round(min(each), 1) for name, each in order_cpu.items()},
+        "order_gain": round(gain, 2),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prompts", type=int, default=48)
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--documents", type=int, default=24)
+    parser.add_argument("--order-rounds", type=int, default=1)
+    parser.add_argument("--vllm", metavar="FOLDER")
+    parser.add_argument("--python", metavar="INTERPRETER")
+    given = parser.parse_args()
+    questions = [turn for row in iter_jsonl(ROOT / "examples" / "mt_bench_question.jsonl") for turn in row["turns"]]
+    texts = list(islice((text for text in questions if len(text) < 400), given.prompts))
+    server = {"kind": "llama.cpp", "model": "smollm2", "threads": 1, "slots": given.slots, "context": 2048}
+    if given.vllm:
+        server = {"kind": "vllm", "model": given.vllm, "python": given.python, "max_model_len": 2048}
+        server |= {"extra_args": VLLM_ARGS, "env": VLLM_SETTINGS}
+    rates, costs = throughput(server, texts, given)
     medians = {name: statistics.median(each) for name, each in rates.items()}
     ratio = medians["ours"] / medians["generator"]
-    result = {"name": "real_server", "unit": "tokens per second", "ours": round(medians["ours"], 1)}
+    name = "real_server_vllm" if given.vllm else "real_server"
+    result = {"name": name, "unit": "tokens per second", "ours": round(medians["ours"], 1)}
     result |= {"peers": {"generator": round(medians["generator"], 1)}, "ratio": round(ratio, 3), "goal": GOAL}
     result |= {"rounds": {name: [round(rate, 1) for rate in each] for name, each in rates.items()}}
-    result |= {"order_s": {name: round(min(each), 1) for name, each in orders.items()}}
     result |= {"server_cpu_s_for_1000": {name: round(statistics.median(each), 2) for name, each in costs.items()}}
-    result |= {"order_cpu_s": {name: round(min(each), 1) for name, each in order_cpu.items()}}
-    gain = min(order_cpu["source"]) / min(order_cpu["prefix"])
-    result |= {"order_gain": round(gain, 2), "reached": ratio >= GOAL}
-    print(json.dumps(result))
+    if not given.vllm:
+        result |= orders(server, questions, given)
+    print(json.dumps(result | {"reached": ratio >= GOAL}))
 
 
 if __name__ == "__main__":

@@ -19,19 +19,25 @@ import msgspec
 from promptmill import config, records, registry
 from promptmill.cli import _COMMANDS, app
 from promptmill.cli.options import plain
-from promptmill.derive import exports, lengths, row_files, slice_files, slices
+from promptmill.cli.recipes import WORKFLOWS, module_of
+from promptmill.derive import exports, lengths, responses, row_files, slice_files, slices
 from promptmill.derive.parquet import COLUMNS
 from promptmill.endpoints.fake.answers import FAULTS
 from promptmill.endpoints.fake.batches import LINE_FAULTS
 from promptmill.generate.lane import LaneOptions
 from promptmill.select import pipeline
-from promptmill.workflows.lengths import SHORT_FLAGS, Lengths
+from promptmill.workflows.judging import Judge
+from promptmill.workflows.reporting import Report
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = ("<!-- figures -->", "<!-- end of figures -->")
 
+FIRST = [  # what the README shows; misses and hits alike stand in docs/performance.md
+    "client_cpu", "kill_resume", "length_predictor", "million", "mixed_latency", "real_server_vllm",
+    "sandbox", "verify",
+]  # fmt: skip
 EXPORTS = [  # heading, struct, what the file is
     ("results", exports.Result, "One entry of `results` in `vllm_results.json` (or the file that `--output` names)."),
     (
@@ -41,6 +47,11 @@ EXPORTS = [  # heading, struct, what the file is
     ),
     ("splits", row_files.Located, "One row of `<stem>_splits.jsonl`, in the order of the training file."),
     ("lengths", lengths.LengthTarget, "One row of `<stem>_lengths.jsonl`: the lengths of all samples of a prompt."),
+    ("problem", responses.ProblemRow, "One row of the files of `answers`: `MODEL_DATASET.jsonl`, and `_processed`."),
+    ("code", responses.CodeRow, "The same for a problem that is judged by running code."),
+    ("plainresponse", responses.PlainResponse, "One of the `responses` in `MODEL_DATASET.jsonl`."),
+    ("gradedresponse", responses.GradedResponse, "One of the `responses` in `MODEL_DATASET_processed.jsonl`."),
+    ("report", Report, "The file `MODEL_DATASET_summary.json`."),
 ]
 CENSORED = {
     "remaining_tokens_at_least": "tokens to the limit that cut the answer; how many were still to come is not known.",
@@ -114,10 +125,15 @@ def option_rows(options: list[tuple[str, registry.Option]]) -> list[str]:
 
 
 def recipe() -> str:
-    lines = ["# The recipe of `lengths`", "", "Every option is a YAML key and, under its dotted name, a flag.", ""]
-    lines += option_rows(list(config.iter_leaves(Lengths)))
-    lines += ["", "Short flags, for people who come from scripts:", "", "| flag | sets |", "|---|---|"]
-    lines += [f"| `{flag}` | `{path}` |" for flag, path in SHORT_FLAGS.items()]
+    lines = ["# Recipes", "", "Every option is a YAML key and, under its dotted name, a flag."]
+    for name in WORKFLOWS:
+        module, kind = module_of(name), WORKFLOWS[name].partition(":")[2]
+        lines += ["", f"## {name}", "", *option_rows(list(config.iter_leaves(getattr(module, kind))))]
+        if name == "answers":
+            lines += ["", "The section `judge`, where there is one:", ""]
+            lines += option_rows([(f"judge.{path}", option) for path, option in config.iter_leaves(Judge)])
+        lines += ["", "Short flags, for people who come from scripts:", "", "| flag | sets |", "|---|---|"]
+        lines += [f"| `{flag}` | `{path}` |" for flag, path in module.SHORT_FLAGS.items()]
     return "\n".join(lines)
 
 
@@ -223,9 +239,10 @@ def dropped() -> list[str]:
     ]
 
 
-def figures() -> str:
-    """The table of what was measured, one row a benchmark."""
+def figures(names: Sequence[str] | None = None) -> str:
+    """The table of what was measured, one row a benchmark; all of them unless some are named."""
     found = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))]
+    found = [one for one in found if names is None or one["name"] in names]
     if not found:
         return "Nothing is recorded yet. `make bench` measures and writes `benchmarks/results/*.json`."
     lines = ["| claim | unit | promptmill | beside it | ratio | goal | reached |", "|---|---|---|---|---|---|---|"]
@@ -250,11 +267,11 @@ def figures() -> str:
     return "\n".join([*lines, "", *places]).rstrip()
 
 
-def with_figures(text: str) -> str:
+def with_figures(text: str, names: Sequence[str] | None = None) -> str:
     """A page with its table of figures written anew."""
     before, begin, rest = text.partition(FIGURES[0])
     _, end, after = rest.partition(FIGURES[1])
-    return f"{before}{begin}\n{figures()}\n{end}{after}"
+    return f"{before}{begin}\n{figures(names)}\n{end}{after}"
 
 
 def cli() -> str:
@@ -267,9 +284,11 @@ def cli() -> str:
                 groups += [(f"{name} {sub}", command.commands[sub]) for sub in command.commands]
             for path, each in groups:
                 lines += ["", f"## promptmill {path}", "", inspect.cleandoc(each.help or each.__doc__ or "")]
-                if path.startswith("lengths ") and path != "lengths run":
-                    lines += ["", "Options as for `lengths run`."]
-                    continue
+                if any(isinstance(p, click.Argument) and p.metavar == "[RECIPE]" for p in each.params):
+                    group = path.split()[0]
+                    if path != f"{group} run":
+                        lines += ["", f"Options as for `{group} run`."]
+                        continue
                 if path == "fake-server":
                     for title, faults in (("Faults", FAULTS), ("Faults of batch lines", LINE_FAULTS)):
                         lines += ["", f"{title}:", "", "| fault | what the server does |", "|---|---|"]
@@ -287,8 +306,8 @@ def main() -> int:
     stale = 0
     pages = {"recipe": recipe, "tables": tables, "rows": rows, "cli": cli}
     texts = {REFERENCE / f"{name}.md": page() + "\n" for name, page in pages.items()}
-    for path in (ROOT / "README.md", ROOT / "docs" / "performance.md"):
-        texts[path] = with_figures(path.read_text())
+    for path, names in ((ROOT / "README.md", FIRST), (ROOT / "docs" / "performance.md", None)):
+        texts[path] = with_figures(path.read_text(), names)
     for path, text in texts.items():
         if "--check" in sys.argv:
             stale += not path.exists() or path.read_text() != text

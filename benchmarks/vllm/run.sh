@@ -25,4 +25,6 @@ print(next(pathlib.Path(spec.submodule_search_locations[0]).glob("*.gguf")))')
 "$VLLM_VENV/bin/python" benchmarks/vllm/convert.py "$GGUF" "$CACHE/smollm2"
 
 PROMPTMILL_VLLM_PYTHON="$VLLM_VENV/bin/python" PROMPTMILL_VLLM_MODEL="$CACHE/smollm2" \
-  exec "$PYTHON" -m pytest -m vllm tests/vllm "$@"
+  "$PYTHON" -m pytest -m vllm tests/vllm "$@"
+# The pace beside a load generator at the same server; the last line is one JSON object.
+"$PYTHON" benchmarks/real_server.py --vllm "$CACHE/smollm2" --python "$VLLM_VENV/bin/python" --slots 16 --prompts 64 --tokens 64

@@ -27,6 +27,8 @@ _HOME = {
     "Request": "records",
     "Sampling": "records",
     "Usage": "records",
+    "serve": "endpoints.serve",
+    "servers": "endpoints.serve",
 }
 __all__ = [
     "Completion",
@@ -44,9 +46,12 @@ __all__ = [
     "Sampling",
     "Usage",
     "__version__",
+    "serve",
+    "servers",
 ]
 
 if TYPE_CHECKING:
+    from promptmill.endpoints.serve import serve, servers
     from promptmill.errors import ConfigError, DataError, EndpointError, MissingExtra, PromptmillError
     from promptmill.records import Completion, Failure, Message, Outcome, Prompt, Reference, Request, Sampling, Usage
 

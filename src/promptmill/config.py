@@ -201,6 +201,8 @@ def _check(doc: Document, value: Any, wanted: Any, at: At) -> Any:
         return _check_use(doc, value, table, at)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return _check_struct(doc, value, bare, at)
+    if get_origin(bare) is list and isinstance(value, str) and get_args(bare)[0] is str:
+        value = [value]  # one text where a list of texts may stand: --stop '###'
     if get_origin(bare) is list and isinstance(value, list):
         item = get_args(bare)[0]
         return [_check(doc, entry, item, (*at, i)) for i, entry in enumerate(value)]
@@ -291,7 +293,7 @@ def _refuse_unknown(doc: Document, value: dict[str, Any], known: Sequence[str], 
 
 def struct_options(struct: type[msgspec.Struct]) -> list[Option]:
     """The fields of a struct as options, with the help of its `Attributes:` section."""
-    texts = registry.help_lines(struct)
+    texts = {name: text for kind in reversed(struct.__mro__) for name, text in registry.help_lines(kind).items()}
     hints = get_type_hints(struct, include_extras=True)
     return [
         Option(name=f.encode_name, type=hints[f.name], default=_default(f), help=texts.get(f.name, ""))

@@ -248,6 +248,35 @@ class Verdict(Record, frozen=True, kw_only=True, omit_defaults=False):
     settled: bool = True
 
 
+class Score(Record, frozen=True, kw_only=True):
+    """One completion, judged.
+
+    Attributes:
+        key: `Completion.key`.
+        prompt_id: `Prompt.id`.
+        model: the model asked.
+        sample: sample number.
+        metric: name of the metric.
+        answer: what was taken out of the completion; None where there was no answer.
+        verdict: what the metric says of it; an answer that is not there is wrong.
+        judged: what the judge says, where the metric could not settle it.
+    """
+
+    key: str
+    prompt_id: str
+    model: str
+    sample: int = 0
+    metric: str
+    answer: Answer | None
+    verdict: Verdict
+    judged: Verdict | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The metric's value, or the judge's where he was asked."""
+        return self.verdict.value if self.judged is None else self.judged.value
+
+
 _canonical = msgspec.json.Encoder(order="sorted")
 
 

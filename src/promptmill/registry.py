@@ -179,6 +179,7 @@ TABLES: dict[str, dict[str, str]] = {
         "commonsense_qa": "promptmill.sources.benchmarks:commonsense_qa",
         "gsm8k": "promptmill.sources.benchmarks:gsm8k",
         "hub": "promptmill.sources.hub:hub",
+        "hub_problems": "promptmill.sources.hub:hub_problems",
         "nq_open": "promptmill.sources.benchmarks:nq_open",
         "problems": "promptmill.sources.problems:problems",
         "prompts": "promptmill.sources.files:prompts",
@@ -197,21 +198,28 @@ TABLES: dict[str, dict[str, str]] = {
         "tgi": "promptmill.endpoints.tgi:tgi",
     },
     "servers": {
-        "llama.cpp": "promptmill.endpoints.serve:llama_cpp",
-        "vllm": "promptmill.endpoints.serve:vllm",
+        "llama.cpp": "promptmill.endpoints.programs:llama_cpp",
+        "transformers": "promptmill.endpoints.programs:transformers",
+        "vllm": "promptmill.endpoints.programs:vllm",
     },
-    "encoders": {
-        "transformers": "promptmill.encode:transformers",
+    "extractors": {
+        "answer": "promptmill.derive.answers:answer",
+        "code": "promptmill.derive.programs:code",
     },
     "metrics": {
         "auto": "promptmill.evaluate.choose:auto",
         "cem": "promptmill.evaluate.text:cem",
+        "code": "promptmill.evaluate.code:code",
         "em_mc": "promptmill.evaluate.text:em_mc",
         "exact": "promptmill.evaluate.text:exact",
         "f1": "promptmill.evaluate.text:f1",
         "gsm8k": "promptmill.evaluate.numbers:gsm8k",
+        "judge": "promptmill.evaluate.judge:judge",
         "math": "promptmill.evaluate.math:math",
         "numeric": "promptmill.evaluate.numbers:numeric",
+    },
+    "encoders": {
+        "transformers": "promptmill.encode:transformers",
     },
     "engines": {
         "local": "promptmill.engines:local",

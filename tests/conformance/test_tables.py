@@ -11,8 +11,9 @@ ENTRIES = [(table, name) for table in registry.TABLES for name in registry.TABLE
 NEEDED = {  # options without a default, filled for the tests
     "chats": {"path": "x"}, "prompts": {"path": "x"}, "problems": {"path": "x"},
     "commonsense_qa": {"path": "x"}, "gsm8k": {"path": "x"}, "nq_open": {"path": "x"},
-    "hub": {"dataset": "x"}, "openai": {"base_url": "http://127.0.0.1:1"},
-    "llamacpp": {"base_url": "http://127.0.0.1:1"}, "vllm": {"model": "x"},
+    "hub": {"dataset": "x"}, "hub_problems": {"dataset": "x"},
+    "openai": {"base_url": "http://127.0.0.1:1"},
+    "llamacpp": {"base_url": "http://127.0.0.1:1"}, "transformers": {"model": "x"}, "vllm": {"model": "x"},
     "tgi": {"base_url": "http://127.0.0.1:1"}, "function": {"function": "promptmill.endpoints.fake:serve"},
 }  # fmt: skip
 

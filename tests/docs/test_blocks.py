@@ -1,5 +1,6 @@
 """The commands and recipes of README and docs are run, not only read."""
 
+import json
 import os
 import re
 import shlex
@@ -13,8 +14,8 @@ import pytest
 import yaml
 
 from promptmill import config
+from promptmill.cli.recipes import recipe_of
 from promptmill.testing import fake_server
-from promptmill.workflows.lengths import Lengths
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -42,8 +43,9 @@ def test_every_recipe_in_the_pages_is_whole(page):
         tree = yaml.safe_load(text)
         if isinstance(tree, dict) and "generate" in tree and "workflow" not in tree:
             tree = {"workflow": "lengths", "source": {"kind": "prompts", "path": "prompts.json"}, **tree}
-        if isinstance(tree, dict) and tree.get("workflow") == "lengths":
-            assert config.check(config.Document(tree, {}, page.name), Lengths).workflow == "lengths"
+        if isinstance(tree, dict) and "workflow" in tree:
+            name, recipe = recipe_of(config.Document(tree, {}, page.name))
+            assert recipe.workflow == name
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
@@ -58,7 +60,7 @@ def test_every_promptmill_command_in_the_pages_is_known(page):
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["promptmill"]:
-                names = words[1:3] if words[1] in {"lengths", "batch"} else words[1:2]
+                names = words[1:3] if words[1] in {"answers", "batch", "lengths"} else words[1:2]
                 done = run([*MILL, *names, "--help"], ROOT)
                 assert done.returncode == 0, line
                 for flag in [word for word in words if word.startswith("--")]:
@@ -139,7 +141,7 @@ def test_what_the_extend_page_publishes_is_listed_with_its_options(my_mill):
 
 def test_the_recipe_of_the_extend_page_runs_with_its_own_parts(my_mill):
     folder, more, _ = my_mill
-    (text,) = blocks(EXTEND, "yaml")
+    text = blocks(EXTEND, "yaml")[0]
     (folder / "mine.yaml").write_text(text)
     with sqlite3.connect(folder / "questions.db") as made:
         made.execute("CREATE TABLE questions (id, text)")
@@ -152,3 +154,15 @@ def test_the_recipe_of_the_extend_page_runs_with_its_own_parts(my_mill):
     assert "long_enough: 3 -> 2 {'too few words': 1}" in done.stderr
     assert "generate: 4 of 4 requests to send" in done.stderr
     assert (folder / "mine" / "exports" / "vllm_results_training.jsonl").stat().st_size
+
+
+def test_an_extractor_and_a_metric_of_the_extend_page_grade_a_file(my_mill):
+    folder, more, _ = my_mill
+    row = {"question": "How many?", "answer_correct": "100", "responses": [{"full_response": "I count.\n104"}]}
+    (folder / "theirs.jsonl").write_text(json.dumps(row) + "\n")
+    grade = yaml.safe_load(blocks(EXTEND, "yaml")[1])["grade"]
+    flags = [word for key, use in grade.items() for word in ("--set", f"{key}={json.dumps(use)}")]
+    done = run([*MILL, "answers", "extract", "--input", "theirs.jsonl", *flags], folder, **more)
+    assert done.returncode == 0, done.stderr
+    (response,) = json.loads((folder / "theirs_processed.jsonl").read_text())["responses"]
+    assert (response["extracted_answer"], response["is_correct"], response["metric"]) == ("104", True, "near")

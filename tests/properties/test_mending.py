@@ -12,7 +12,7 @@ from promptmill.generate.journal import Journal
 from promptmill.generate.parts import Part
 from promptmill.generate.proof import expect, look
 from promptmill.generate.repair import mend
-from promptmill.prompts import requests
+from promptmill.prompts.requests import requests
 from promptmill.records import Completion, Failure, Prompt, Sampling, Usage
 
 PROMPTS = [Prompt(id=f"p{n}", source="s", text=f"text {n}") for n in range(4)]

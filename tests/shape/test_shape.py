@@ -121,6 +121,6 @@ def test_every_public_name_loads():
 
     for public in promptmill.__all__:
         assert getattr(promptmill, public) is not None
-    assert promptmill.__all__ == sorted(promptmill.__all__, key=lambda n: (n.startswith("_"), n))
+    assert promptmill.__all__ == sorted(promptmill.__all__, key=lambda n: (not n[0].isupper(), n))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = promptmill.nothing

@@ -143,3 +143,26 @@ def test_a_missing_recipe_is_one_line(tmp_path):
 def test_plain_values_are_those_of_yaml_1_2(text, value):
     assert config.parse_value(text) == value
     assert type(config.parse_value(text)) is type(value)
+
+
+def test_one_text_may_stand_where_a_list_of_texts_is_wanted(tmp_path):
+    assert config.check(read(tmp_path, "name: x\nlanguages: '###'\n"), Outer).languages == ["###"]
+    with pytest.raises(ConfigError, match="languages"):
+        config.check(read(tmp_path, "name: x\nlanguages: 3\n"), Outer)
+
+
+class Deeper(Inner, frozen=True, kw_only=True):
+    """Deeper.
+
+    Attributes:
+        mode: which way, of two.
+    """
+
+    depth: Annotated[int, msgspec.Meta(ge=1)] = 9
+
+
+def test_a_struct_inherits_the_help_of_its_options():
+    assert {o.name: (o.default, o.help) for o in config.struct_options(Deeper)} == {
+        "depth": (9, "how deep."),
+        "mode": ("up", "which way, of two."),
+    }

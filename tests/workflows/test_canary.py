@@ -174,14 +174,14 @@ def test_a_key_is_nowhere_when_it_is_refused(given, fake, mill, tmp_path, way):
 BUG = """
 import sys
 from promptmill import cli
-from promptmill.cli import lengths, screen
+from promptmill.cli import stages, screen
 
 class Faulty(screen.Screen):
     def progress(self, facts):
         if facts["done"]:
             raise ZeroDivisionError("a bug")
 
-lengths.Screen = Faulty
+stages.Screen = Faulty
 sys.exit(cli.run(sys.argv[1:]))
 """
 

@@ -22,6 +22,7 @@ import promptmill
 from promptmill.errors import PromptmillError
 
 _COMMANDS = {
+    "answers": ("promptmill.cli.answers:answers", "Problems -> k answers each -> verified, scored, compared."),
     "batch": ("promptmill.cli.batch:batch", "Ask by batch files: write, submit, status, collect, cancel."),
     "check": ("promptmill.cli.look:check", "Check a recipe, without a network."),
     "doctor": ("promptmill.cli.look:doctor", "What is installed here, and which servers answer."),

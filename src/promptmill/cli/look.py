@@ -102,7 +102,7 @@ def _counts(counts: dict[str, Any]) -> list[str]:
 @click.command()
 @click.option("--url", "urls", multiple=True, help="A server to ask; may be given several times.")
 def doctor(urls: tuple[str, ...]) -> None:
-    """Say what is installed, which extras are complete, which servers answer."""
+    """Say what is installed, which extras are complete, how code would be sandboxed, which servers answer."""
     click.echo(f"promptmill {promptmill.__version__}, Python {platform.python_version()}, {platform.platform()}")
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     click.echo(f"interpreter: {sys.executable}; free disk here: {free:.1f} GB")
@@ -115,6 +115,10 @@ def doctor(urls: tuple[str, ...]) -> None:
     for model, module in models.items():
         state = "installed" if importlib.util.find_spec(module) else "not installed"
         click.echo(f"packaged model {model}: {state}")
+    from promptmill.evaluate.sandbox import protections
+
+    for line in protections.report():
+        click.echo(line)
     _doctor_servers(urls)
 
 

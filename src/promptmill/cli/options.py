@@ -19,6 +19,8 @@ from promptmill.config import Document
 from promptmill.errors import ConfigError
 from promptmill.registry import Option
 
+FLAGS = "flags"  # the name of a recipe that is none but flags
+
 
 def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Callable[[Any], Any]:
     """Decorate a command with the flags of a recipe. `short` maps `--flag` to the dotted path it sets.
@@ -89,4 +91,4 @@ def _document(recipe_file: str | None, out: str | None, *, given: bool) -> Docum
         return config.read_recipe(Path(out) / "recipe.yaml")
     if not given:
         raise ConfigError("no recipe is named. Give a recipe file, or flags (see --help), or the --out of a run.")
-    return Document({}, {}, "flags")
+    return Document({}, {}, FLAGS)

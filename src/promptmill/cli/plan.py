@@ -39,16 +39,16 @@ def plan(
     from promptmill.workflows.stages import default_folder
 
     document = document_of(given, assignments)
-    name, recipe = recipe_of(document)
+    _, recipe = recipe_of(document)
     asked = asking(recipe.generate, recipe.serve, limit=limit)
     folder = Path(given) if Path(given).is_dir() else default_folder(document.name, recipe.output)
     folder = Path(out) if out else folder
     basis = "the answers so far"
     if pilot is not None:
         with Screen() as screen:
-            planning.run_pilot(recipe, asked, folder, workflow=name, count=pilot, reporter=screen)
+            planning.run_pilot(recipe, asked, folder, count=pilot, reporter=screen)
         basis = "the pilot and the answers so far"
-    found = planning.make_plan(recipe, asked, folder, workflow=name, basis=basis)
+    found = planning.make_plan(recipe, asked, folder, basis=basis)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
         return

@@ -14,7 +14,10 @@ from promptmill import config, registry
 from promptmill.config import Document
 from promptmill.errors import ConfigError
 
-WORKFLOWS = {"lengths": "promptmill.workflows.lengths:Lengths"}
+WORKFLOWS = {
+    "answers": "promptmill.workflows.answers:Answers",
+    "lengths": "promptmill.workflows.lengths:Lengths",
+}
 
 
 def recipe_of(document: Document) -> tuple[str, Any]:

@@ -107,9 +107,20 @@ def first_rows(path: Path, count: int, *, width: int = 32) -> list[str]:
         lines = list(itertools.islice(file, count))
     shown = []
     for line in lines:
-        row = {k: _cut(v, width) if isinstance(v, str) else v for k, v in json.loads(line).items()}
+        row = {k: _short(v, width) for k, v in json.loads(line).items()}
         shown.append("  " + clean(json.dumps(row, ensure_ascii=False)))
     return shown
+
+
+def _short(value: Any, width: int) -> Any:
+    """A value of a row as it is shown: long texts cut, of lists the first item and how many there are."""
+    if isinstance(value, str):
+        return _cut(value, width)
+    if isinstance(value, dict):
+        return {key: _short(inside, width) for key, inside in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_short(value[0], width), f"... {len(value)} in all"] if len(value) > 1 else [_short(value[0], width)]
+    return value
 
 
 def _cut(text: str, width: int) -> str:

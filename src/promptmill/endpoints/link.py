@@ -32,6 +32,9 @@ LISTED = 20
 _VERSION = re.compile(r"/v\d+\w*(/|$)")
 
 
+KNOWN = {"local": "http://localhost:8000/v1", "remote": "https://api.openai.com/v1"}
+
+
 class Address:
     """The parts of a `base_url`.
 
@@ -49,7 +52,7 @@ class Address:
             ConfigError: not an http address, or a password in it.
         """
         try:
-            parts = urlsplit(base_url.strip())
+            parts = urlsplit(KNOWN.get(base_url, base_url.strip()))
             port = parts.port
         except ValueError:
             raise ConfigError("base_url: not a valid address. Write it like http://127.0.0.1:8000.") from None
@@ -238,7 +241,7 @@ class Link:
         return entries
 
     async def check(self, model: str) -> None:
-        """See that the server answers and serves `model`; a server without a list of models is believed.
+        """See that the server answers and serves `model`; a server that lists no models is believed.
 
         Raises:
             EndpointError: nothing answers, or the key is refused.
@@ -248,7 +251,7 @@ class Link:
             entries = await self.models()
         except (Unavailable, Timeout) as error:
             raise type(error)(f"{_stem(error)}. Start the server, or check base_url.") from None
-        if entries is None:
+        if not entries:  # transformers serves a folder and lists the models of its download cache
             return
         served = [name for entry in entries for name in names_of(entry)]
         if model not in served:

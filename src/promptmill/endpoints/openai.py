@@ -294,8 +294,8 @@ def openai(
 
     Args:
         transport: how bytes travel; aiohttp unless given.
-        base_url: address of the server, with or without /v1.
-        api_key_env: name of the environment variable that holds the key.
+        base_url: address of the server, with or without /v1; local is http://localhost:8000/v1, remote OpenAI's own.
+        api_key_env: name of the environment variable that holds the key; with remote, OPENAI_API_KEY unless given.
         timeout_s: seconds from sending a request to the last byte of its answer.
         keep_response: keep the server's whole answer in each row.
         token_ids: ask for the ids of the new tokens: of vLLM servers (auto), always or never.
@@ -306,6 +306,8 @@ def openai(
         ConfigError: the address is wrong, the variable holds no key, or the tags are no pairs.
     """
     tags = pairs_of(think_tags)
+    if base_url == "remote" and api_key_env is None:
+        api_key_env = "OPENAI_API_KEY"
     link = Link(base_url, api_key_env=api_key_env, timeout_s=timeout_s, transport=transport)
     return OpenAI(link, keep_response=keep_response, token_ids=token_ids, max_tokens_field=max_tokens_field, tags=tags)
 

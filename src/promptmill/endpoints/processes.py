@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,9 +26,11 @@ from promptmill.io.jsonl import atomic
 from promptmill.records import Record
 
 log = logging.getLogger(__name__)
+_ERROR = re.compile(r"(?i:\berror)[:\]] ?\S|\w(Error|Exception): \S")
 
 END_S = 10.0  # how long a server may take to end by itself
 LOG_TAIL_LINES = 3
+LOG_READ_BYTES = 65_536
 LOG_KEPT_S = 7 * 24 * 3600
 
 
@@ -35,7 +38,7 @@ class Server(Record, frozen=True, kw_only=True):
     """A server that was started.
 
     Attributes:
-        kind: `llama.cpp` or `vllm`.
+        kind: `llama.cpp`, `vllm` or `transformers`.
         model: the name that the server knows the model by.
         url: its address, without `/v1`.
         endpoint: the entry of the table `endpoints` that speaks to it.
@@ -43,6 +46,7 @@ class Server(Record, frozen=True, kw_only=True):
         pid: number of its process and of its process group.
         born: when the process was started, as the system tells it.
         log: path of its log.
+        note: one line of what whoever asks it should know.
     """
 
     kind: str
@@ -53,6 +57,11 @@ class Server(Record, frozen=True, kw_only=True):
     pid: int
     born: str
     log: str
+    note: str = ""
+
+    def stop(self) -> None:
+        """End this server and its helpers, and nothing else; no error if it has ended already."""
+        end(self)
 
 
 def folder() -> Path:
@@ -89,17 +98,23 @@ def started() -> list[Server]:
 
 
 def named(which: str) -> list[Server]:
-    """The running servers that `which` means: `all`, a port or a process number.
+    """The running servers that `which` means: `all`, `only` (there must be one), a port or a process number.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or for `only` more than one.
     """
     servers = started()
     if which == "all":
         return servers
+    there = ", ".join(f"port {s.port} (PID {s.pid}, {s.model})" for s in servers) or "none"
+    if which == "only":
+        if not servers:
+            raise ConfigError("no server that promptmill started is running. There is nothing to stop.")
+        if len(servers) > 1:
+            raise ConfigError(f"{len(servers)} servers run: {there}. Name the one to stop by its port, or say all.")
+        return servers
     found = [server for server in servers if which in {str(server.port), str(server.pid)}]
     if not found:
-        there = ", ".join(f"port {s.port} (PID {s.pid}, {s.model})" for s in servers) or "none"
         raise ConfigError(f"no server '{which}' was started by promptmill. Running: {there}.")
     return found
 
@@ -147,10 +162,17 @@ def birth(pid: int) -> str | None:
 
 
 def free_port(host: str) -> int:
-    """A port that is free now."""
+    """A port that is free now.
+
+    Raises:
+        ConfigError: the address is not ours.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.bind((host, 0))
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise ConfigError(f"{host}: cannot listen there ({error.strerror}).") from error
         port: int = probe.getsockname()[1]
         return port
 
@@ -159,8 +181,10 @@ def check_port(host: str, port: int) -> None:
     """See that a server could listen there.
 
     Raises:
-        ConfigError: the port is in use, or the address is not ours.
+        ConfigError: the port is in use or no port, or the address is not ours.
     """
+    if not 0 < port < 65536:
+        raise ConfigError(f"port: {port} is no port. Give a number from 1 to 65535, or 0 for a free one.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -176,15 +200,23 @@ def check_port(host: str, port: int) -> None:
 
 
 def log_tail(path: Path) -> str:
-    """The last lines of a log as one printable line."""
+    """The last lines of a log as one printable line, and before them the last error, where they do not hold one.
+
+    A server may print a page of help after its one line of error, or end with "see root cause above".
+    """
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
+            file.seek(max(0, path.stat().st_size - LOG_READ_BYTES))
             text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    lines = [line for line in text.splitlines() if line.strip()][-LOG_TAIL_LINES:]
-    return " | ".join("".join(c if c.isprintable() else " " for c in line).strip()[:200] for line in lines)
+    lines = [line for line in text.splitlines() if line.strip()]
+    last = lines[-LOG_TAIL_LINES:]
+    errors = [
+        line for line in lines[:-LOG_TAIL_LINES] if _ERROR.search(line) and "WARN" not in line and line not in last
+    ]
+    shown = [*errors[-1:], *last]
+    return " | ".join("".join(c if c.isprintable() else " " for c in line).strip()[:200] for line in shown)
 
 
 def drop_old_logs() -> None:

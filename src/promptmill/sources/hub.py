@@ -10,7 +10,7 @@ Not covered: pushing to the Hub, images and audio.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from promptmill.records import Prompt
 from promptmill.registry import did_you_mean
 from promptmill.sources.chats import TURNS, ChatRows
 from promptmill.sources.files import TextRows
+from promptmill.sources.problems import COLUMNS, ProblemRows, some
 from promptmill.sources.rows import BadRow
 
 Loader = Callable[..., Iterable[dict[str, Any]]]
@@ -65,6 +66,70 @@ def hub(
         meta,
         lambda: load(dataset, config, split=split, revision=revision, streaming=streaming),
     )
+
+
+def hub_problems(
+    *,
+    dataset: str,
+    split: str = "test",
+    config: str | None = None,
+    revision: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    n: int | Literal["all"] = "all",
+    contradictions: Literal["error", "drop"] = "error",
+    streaming: bool = True,
+    _load: Loader | None = None,
+) -> Iterator[Prompt]:
+    """Read problems with reference answers from a Hugging Face data set (extra 'hub'; gated ones need HF_TOKEN).
+
+    Args:
+        dataset: name on the Hub like 'openai/openai_humaneval', or a local folder.
+        split: the part of the data set.
+        config: the configuration, where the data set has several.
+        revision: a commit or tag of the data set; name one to get the same rows next year.
+        columns: which columns to read under which name, like {question: problem, answer_correct: solution}.
+        n: how many problems to take from the beginning, or all.
+        contradictions: what becomes of a row that contradicts itself, such as a letter and an index that disagree.
+        streaming: read while downloading; otherwise download the whole split first.
+
+    Raises:
+        ConfigError: no such data set, configuration, split or option; gated and no token; offline.
+        DataError: a row cannot be read, contradicts itself, or its id stood before.
+        MissingExtra: the library `datasets` is not installed.
+    """
+    load = _load or _datasets()
+    named = dict(columns or {})
+    for name in named:
+        if name not in COLUMNS:
+            raise ConfigError(f"columns: no '{name}'.{did_you_mean(name, COLUMNS)} There are: {', '.join(COLUMNS)}")
+    reader = ProblemRows(drop=contradictions == "drop")
+    name = f"{dataset}:{split}"
+    rows = _problem_rows(
+        name,
+        named,
+        reader,
+        lambda: load(dataset, config, split=split, revision=revision, streaming=streaming),
+    )
+    return some(rows, n, reader)
+
+
+def _problem_rows(
+    name: str, named: dict[str, str], reader: ProblemRows, load: Callable[[], Iterable[dict[str, Any]]]
+) -> Iterator[Prompt]:
+    number = 0
+    for row in _guarded(name, load):
+        number += 1
+        found = {column: row[column] for column in COLUMNS if column in row}
+        for wanted, column in named.items():
+            if column not in row:
+                raise DataError(f"{name}:{number}: no column '{column}'. There are: {', '.join(row)}. Mend columns.")
+            found[wanted] = row[column]
+        try:
+            yield reader.read(msgspec.json.encode(found), f"{name}:{number}")
+        except BadRow as error:
+            raise DataError(f"{name}:{number}: {error}") from error
+    if number == 0:
+        raise DataError(f"{name}: no rows. Check the split.")
 
 
 def _rows(

@@ -18,6 +18,7 @@ Not covered: benchmarks in their own shapes (GSM8K's `#### 4`), and judging an a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -35,8 +36,9 @@ COLUMNS = (
     *IDS,
     *TEXTS,
     *("choices", "choice_index_correct", "explanation_correct", "answer_correct", "aliases", "category"),
-    *("tests", "test", "test_list", "entry_point"),
+    *("tests", "test", "test_list", "test_setup_code", "test_imports", "entry_point"),
 )
+CHECK = re.compile(r"^check\((?P<name>[A-Za-z_]\w*)\)\s*\Z", re.MULTILINE)
 log = logging.getLogger(__name__)
 
 
@@ -65,11 +67,16 @@ def problems(
     Raises:
         DataError: a file is missing or broken, a row is wrong or contradicts itself, or an id stands twice.
     """
-    reader = _Reader(drop=contradictions == "drop")
-    return _some(Rows(path, format, columns=COLUMNS, read=reader.read), n, reader)
+    reader = ProblemRows(drop=contradictions == "drop")
+    return some(Rows(path, format, columns=COLUMNS, read=reader.read), n, reader)
 
 
-def _some(rows: Iterator[Prompt], n: int | Literal["all"], reader: _Reader) -> Iterator[Prompt]:
+def some(rows: Iterator[Prompt], n: int | Literal["all"], reader: ProblemRows) -> Iterator[Prompt]:
+    """The first n problems; says how many were dropped.
+
+    Raises:
+        DataError: none is left.
+    """
     taken = 0
     for prompt in rows:
         if n != "all" and taken >= n:
@@ -86,16 +93,20 @@ def _some(rows: Iterator[Prompt], n: int | Literal["all"], reader: _Reader) -> I
 _DROPPED = Prompt(id="", source="", text="")
 
 
-class _Reader:
+class ProblemRows:
     """Reads one row: JSON bytes -> `Prompt`.
+
+    Args:
+        drop: whether a row that contradicts itself is passed over.
+        must_be_answered: whether a row must say what is right.
 
     Attributes:
         dropped: rows that contradicted themselves.
         first: the first of them, and why.
     """
 
-    def __init__(self, *, drop: bool) -> None:
-        self._drop = drop
+    def __init__(self, *, drop: bool = False, must_be_answered: bool = True) -> None:
+        self._drop, self._must = drop, must_be_answered
         self._seen: dict[str, str] = {}
         self.dropped = 0
         self.first = ""
@@ -110,7 +121,7 @@ class _Reader:
         if not isinstance(row, dict):
             raise BadRow(f"is {kind(row)}, not an object with a question. Mend or remove it.")
         try:
-            prompt = _prompt(row, source)
+            prompt = _prompt(row, source, must_be_answered=self._must)
         except _Contradiction as error:
             if not self._drop:
                 raise
@@ -123,10 +134,10 @@ class _Reader:
         return prompt
 
 
-def _prompt(row: dict[str, Any], source: str) -> Prompt:
+def _prompt(row: dict[str, Any], source: str, *, must_be_answered: bool) -> Prompt:
     text = _question(row)
     choices = _texts(row, "choices")
-    reference, index = _reference(row, choices)
+    reference, index = _reference(row, choices, must_be_answered=must_be_answered)
     own = id_of(row, None, IDS)
     meta = {
         "category": _text(row, "category"),
@@ -152,7 +163,9 @@ def _question(row: dict[str, Any]) -> str:
     return value
 
 
-def _reference(row: dict[str, Any], choices: tuple[str, ...]) -> tuple[Reference, int | None]:
+def _reference(
+    row: dict[str, Any], choices: tuple[str, ...], *, must_be_answered: bool
+) -> tuple[Reference, int | None]:
     answer = row.get("answer_correct")
     if answer is not None and not isinstance(answer, str):
         if isinstance(answer, bool) or not isinstance(answer, int | float):
@@ -164,12 +177,17 @@ def _reference(row: dict[str, Any], choices: tuple[str, ...]) -> tuple[Reference
     if choices:
         index = _index(row, choices, answer)
         answer = choices[index] if index is not None else answer
-    if answer is None and index is None and not tests:
+    if must_be_answered and answer is None and index is None and not tests:
         raise BadRow("no 'answer_correct', 'choice_index_correct' or 'tests': nothing says what is right. Add one.")
     entry_point = _text(row, "entry_point")
+    if "test" in row and tests:  # HumanEval's; HumanEval-X writes the call itself and names the function nowhere else
+        called = CHECK.search(tests[-1])
+        if called is None and entry_point is not None:
+            tests = tuple(f"{test}\n\ncheck({entry_point})" for test in tests)
+        entry_point = entry_point or (called["name"] if called else None)
     setup = row["prompt"] if entry_point is not None and isinstance(row.get("prompt"), str) else None
-    if entry_point is not None and "test" in row:
-        tests = tuple(f"{test}\n\ncheck({entry_point})" for test in tests)
+    before = (*_texts(row, "test_imports"), *filter(None, [_text(row, "test_setup_code")]))  # MBPP's
+    tests = (*before, *tests) if tests else ()
     return Reference(
         answer=answer, aliases=aliases, choices=choices, tests=tests, entry_point=entry_point, setup=setup
     ), index

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from promptmill import prompts, registry
+from promptmill import registry
 from promptmill.config import Use
 from promptmill.errors import BudgetReached, ConfigError, RunError
 from promptmill.generate.budget import Budget, Spent
@@ -28,6 +28,8 @@ from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
 from promptmill.generate.window import Window
 from promptmill.io.jsonl import iter_jsonl
+from promptmill.prompts.problems import Templates, in_words
+from promptmill.prompts.requests import requests as requests_of
 from promptmill.records import Outcome, Prompt, Request, Sampling, content_id
 from promptmill.run import Run, read_manifest
 from promptmill.workflows import stages
@@ -49,6 +51,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         model: the name the server knows the model by.
         limit: ask only the first so many prompts.
         only: ask only the prompts with these ids.
+        further: samples beyond k, by part and prompt id, where earlier ones were of no use (`attempts`).
     """
 
     options: GenerateOptions
@@ -56,6 +59,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     model: str
     limit: int | None = None
     only: frozenset[str] | None = None
+    further: dict[str, dict[str, int]] = {}
 
     def identity(self) -> dict[str, Any]:
         """What the text of the answers depends on; more samples or other servers do not change what is there."""
@@ -66,26 +70,41 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "template": o.template,
             "system": o.system,
             "sampling": msgspec.to_builtins(o.sampling),
+            **({} if self._templates is None else {"templates": self._templates}),
         }
 
-    def plan(self, run: Run) -> str:
-        """The id of everything that is asked: parts that were committed under it need not be read again."""
-        return content_id([run.fingerprint("prompts"), self.identity(), self.options.k])
+    def plan(self, run: Run, part: str = "") -> str:
+        """The id of everything that is asked of a part: if it was committed under it, it need not be read again."""
+        more = self.further.get(part)
+        found = content_id([run.fingerprint("prompts"), self.identity(), self.options.k])
+        return f"{found} further {content_id(more)}" if more else found
 
     def requests(self, prompt: Prompt) -> Iterator[Request]:
         """The requests of one prompt."""
         if self.only is not None and prompt.id not in self.only:
             return iter(())
+        return self.samples(prompt, self.options.k + self._more.get(prompt.id, 0))
+
+    def samples(self, prompt: Prompt, count: int) -> Iterator[Request]:
+        """The requests for the first `count` samples of a prompt, whoever is asked."""
         o = self.options
-        return prompts.requests(
-            prompt,
+        return requests_of(
+            prompt if self._templates is None else in_words(prompt, self._templates),
             model=self.model,
-            k=o.k,
+            k=count,
             protocol=o.protocol,
             sampling=self._sampling,
             template=o.template,
             system=o.system,
         )
+
+    @cached_property
+    def _more(self) -> dict[str, int]:
+        return {prompt: n for part in self.further.values() for prompt, n in part.items()}
+
+    @cached_property
+    def _templates(self) -> Templates | None:
+        return self.options.load_templates()
 
     @cached_property
     def _sampling(self) -> Sampling:
@@ -132,11 +151,12 @@ def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
     if asking is None:
         return [Part(path, outcomes / path.name) for path in found]
     parts = []
-    plan, limit = asking.plan(run), asking.limit
+    limit = asking.limit
     for path in found:
         if limit is not None and limit <= 0:
             break
         rows = None if limit is None else sum(1 for _ in iter_jsonl(path, msgspec.Raw))
+        plan = asking.plan(run, path.name)
         whole = limit is None or (rows is not None and rows <= limit)
         parts.append(
             Part(
@@ -150,38 +170,6 @@ def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
         if limit is not None and rows is not None:
             limit -= rows
     return parts
-
-
-def changes_of(run: Run) -> list[str]:
-    """What differs between today's recipe and the one that the answers were made by."""
-    return [*run.changed("prompts"), *run.changed("generate")]
-
-
-def foreign(changes: list[str], options: GenerateOptions) -> list[str]:
-    """Those changes that the recipe's `reuse` does not allow for."""
-    allowed = {"complete": "generate.sampling.max_tokens:", "top-up": "generate.sampling.seed:"}.get(options.reuse)
-    return [change for change in changes if allowed is None or not change.startswith(allowed)]
-
-
-def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) -> None:
-    """Raise unless the answers in this folder were made by today's recipe, or its `reuse` says what to do with them.
-
-    Raises:
-        RunError: they were not; names what differs.
-    """
-    if not any(answers.glob("part-*")):
-        return
-    changes = foreign(changes, options)
-    if changes:
-        hint = "".join(
-            f" (or --generate.reuse {policy} keeps what is still valid)"
-            for policy, field in (("complete", "max_tokens"), ("top-up", "seed"))
-            if all(change.startswith(f"generate.sampling.{field}:") for change in changes)
-        )
-        raise RunError(
-            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
-            f"Use another --out, or set the recipe back{hint}."
-        )
 
 
 class Open(msgspec.Struct, frozen=True):

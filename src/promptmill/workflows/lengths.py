@@ -12,27 +12,25 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from promptmill import config, registry, tokens
+from promptmill import registry, tokens
 from promptmill import report as plots
 from promptmill.config import Table, Use
 from promptmill.derive import slice_files
 from promptmill.derive.row_files import Located
 from promptmill.derive.slices import SliceOptions
 from promptmill.encode import Stored
-from promptmill.errors import ConfigError, DataError, MissingExtra, RunError
+from promptmill.errors import MissingExtra, RunError
 from promptmill.io.jsonl import atomic, iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, split_of
-from promptmill.run import Run, open_run
+from promptmill.run import Run
 from promptmill.select.processed import write_processed
-from promptmill.sources.rows import source_paths
 from promptmill.train import lengths as predictor
 from promptmill.train import simulate as queue
 from promptmill.train.lengths import LengthRow
@@ -40,8 +38,9 @@ from promptmill.train.predictor import load_predictor
 from promptmill.workflows import asking as asked
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
+from promptmill.workflows.opening import opened, refuse_overwriting
 from promptmill.workflows.options import GenerateOptions, Positive
-from promptmill.workflows.planning import looking
+from promptmill.workflows.planning import preview
 from promptmill.workflows.slicing import Cutting, make_slices, may_write, published
 from promptmill.workflows.stages import Reporter
 
@@ -123,28 +122,24 @@ def run(
     """
     began = time.monotonic()
     asking = _asking(recipe, out, only, limit)
-    steps = stages.steps_of(recipe.source, recipe.select)
-    # whatever can be found wrong is found before a folder is made and before a token is paid for
-    known = None if "prompts" in only else stages.remembered_prompts(out)
-    identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
     _check_extras(recipe, only)
     if "generate" in only:
         asking.check()
         tokens.load_tokenizer(_tokenizer(recipe, asking))
         check_target(_results(recipe, out))
     _keep_input(recipe, out, only)
-    with open_run(out, workflow="lengths", seeds=_seeds(recipe, steps)) as folder:
-        folder.identify("prompts", identity)
-        if asking.model:
-            folder.identify("generate", asking.identity())
-        asked.refuse_foreign(asked.changes_of(folder), folder.path / "generate", recipe.generate)
-        folder.save_recipe(config.dump(recipe))
+    steps = stages.steps_of(recipe.source, recipe.select)
+    with opened(recipe, asking, out, only=only, seeds={"split": recipe.slices.split_seed}) as folder:
         counts: dict[str, Any] = {}
         if "prompts" in only:
             if not stages.prompts_stand(folder):
                 _processed(folder.exports).unlink(missing_ok=True)
             counts["prompts"] = stages.make_prompts(
-                folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
+                folder,
+                recipe.source,
+                steps,
+                rows_per_part=recipe.rows_per_part,
+                reporter=reporter,
             )
             _export_prompts(folder)
         if "generate" in only:
@@ -194,22 +189,9 @@ def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:
 
 
 def _keep_input(recipe: Lengths, out: Path, only: Sequence[str]) -> None:
-    """Refuse a recipe whose files would take the place of the files that it reads.
-
-    Raises:
-        ConfigError: they would.
-        DataError: a file of the source is missing, and the prompts are to be read.
-    """
-    if recipe.source.get("path") is None:
-        return
+    """Refuse a recipe whose files would take the place of the files that it reads; see `refuse_overwriting`."""
     written = {path.resolve() for path in (*may_write(_results(recipe, out)), out / "exports" / PROCESSED)}
-    # a stage that does not read the source can do without it
-    with nullcontext() if "prompts" in only else suppress(DataError):
-        for path in source_paths(recipe.source["path"], recipe.source.get("format")):
-            if path.resolve() in written:
-                raise ConfigError(
-                    f"{path}: is read as the input and would be overwritten. Name another --output or --out."
-                )
+    refuse_overwriting(recipe.source, written, read="prompts" in only)
 
 
 def _processed(exports: Path) -> Path:
@@ -238,18 +220,9 @@ def dry_run(recipe: Lengths, out: Path, *, only: Sequence[str], limit: int | Non
         `lines` for people and `requests`, as JSON texts.
     """
     asking = asked.asking(recipe.generate, recipe.serve, limit=limit)
-    with looking(recipe, asking, out, workflow="lengths") as looked:
-        asked.refuse_foreign(looked.changes, out / "generate", recipe.generate)
-        found = asked.count_open(asking, looked.parts)
-        first = islice((request for _, _, request, _ in asked.iter_outcomes(asking, looked.parts)), 3)
-        shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
-    made = looked.made
-    lines = [
-        f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]
-    ]
-    lines += [f"prompts: {made['kept']} rows", f"generate: {found.total} requests, {found.left} still to send"]
+    lines, shown, total = preview(recipe, asking, out)
     if isinstance(recipe.generate.sampling.max_tokens, int):
-        most = found.total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
+        most = total * -(-recipe.generate.sampling.max_tokens // recipe.slices.step)
         lines.append(f"slices: at most {most} rows (answers of {recipe.generate.sampling.max_tokens} tokens)")
     else:
         lines.append(f"slices: a row for every {recipe.slices.step} tokens of the answers and one at each end")
@@ -268,13 +241,6 @@ def _tokenizer(recipe: Lengths, asking: Asking) -> str:
     if recipe.serve is not None:
         return str(recipe.serve.get("model", asking.model))
     return asking.model
-
-
-def _seeds(recipe: Lengths, steps: list[Use]) -> dict[str, int]:
-    seeds = {step["kind"]: step["seed"] for step in steps if "seed" in step}
-    if recipe.generate.sampling.seed is not None:
-        seeds["sampling"] = recipe.generate.sampling.seed
-    return {**seeds, "split": recipe.slices.split_seed}
 
 
 def _length_rows(folder: Run, stem: str) -> list[LengthRow]:

@@ -26,7 +26,7 @@ from promptmill.generate.proof import Looked
 from promptmill.run import MANIFEST, SPENT, Run, locked
 from promptmill.workflows import batching, stages
 from promptmill.workflows.asking import remember_asked
-from promptmill.workflows.planning import Recipe
+from promptmill.workflows.options import Recipe
 from promptmill.workflows.proving import Survey, check_run, refuse_live
 
 DAMAGED = "damaged"

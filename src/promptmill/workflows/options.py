@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
@@ -10,6 +10,7 @@ from promptmill.config import Table, Use
 from promptmill.generate.budget import Caps
 from promptmill.generate.lane import MOST, LaneOptions
 from promptmill.generate.reuse import Policy
+from promptmill.prompts.problems import TemplateOptions, Templates, load_templates
 from promptmill.records import Sampling
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -75,6 +76,9 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_failure_share: more failures than this share of the requests make the exit code 1.
     """  # noqa: E501 - one line per option: it is the help text
 
+    DEFAULT_URL: ClassVar[str | None] = None
+    """Whom a workflow asks when nobody says."""
+
     model: str | None = None
     endpoints: list[Annotated[Use, Table("endpoints", default="openai", beside=LaneOptions)]] = []
     protocol: Literal["chat", "completion"] = "chat"
@@ -110,3 +114,87 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"budget.max_cost: {which} {'no' if prices else 'a'} price, so money cannot be counted. Give each "
                 "endpoint price_in and price_out, such as 0.15/1M."
             )
+
+    def load_templates(self) -> Templates | None:
+        """The words that a problem is put into; None where prompts are asked as they are."""
+        return None
+
+
+class ProblemSampling(SamplingOptions, frozen=True, kw_only=True):
+    """As in every workflow, with the defaults of answers to problems."""
+
+    max_tokens: Positive | Literal["context"] = 2048
+    stop: list[str] = msgspec.field(default_factory=lambda: ["<end_of_turn>", "<|end_of_turn|>", "<|im_end|>"])
+
+
+class ProblemGenerate(GenerateOptions, frozen=True, kw_only=True):
+    """As in every workflow, with the words around a problem and further samples where one was of no use.
+
+    Attributes:
+        templates: files with the words around a problem.
+        max_attempts: how often a problem is asked for the samples that are still missing because answers were of no use.
+        unusable: which answers are of no use: `empty`, nothing but reasoning or blanks; `truncated`, cut by max_tokens; `unanswered`, no answer can be taken out.
+    """  # noqa: E501 - one line per option: it is the help text
+
+    DEFAULT_URL: ClassVar[str | None] = "http://localhost:8000/v1"
+
+    k: Positive = 5
+    sampling: ProblemSampling = ProblemSampling()
+    templates: TemplateOptions = TemplateOptions()
+    max_attempts: Positive = 3
+    unusable: list[Literal["empty", "truncated", "unanswered"]] = msgspec.field(default_factory=lambda: ["empty"])
+
+    def load_templates(self) -> Templates | None:
+        """The words that a problem is put into.
+
+        Raises:
+            ConfigError: a file cannot be read, or has no place for the question.
+        """
+        return load_templates(self.templates)
+
+
+class JudgeSampling(SamplingOptions, frozen=True, kw_only=True):
+    """As in every workflow, with the defaults of verdicts."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = 0.0
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    max_tokens: Positive | Literal["context"] = 512
+
+
+class JudgeGenerate(GenerateOptions, frozen=True, kw_only=True):
+    """As in every workflow, with the defaults of verdicts."""
+
+    k: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    sampling: JudgeSampling = JudgeSampling()
+
+
+class Recipe(Protocol):
+    """What every workflow's recipe has."""
+
+    @property
+    def workflow(self) -> str:
+        """Its name."""
+
+    @property
+    def source(self) -> Use:
+        """Where the prompts come from."""
+
+    @property
+    def select(self) -> list[Use] | None:
+        """Selection steps."""
+
+    @property
+    def serve(self) -> Use | None:
+        """A server to start."""
+
+    @property
+    def generate(self) -> GenerateOptions:
+        """Who is asked what."""
+
+    @property
+    def rows_per_part(self) -> int:
+        """Prompts in one part file."""
+
+    @property
+    def output(self) -> str | None:
+        """Where the results go."""

@@ -10,13 +10,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from promptmill.config import Use, dump
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
 from promptmill.generate.lane import parse_price
@@ -28,40 +28,13 @@ from promptmill.generate.store import Store
 from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
-from promptmill.workflows.asking import REACHED, Asking, ask, changes_of, foreign, parts_of, refuse_foreign, reuse_of
-from promptmill.workflows.options import GenerateOptions
+from promptmill.workflows.asking import REACHED, Asking, ask, count_open, iter_outcomes, parts_of, reuse_of
+from promptmill.workflows.opening import changes_of, foreign, opened, refuse_foreign
+from promptmill.workflows.options import GenerateOptions, Recipe
 from promptmill.workflows.servers import lane_options, n_lanes
 from promptmill.workflows.stages import Reporter
 
 ENOUGH = 2000  # prompts of a run so far that an estimate looks at
-
-
-class Recipe(Protocol):
-    """What every workflow's recipe has."""
-
-    @property
-    def source(self) -> Use:
-        """Where the prompts come from."""
-
-    @property
-    def select(self) -> list[Use] | None:
-        """Selection steps."""
-
-    @property
-    def serve(self) -> Use | None:
-        """A server to start."""
-
-    @property
-    def generate(self) -> GenerateOptions:
-        """Who is asked what."""
-
-    @property
-    def rows_per_part(self) -> int:
-        """Prompts in one part file."""
-
-    @property
-    def output(self) -> str | None:
-        """Where the results go."""
 
 
 class Looked(NamedTuple):
@@ -105,12 +78,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def looking(recipe: Recipe, asking: Asking, out: Path, *, workflow: str) -> Iterator[Looked]:
+def looking(recipe: Recipe, asking: Asking, out: Path) -> Iterator[Looked]:
     """Select the prompts in a temporary folder and find their answers in `out`; keeps nothing."""
     steps = stages.steps_of(recipe.source, recipe.select)
     with (
         tempfile.TemporaryDirectory(prefix="promptmill-plan-") as temporary,
-        open_run(Path(temporary) / "run", workflow=workflow, seeds={}) as folder,
+        open_run(Path(temporary) / "run", workflow=recipe.workflow, seeds={}) as folder,
     ):
         folder.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
         folder.identify("generate", asking.identity())
@@ -128,9 +101,28 @@ def looking(recipe: Recipe, asking: Asking, out: Path, *, workflow: str) -> Iter
         yield Looked(folder, parts, made, changes)
 
 
-def make_plan(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, basis: str = "the answers so far") -> Plan:
+def preview(recipe: Recipe, asking: Asking, out: Path) -> tuple[list[str], list[str], int]:
+    """What `--dry-run` shows of the first two stages.
+
+    Returns:
+        Lines for people, the first three requests as JSON texts, and how many requests there are.
+    """
+    with looking(recipe, asking, out) as looked:
+        refuse_foreign(looked.changes, out / "generate", recipe.generate)
+        found = count_open(asking, looked.parts)
+        first = islice((request for _, _, request, _ in iter_outcomes(asking, looked.parts)), 3)
+        shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
+    made = looked.made
+    lines = [
+        f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}" for step in made["steps"]
+    ]
+    lines += [f"prompts: {made['kept']} rows", f"generate: {found.total} requests, {found.left} still to send"]
+    return lines, shown, found.total
+
+
+def make_plan(recipe: Recipe, asking: Asking, out: Path, *, basis: str = "the answers so far") -> Plan:
     """Look what would be sent, why, and what it would cost."""
-    with looking(recipe, asking, out, workflow=workflow) as looked:
+    with looking(recipe, asking, out) as looked:
         count = Counter[str]()
         why: Counter[str] = Counter()
         reused: Counter[str] = Counter()
@@ -269,7 +261,7 @@ def _reached(out: Path) -> int | None:
     return (read_status(out) or {}).get(REACHED) or known.get(REACHED)
 
 
-def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count: int, reporter: Reporter) -> None:
+def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, count: int, reporter: Reporter) -> None:
     """Ask a few prompts of every size for real. Their answers are kept in the run folder like any others.
 
     Raises:
@@ -278,12 +270,7 @@ def run_pilot(recipe: Recipe, asking: Asking, out: Path, *, workflow: str, count
     """
     asking.check()
     steps = stages.steps_of(recipe.source, recipe.select)
-    with open_run(out, workflow=workflow, seeds={}) as run:
-        run.identify("prompts", stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part))
-        run.identify("generate", asking.identity())
-        refuse_foreign(changes_of(run), run.path / "generate", asking.options)
-        assert isinstance(recipe, msgspec.Struct)
-        run.save_recipe(dump(recipe))
+    with opened(recipe, asking, out, only=("prompts", "generate")) as run:
         stages.make_prompts(run, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter)
         parts = parts_of(run, asking)
         sizes = [len(prompt.plain.encode()) for part in parts for prompt in part.read_prompts()]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from promptmill.errors import ConfigError, DataError, RunError
 from promptmill.generate.budget import Spent
@@ -28,8 +29,10 @@ from promptmill.records import content_id
 from promptmill.run import MANIFEST, SPENT, STATUS, Run, is_live
 from promptmill.workflows import slicing, stages
 from promptmill.workflows.asking import Asking, asking, outcome_sizes
+from promptmill.workflows.attempts import remembered
 from promptmill.workflows.batching import ledger as batches
-from promptmill.workflows.planning import Recipe
+from promptmill.workflows.options import Recipe
+from promptmill.workflows.reporting import files_of
 from promptmill.workflows.stages import CHECKSUMS, PromptPart
 
 State = Literal["whole", "open", "damaged"]
@@ -146,6 +149,7 @@ class Survey:
         try:
             known = self.run.manifest["stages"].get("generate", {}).get("options", {}).get("model")
             found = asking(self.recipe.generate, self.recipe.serve, known=known)
+            found = replace(found, further=remembered(self.path))
         except ConfigError as error:
             self.tally.add("open", self.path / "recipe.yaml", f"does not say who is asked ({error})")
             return None
@@ -211,11 +215,13 @@ class Survey:
         """The parts that stand, by their prompts or by their outcomes."""
         prompts = {path.stem for path in stages.prompt_files(self.run)}
         outcomes = {path.stem for path in (self.path / "generate").glob("part-*") if not path.name.startswith(".")}
-        plan = self.asking.plan(self.run) if self.asking is not None else ""
         return [
-            Part(self.path / "prompts" / f"{stem}.jsonl", self.path / "generate" / f"{stem}.jsonl", plan=plan)
-            for stem in sorted(prompts | outcomes)
+            Part(self.path / "prompts" / name, self.path / "generate" / name, plan=self._plan(name))
+            for name in (f"{stem}.jsonl" for stem in sorted(prompts | outcomes))
         ]
+
+    def _plan(self, name: str) -> str:
+        return self.asking.plan(self.run, name) if self.asking is not None else ""
 
     def look(self, part: Part) -> Looked:
         """Look at a part; what it is to hold is known where its prompts are as they were written."""
@@ -315,8 +321,9 @@ def check_run(out: Path) -> None:
 def _check_exports(survey: Survey, parts: list[Part]) -> None:
     """Whether the files people came for are there, made of today's answers."""
     run, tally = survey.run, survey.tally
-    stage = run.manifest["stages"].get("slices")
-    if not run.is_finished("slices") or stage is None:
+    name = "report" if "report" in run.manifest["stages"] else "slices"
+    stage = run.manifest["stages"].get(name)
+    if not run.is_finished(name) or stage is None:
         tally.add("open", survey.path / "exports", "are not made yet; the next run makes them")
         return
     options = stage["options"]
@@ -330,5 +337,11 @@ def _check_exports(survey: Survey, parts: list[Part]) -> None:
         return
     if sizes != outcome_sizes([part for part in parts if part.prompts.exists()]):
         tally.add("open", results, "was made of other answers than those that stand; the next run makes it anew")
-    elif not slicing.stands(survey.path / "slices", results, files=n_files):
+    elif not _stand(name, survey.path / "slices", results, n_files):
         tally.add("open", results, "or a file beside it is missing; the next run makes them anew")
+
+
+def _stand(stage: str, made: Path, results: Path, n_files: int) -> bool:
+    if stage == "report":
+        return all(path is None or path.exists() for path in files_of(results))
+    return slicing.stands(made, results, files=n_files)

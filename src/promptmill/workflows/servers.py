@@ -37,6 +37,8 @@ def endpoints_of(options: GenerateOptions) -> list[Use]:
         elif os.environ.get(KEY, "").strip():
             use["api_key_env"] = KEY
         return [use]
+    if options.DEFAULT_URL is not None:
+        return [{"kind": "openai", "base_url": options.DEFAULT_URL}]
     raise ConfigError(
         "generate.endpoints: is empty and there is no 'serve:'. Name a server (--server-url URL, or export "
         f"{BASE_URL}), or let promptmill start one (serve: {{kind: llama.cpp, model: smollm2}})."
@@ -51,6 +53,8 @@ def running_endpoints(options: GenerateOptions, serve_use: Use | None, reporter:
         return
     with serve.running(serve_use) as server:
         reporter.line(f"serve: {server.model} answers at {server.url} (PID {server.pid}, log {server.log}).")
+        if server.note:
+            reporter.line(f"serve: {server.note}")
         yield [{"kind": server.endpoint, "base_url": server.url}]
     reporter.line(f"serve: PID {server.pid} is stopped.")
 

@@ -82,7 +82,7 @@ def default_folder(recipe_name: str, output: str | None) -> Path:
         if not Path(output).name:
             raise ConfigError(f"output: '{output}' names no file. Write it like results/vllm_results.json.")
         return Path(output).with_suffix(".run")
-    return Path("runs") / Path(recipe_name).stem
+    return Path("runs") / Path(recipe_name).name.removesuffix(".yaml").removesuffix(".yml")  # Qwen2.5 has a dot, too
 
 
 def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known: Any = None) -> dict[str, Any]:
@@ -172,6 +172,15 @@ def make_prompts(run: Run, source: Use, steps: list[Use], *, rows_per_part: int,
     for step in counts["steps"]:
         reporter.line(f"prompts: {step['step']}: {step['in']} -> {step['out']} {step['dropped'] or ''}".rstrip())
     return counts
+
+
+def keep_prompts(run: Run, prompts: Iterator[Prompt], *, rows_per_part: int) -> int:
+    """Stage `prompts` for prompts that are made and not selected; return how many."""
+    run.clear("prompts")
+    run.begin("prompts")
+    total = _write_parts(run.folder("prompts"), prompts, rows_per_part)
+    run.finish("prompts", {"kept": total, "parts": len(prompt_files(run)), "steps": []})
+    return total
 
 
 def prompts_stand(run: Run) -> bool:

@@ -1,6 +1,7 @@
 """`check`, `list`, `show` and `doctor` on real recipes, tables and runs."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -46,14 +47,16 @@ def test_a_recipe_of_no_workflow_is_told_which_there_are(mill, tmp_path):
     (tmp_path / "r.yaml").write_text("workflow: length\n")
     code, _, err = mill("check", tmp_path / "r.yaml")
     assert code == 2
-    assert err.endswith("r.yaml:1: workflow: 'length' is no workflow. Did you mean 'lengths'? There are: lengths.\n")
+    assert err.endswith(
+        "r.yaml:1: workflow: 'length' is no workflow. Did you mean 'lengths'? There are: answers, lengths.\n"
+    )
 
 
 def test_list_names_the_tables_and_their_entries(mill):
     code, out, _ = mill("list")
     assert code == 0
     assert [line.partition(":")[0] for line in out.splitlines()] == sorted(registry.TABLES)
-    assert "sources: chats, commonsense_qa, gsm8k, hub, nq_open, problems, prompts\n" in out
+    assert "sources: chats, commonsense_qa, gsm8k, hub, hub_problems, nq_open, problems, prompts\n" in out
 
 
 @pytest.mark.parametrize("table", sorted(registry.TABLES))
@@ -139,6 +142,13 @@ def test_a_file_of_any_ending_is_a_source_when_its_format_is_named(mill, tmp_pat
     code, out, err = mill("lengths", "prompts", tmp_path / "r.yaml", "--out", tmp_path / "run")
     assert code == 0, err
     assert "processed_dataset.json" in out
+
+
+def test_doctor_says_how_code_would_be_sandboxed(mill):
+    code, out, _ = mill("doctor")
+    assert code == 0
+    assert re.search(r"^sandbox for code: (full|only rlimits-only|none)", out, re.MULTILINE)
+    assert re.search(r"^    memory is limited: active$", out, re.MULTILINE)
 
 
 def test_doctor_names_a_server_once(mill):

@@ -10,6 +10,7 @@ import pytest
 from promptmill import errors
 from promptmill.endpoints.fake import FakeOptions
 from promptmill.endpoints.openai import openai
+from promptmill.errors import ConfigError
 from promptmill.records import Request, Sampling, Usage
 from promptmill.registry import options
 from promptmill.testing import fake_server, fake_stats
@@ -369,3 +370,12 @@ def test_the_options_of_a_recipe_are_the_keyword_only_parameters_with_a_line_of_
         "think_tags",
     ]
     assert all(option.help for option in found)
+
+
+def test_remote_is_openai_with_its_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        openai(base_url="remote")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    assert "https://api.openai.com" in repr(openai(base_url="remote"))
+    assert "http://localhost:8000" in repr(openai(base_url="local"))

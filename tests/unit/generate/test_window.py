@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from promptmill import prompts
 from promptmill.endpoints.function import Function
 from promptmill.errors import (
     AuthFailed,
@@ -27,6 +26,7 @@ from promptmill.generate.parts import Part, count_part
 from promptmill.generate.status import Progress
 from promptmill.generate.window import Pace, Window
 from promptmill.io.jsonl import write_jsonl
+from promptmill.prompts import requests as prompts
 from promptmill.records import Completion, Failure, Prompt, Sampling
 
 

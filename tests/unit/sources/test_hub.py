@@ -5,7 +5,7 @@ import pytest
 
 from promptmill.errors import ConfigError, DataError
 from promptmill.records import Message
-from promptmill.sources.hub import hub
+from promptmill.sources.hub import hub, hub_problems
 
 MT_BENCH = Path(__file__).parents[3] / "examples" / "mt_bench_question.jsonl"
 TURNS = [{"role": "user", "content": "Hi"}]
@@ -89,3 +89,35 @@ def test_without_a_network_the_real_library_gives_one_clear_error(tmp_path, monk
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"lmsys/lmsys-chat-1m:train: the Hub cannot be reached"):
         list(hub(dataset="lmsys/lmsys-chat-1m"))
+
+
+def test_problems_of_the_hub_are_read_and_columns_are_mapped():
+    rows = [
+        {"problem": "1 + 1?", "solution": "2", "level": object()},
+        {"problem": "2 + 2?", "solution": "4", "level": None},
+        {"problem": "3 + 3?", "solution": "6", "level": None},
+    ]
+    columns = {"question": "problem", "answer_correct": "solution"}
+    found = list(hub_problems(dataset="x/maths", n=2, columns=columns, _load=_Hub(rows)))
+    assert [(p.text, p.reference.answer, p.source) for p in found] == [
+        ("1 + 1?", "2", "x/maths:test:1"),
+        ("2 + 2?", "4", "x/maths:test:2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        ([{"question": "1?"}], {}, "x/y:test:1: no 'answer_correct'"),
+        ([{"question": "1?", "answer_correct": "1"}], {"columns": {"question": "q"}}, "x/y:test:1: no column 'q'"),
+        ([], {}, "x/y:test: no rows"),
+    ],
+)
+def test_bad_problems_of_the_hub_are_told_with_their_place(rows, options, words):
+    with pytest.raises(DataError, match=words):
+        list(hub_problems(dataset="x/y", _load=_Hub(rows), **options))
+
+
+def test_a_column_that_no_problem_has_is_told():
+    with pytest.raises(ConfigError, match="columns: no 'answer'"):
+        hub_problems(dataset="x/y", columns={"answer": "solution"}, _load=_Hub())

@@ -27,6 +27,7 @@ from promptmill.workflows.batching.ledger import (
     save_ledger,
     since,
 )
+from promptmill.workflows.opening import changes_of, refuse_foreign
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.servers import first_of
 from promptmill.workflows.stages import Reporter
@@ -191,7 +192,7 @@ def open_desk(out: Path, options: GenerateOptions, *, reporter: Reporter, wire: 
     with open_run(out, workflow=manifest["workflow"], seeds=manifest.get("seeds", {})) as run:
         run.recall("prompts")
         run.identify("generate", asking.identity())
-        asked.refuse_foreign(asked.changes_of(run), run.path / "generate", options)
+        refuse_foreign(changes_of(run), run.path / "generate", options)
         run.folder(FOLDER)
         ledger = load_ledger(out) or new_ledger(asks)
         if ledger.asks != asks and ledger.waiting:

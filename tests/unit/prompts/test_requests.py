@@ -1,7 +1,7 @@
 import pytest
 
-from promptmill import prompts
 from promptmill.errors import DataError
+from promptmill.prompts import requests as prompts
 from promptmill.records import Message, Prompt, Sampling
 
 CHAT = (Message(role="user", content="a"), Message(role="assistant", content="b"), Message(role="user", content="c"))

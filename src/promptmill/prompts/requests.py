@@ -1,7 +1,7 @@
-"""Prompts -> requests: what exactly is sent for a prompt.
+"""What exactly is sent for a prompt, for each of its samples.
 
 With protocol `chat` the server applies the model's own template to the messages. With `completion` the text is sent
-as it is, or put into a template of the recipe at `{prompt}`. Few-shot blocks and packaged templates are not here yet.
+as it is, or put into a template of the recipe at `{prompt}`. Problems are put into words before (see `problems`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""`promptmill answers ...`: the whole workflow (`run`), stages of it, and grading of files that others wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from promptmill import config
+from promptmill.cli.figures import read_report, show_report
+from promptmill.cli.screen import Screen, size
+from promptmill.cli.stages import Stages
+from promptmill.errors import ConfigError
+from promptmill.prompts.problems import KINDS, packaged
+from promptmill.workflows import answers as workflow
+from promptmill.workflows.grading import GradeOptions
+from promptmill.workflows.reporting import SUMMARY
+
+
+@click.group()
+def answers() -> None:
+    """Problems -> k answers each -> answers taken out, verified, scored and compared."""
+
+
+_by_category = click.option("--by-category", is_flag=True, help="Show the figures of each category too.")
+
+
+def _finish(screen: Screen, recipe: workflow.Answers, folder: Path, *, by_category: bool) -> None:
+    files = workflow.files(recipe, folder)
+    for path in files:
+        if path.name.endswith(SUMMARY):
+            show_report(read_report(path), by_category=by_category)
+    screen.summary(folder, files)
+
+
+_stages = Stages(answers, workflow, workflow.Answers, finish=_finish, extra=(_by_category,), name=workflow.name_of)
+_stages.add("run", workflow.STAGES, "Run every stage that the recipe has.")
+_stages.add("prompts", ("prompts",), "Read the problems.")
+_stages.add("generate", ("prompts", "generate"), "Ask the model; grades nothing.")
+_stages.add("evaluate", ("grade", "report"), "Grade the stored answers again and write the files; asks nobody.")
+
+
+@answers.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def templates(folder: Path) -> None:
+    """Copy the words that are put around a problem into FOLDER, to be edited and named in generate.templates."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
+        target = folder / f"{kind}.txt"
+        if target.exists():
+            raise click.UsageError(f"{target}: is there already. Remove it, or name another folder.")
+        target.write_text(packaged(kind), encoding="utf-8")
+        click.echo(f"{target}")
+
+
+@answers.command()
+@click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="File or folder of responses.")
+@click.option("--output", "target", type=click.Path(path_type=Path), help="File or folder [beside the input].")
+@click.option("--metric", help="A metric for every row [chosen from the row].")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of grading: code.timeout_s=5."
+)
+@click.option("--model", default="", help="Who answered, where the rows do not say.")
+@_by_category
+def extract(
+    *,
+    source: Path,
+    target: Path | None,
+    metric: str | None,
+    assignments: tuple[str, ...],
+    model: str,
+    by_category: bool,
+) -> None:
+    """Take the answers out of files of responses and grade them, whoever wrote the files; asks nobody."""
+    from promptmill.workflows.regrading import regrade
+
+    document = config.Document({}, {}, "extract")
+    if metric is not None:
+        config.override(document, "metric", metric, origin="--metric")
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment}: is not of the form key=value.")
+        config.override(document, key, config.parse_value(text), origin=f"--set {key}")
+    options = config.check(document, GradeOptions)
+    for graded in regrade(source, target, options, model=model, reporter=Screen()):
+        show_report(graded.report, by_category=by_category)
+        for path in graded.files:
+            if path is not None:
+                click.echo(f"  {path}  ({size(path)})")
+
+
+@answers.command()
+@click.argument("given", metavar="RUN|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
+@_by_category
+def compare(given: tuple[Path, ...], *, as_json: bool, by_category: bool) -> None:
+    """Compare models on the problems that they share: two or more runs, or processed files."""
+    from promptmill.workflows.regrading import compare_files
+
+    report = compare_files(given)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        show_report(report, by_category=by_category)

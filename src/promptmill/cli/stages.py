@@ -1,0 +1,82 @@
+"""Commands that run stages of a workflow: `promptmill lengths run`, `promptmill answers evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from promptmill import config
+from promptmill.cli import detach as background
+from promptmill.cli.options import FLAGS, recipe_options
+from promptmill.cli.screen import Screen
+from promptmill.config import Document
+from promptmill.workflows.asking import is_short_of_answers
+from promptmill.workflows.stages import default_folder
+
+Finish = Callable[..., None]
+
+
+class Stages:
+    """A group's way to commands that differ in the stages they run.
+
+    Args:
+        group: the group of the workflow.
+        workflow: its module.
+        recipe: its recipe.
+        finish: shows what came of it: a screen, the recipe, the folder, and the flags of `extra`.
+        extra: decorators with further flags, which change nothing but what is shown.
+        name: what a run is called that flags alone describe.
+        check: refuses a recipe that a command cannot run: its name, the document, the recipe.
+    """
+
+    def __init__(
+        self,
+        group: click.Group,
+        workflow: Any,
+        recipe: type[msgspec.Struct],
+        *,
+        finish: Finish,
+        extra: Sequence[Callable[[Any], Any]] = (),
+        name: Callable[[Any], str] = lambda _: "flags",
+        check: Callable[[str, Document, Any], None] | None = None,
+    ) -> None:
+        self._group, self._workflow, self._recipe = group, workflow, recipe
+        self._finish, self._extra, self._name, self._check = finish, extra, name, check
+
+    def add(self, name: str, only: Sequence[str], text: str) -> None:
+        """Add one command."""
+
+        @click.option("--out", metavar="DIR", help="Run folder [runs/<recipe name>].")
+        @click.option("--limit", type=click.IntRange(min=1), help="Ask only the first N prompts.")
+        @click.option("--dry-run", is_flag=True, help="Count and show prompts; send and keep nothing.")
+        @click.option("--detach", is_flag=True, help="Run in the background; print the process number and the log.")
+        @recipe_options(self._recipe, self._workflow.SHORT_FLAGS)
+        def command(
+            document: Document, out: str | None, limit: int | None, *, dry_run: bool, detach: bool, **shown: Any
+        ) -> int:
+            recipe: Any = config.check(document, self._recipe)
+            if self._check is not None:
+                self._check(name, document, recipe)
+            called = self._name(recipe) if document.name == FLAGS else document.name
+            folder = Path(out) if out else default_folder(called, recipe.output)
+            if detach and dry_run:
+                raise click.UsageError("--detach: does not go with --dry-run.")
+            if detach:
+                return background.detach(click.get_current_context().find_root().obj, folder)
+            screen = Screen()
+            if dry_run:
+                screen.dry_run(self._workflow.dry_run(recipe, folder, only=only, limit=limit))
+                return 0
+            with screen:
+                counts = self._workflow.run(recipe, folder, only=only, limit=limit, reporter=screen)
+            self._finish(screen, recipe, folder, **shown)
+            return 1 if is_short_of_answers(recipe.generate, counts) else 0
+
+        command.__doc__ = text
+        for decorate in self._extra:
+            command = decorate(command)
+        self._group.add_command(click.command(name)(command))

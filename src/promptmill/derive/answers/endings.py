@@ -1,0 +1,95 @@
+r"""Open answers without an announcement: `#### 4`, a last line in bold, a conclusion, a response that is the answer.
+
+A last line counts in bold if it is nothing else or concludes ("Thus the capital is **Canberra**."). Where the reference
+is a number, a concluding sentence with one number counts. A response of a few words that is no sentence is the answer.
+
+Whatever is less than that is no answer. Not covered: the same for multiple choice, see `letters`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from promptmill.derive.answers import lines, marks, numbers, sentences
+from promptmill.derive.answers.page import Page, Piece
+
+_HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
+_NO_NAME = re.compile(
+    r"\b(?:i|i'm|we|you|let|let's|is|are|was|were|be|been|need|needs|think|know|sorry|sure|here|please|okay|ok|hello|hi|thanks|"
+    r"thank|have|has|had|will|would|can|can't|cannot|could|should|must|do|does|did|don't|step|steps|first|solution|answer|"
+    r"calculate|find|solve|consider|given|because|therefore|thus|so|hence|since|then|not|unable|unknown|unclear|undetermined|"
+    r"explanation|reasoning|analysis|approach|what|why|how|which|who|where|when|maybe|perhaps|hmm|wait|well|this|that|it|"
+    r"it's|there|done|continue|understood|certainly|absolutely|great|question|nothing|error|n/a|none|null|undefined|nan|ich|wir|"
+    r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|refuse|skip|pass|todo|tbd|see|"
+    r"ready)\b|[?]|:\s*$|\.\.\.$|…$"
+)
+
+
+def hashes(page: Page, start: int, end: int) -> Piece | None:
+    """GSM8K's last line, `#### 4`; a heading of four hashes is none."""
+    at = page.clear.rfind("####", start, end)
+    for _ in range(20):
+        if at < start:
+            return None
+        match = _HASHES.match(page.clear, at, end)
+        lone = at == 0 or page.clear[at - 1] != "#"
+        if match and lone and (numbers.is_value(match[1]) or len(match[1].strip(" *.$()")) == 1):
+            return marks.piece(page, match.start(1), match.end(1), "hashes")
+        at = page.clear.rfind("####", start, at)
+    return None
+
+
+def bold(page: Page, start: int, end: int) -> Piece | None:
+    """The one bold text of the last line, where the line is nothing else or concludes."""
+    last = lines.last(page.clear, start, end)
+    place = lines.lone_bold(page, *last) if last else None
+    if place is None or page.lower.startswith(("step", "note", "case"), place[0]):
+        return None
+    found = numbers.result(page, marks.piece(page, *place, "bold"))
+    if found is None or (
+        not numbers.is_value(found.text) and (_NO_NAME.search(found.text.lower()) or len(found.text.split()) > 8)
+    ):
+        return None
+    return found
+
+
+def conclusion(page: Page, start: int, end: int) -> Piece | None:
+    """The one number of a concluding sentence, for questions whose answer is a number."""
+    last = lines.last(page.clear, start, end)
+    place = lines.conclusion(page, *last) if last else None
+    if place is None or page.clear[place[1] - 1] not in ".!。*" or lines.HEDGE.search(page.lower, *place):
+        return None
+    whole = marks.piece(page, *place, "conclusion")
+    found = numbers.only(page, whole) if whole else None
+    return found if found is not None and numbers.is_value(found.text) else None
+
+
+def bare(page: Page, start: int, end: int) -> Piece | None:
+    """A response of a few words that is no sentence: the answer and nothing else."""
+    last = lines.last(page.clear, start, end)
+    if last is None or page.clear[start : last[0]].strip() or last[1] - last[0] > 200:
+        return None
+    line = page.clear[last[0] : last[1]]
+    if line.startswith("#") or line.rstrip("*_ ").endswith(":"):
+        return None  # a heading
+    found = numbers.result(page, marks.piece(page, *last, "whole"))
+    if found is None or not re.search(r"[^\W_]|[∅∞]", re.sub(r"\\(?:boxed|fbox|text)", "", found.text)):
+        return None
+    if numbers.is_value(found.text):
+        return found
+    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.sub(r"\\[A-Za-z]+", "", found.text))
+    lower = found.text.lower()
+    if (
+        len(words) > 8
+        or _NO_NAME.search(lower)
+        or len(sentences_of(page, found)) > 1
+        or marks.is_placeholder(found.text)
+    ):
+        return None
+    return found
+
+
+def sentences_of(page: Page, found: Piece) -> list[int]:
+    """Where the sentences of a piece end, two at most."""
+    stop = sentences.end_of(page.clear, found.start, found.end)
+    return [stop] if stop >= found.end else [stop, found.end]

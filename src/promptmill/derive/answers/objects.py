@@ -1,0 +1,63 @@
+r"""Answers in JSON objects and in tables: `{"answer": "C"}`, `| Answer | C |`.
+
+The key is looked for in the text, so that an object in a fence, in prose, cut short or written with single quotes is
+read as well; the last one counts.
+
+Worked example: `{"reasoning": "...", "final_answer": 42}` gives `42`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from promptmill.derive.answers import marks
+from promptmill.derive.answers.page import Page, Piece
+
+_KEYS = (
+    r"(?:final|correct|best|selected|chosen|predicted|model|my)?[ _-]?"
+    r"(?:answer|answer[_ -](?:letter|choice|option)|choice|option|letter|antwort|respuesta|r[ée]ponse|"
+    r"risposta|resposta|答案)"
+)
+_FIELD = re.compile(
+    rf"""(["']){_KEYS}\1\s{{0,3}}:\s{{0,3}}(?:"((?:[^"\\\n]|\\.){{0,2000}})"|'((?:[^'\\\n]|\\.){{0,2000}})'"""
+    r"|(-?\d[\d.,eE+-]{0,40}(?<![.,])|true|false)\s{0,3}(?=[,}\n\]]|$)|\[([^\[\]\n]{1,300})\])",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(r"^\s{0,3}\|.{0,300}\banswer\b.{0,300}\|\s{0,3}$", re.IGNORECASE | re.MULTILINE)
+_RULER = re.compile(r"\s{0,3}\|?[\s:|-]{3,300}\|?\s{0,3}")
+
+
+def field(page: Page) -> Piece | None:
+    """The last answer field of a JSON object that says something."""
+    if ":" not in page.clear:
+        return None
+    found: Piece | None = None
+    for match in _FIELD.finditer(page.clear):
+        group = next(number for number in (2, 3, 4, 5) if match[number] is not None)
+        text = page.text[match.start(group) : match.end(group)]
+        plain = text.replace('\\"', '"').replace("\\\\", "\\")
+        if marks.is_blank(plain) or marks.is_placeholder(plain):
+            continue
+        piece = marks.piece(page, match.start(group), match.end(group), "json")
+        if piece is not None:
+            found = piece._replace(text=piece.text.replace('\\"', '"').replace("\\\\", "\\"))
+    return found
+
+
+def cell(page: Page) -> Piece | None:
+    """The cell under a heading `Answer`, in a table with one row."""
+    header = _HEADER.search(page.clear) if "|" in page.clear else None
+    if header is None:
+        return None
+    names = [name.strip(" *_`").lower() for name in header[0].strip().strip("|").split("|")]
+    wanted = [i for i, name in enumerate(names) if name in {"answer", "final answer", "correct answer"}]
+    lines = page.clear[header.end() + 1 : header.end() + 1500].split("\n")
+    if len(wanted) != 1 or len(lines) < 2 or not _RULER.fullmatch(lines[0]):
+        return None
+    if len(lines) > 2 and lines[2].lstrip().startswith("|"):
+        return None
+    cells = lines[1].split("|")[1:]
+    if not lines[1].lstrip().startswith("|") or wanted[0] >= len(cells):
+        return None
+    start = header.end() + 1 + len(lines[0]) + 1 + lines[1].index("|") + 1 + sum(len(c) + 1 for c in cells[: wanted[0]])
+    return marks.piece(page, start, start + len(cells[wanted[0]]), "table")

@@ -1,0 +1,269 @@
+r"""Announced answers: "The answer is ...", "**Final answer:** ...", "La réponse est ...", "答案是...", "C is correct".
+
+`announced` walks the announcements of a response from the last to the first, as `(start of the answer, place of the
+noun, announcement)`. What is asked ("Is the answer A?"), doubted ("I don't think the answer is A") or told of others
+("a wrong answer is") is passed over. The readers of choices and of open answers ask for one after another until one of
+them says something.
+
+At most 200 uses of a noun are looked at, from the end, so a text of nothing but announcements costs its length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from promptmill.derive.answers import declarations, marks, numbers, sentences
+from promptmill.derive.answers.choices import Options, Picked
+from promptmill.derive.answers.languages import ANNOUNCEMENTS, ASCII_ANNOUNCEMENTS, OPTION_NOUNS, Announcement
+from promptmill.derive.answers.page import Page, Piece
+
+_MOST = 200
+_DOUBT = re.compile(
+    r"(?:(?:n't|\bnot|never)\s+(?:really\s)?(?:think|believe|say|mean|sure|certain|know|claim|that|clear)\b[^.!?\n,;]{0,60}"
+    r"|\b(?:doubt|whether|nor|mistaken|neither|unlikely that|not as if)\b[^.!?\n,;]{0,60}"
+    r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
+    r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
+    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|example|falsche|"
+    r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
+    r"|\bis\s(?:the\s)?(?:correct\s)?|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
+)
+_RIGHT = re.compile(
+    r"(?:^|[\n.*_>|#])[\s*_#>|-]*$|\b(?:final|correct|right|best|appropriate|accurate|suitable|my|likely|only|logical|"
+    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|endgültige|beste|"
+    r"cuối cùng|최종)\s(?:is\s)?$"
+)
+_LINE_LABEL = re.compile(r"(?:^|[\n*_>|#.])[\s*_#>|-]{0,8}(?:(?:final|my|correct|the|overall)\s)?$")
+_HEADING = re.compile(
+    r"^[ \t]{0,3}(?:#{1,6}[ \t]*|\*{1,3}[ \t]*|_{1,2}|\\(?:sub)*section\*?\{|"
+    r"[-=]{2,}\s?)?(?:\d{1,2}[.)][ \t]*)?(?:✅[ \t]*)?"
+    r"(?:the[ \t])?(?:final[ \t]|correct[ \t])?(?:answer|antwort|réponse(?: finale)?|respuesta(?: final)?|"
+    r"resposta(?: final)?|"
+    r"risposta(?: finale)?|endgültige antwort|odpowiedź|ответ|答案|最终答案|最終答案|答え|最終的な答え|정답|최종 답)"
+    r"[ \t]*[:：]?[ \t]*(?:\*{1,3}|_{1,2}|\}|[-=]{2,})?[ \t]*[:：]?[ \t]*$",
+    re.MULTILINE,
+)
+_SKIP = re.compile(
+    r"[\s*_:>|#\"'=-]*(?:\s?\b(?:simply|just|therefore|thus|then|clearly|definitely|indeed|hence|actually|now|thereby|"
+    r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
+)
+_NOTHING = re.compile(
+    r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
+    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"correct\b|incorrect\b|wrong\b|"
+    r"right\b(?! (?:angle|triangle))|"
+    r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
+    r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
+    r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|"
+    r"difficult|"
+    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|provided|shown|"
+    r"written|wrapped|surrounded|presented|returned|submitted|in\s?<|in\s?\\+boxed|"
+    r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|invalid|complete\b|"
+    r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|"
+    r"cannot|can't))"
+)
+_ONLY_LETTER = re.compile(r"\s{0,2}[(\"'*]{0,3}[A-Za-z][)\"'*]{0,3}\s*(?:[.,;:!\n]|$)")
+
+
+class Announced(NamedTuple):
+    """Where an announced answer begins, where its noun stands, and how it was announced."""
+
+    start: int
+    noun: int
+    how: Announcement | None
+
+
+def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Announced]:
+    """Announcements between two places, the last first."""
+    found: list[Announced] = []
+    for how in ASCII_ANNOUNCEMENTS if page.lower.isascii() else ANNOUNCEMENTS:
+        if how.noun not in page.lower or (how.label and not choice and how.noun in _CHOICE_NOUNS):
+            continue
+        for at in _places(page.lower, how.noun, start, end):
+            begin = _begins(page, at, how, (start, end), choice=choice)
+            found += [Announced(begin, at, how)] if begin is not None else []
+    found += [Announced(heading.end(), heading.start(), None) for heading in _headings(page, start, end)]
+    found.sort(key=lambda a: (a.start, -a.noun), reverse=True)
+    behind = -1
+    for one in found:
+        if one.start != behind:
+            behind = one.start
+            yield one
+
+
+_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution"}
+_NEGATED = re.compile(r"\b(?:no|nicht|pas|non|não|nie|не|inte|ikke|niet|not|never|değil|isn't|kein|keine)\b")
+_HEADING_NOUNS = (
+    *("answer", "antwort", "réponse", "respuesta", "resposta", "risposta", "odpowiedź", "ответ", "答案", "答え"),
+    *("정답", "최종 답"),
+)
+
+
+def _places(text: str, word: str, start: int, end: int) -> Iterator[int]:
+    """Where a word stands, the last first, 200 times at most."""
+    at = text.rfind(word, start, end)
+    for _ in range(_MOST):
+        if at < 0:
+            return
+        yield at
+        at = text.rfind(word, start, at)
+
+
+def _headings(page: Page, start: int, end: int) -> list[re.Match[str]]:
+    if "\n" not in page.clear[start:end] or not any(noun in page.lower for noun in _HEADING_NOUNS):
+        return []
+    # line by line and only where a noun stands, so that no long text is searched by pattern
+    found: list[re.Match[str]] = []
+    for noun in _HEADING_NOUNS:
+        for at in _places(page.lower, noun, start, end):
+            line = page.lower.rfind("\n", start, at) + 1
+            if at - line < 40 and (match := _HEADING.match(page.lower, max(line, start), end)):
+                found.append(match)
+    return found
+
+
+def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, choice: bool) -> int | None:
+    """Where the answer begins that a noun at a place announces."""
+    start, end = within
+    if how.spaced and at > start and page.lower[at - 1].isalpha() and ord(page.lower[at - 1]) < 0x2E80:
+        return None
+    behind = at + len(how.noun)
+    if at > start and page.lower[behind : behind + 1] in _QUOTES and page.lower[at - 1] == page.lower[behind]:
+        return None  # a key of JSON
+    tail = how.tail.match(page.lower, behind, end)
+    if not tail or _NEGATED.search(tail[0]):
+        return None
+    before = page.lower[max(start, at - 90) : at]
+    before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
+    doubted = _DOUBT.search(before) and not _SURE.search(before)
+    return None if doubted or not _announces(how, before, tail[0], choice=choice) else tail.end()
+
+
+def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
+    """Whether a noun that is more often used otherwise announces an answer here."""
+    if not how.label or how.noun in OPTION_NOUNS:
+        return True
+    if choice:
+        return _RIGHT.search(before) is not None
+    label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith(":")
+    return label or _FINAL.search(before) is not None
+
+
+_QUOTES = ('"', "'")
+_FINAL = re.compile(r"\bfinal\s$|\bendgültige[sn]?\s$")
+_SURE = re.compile(r"\bthat is the (?:correct |final )?$|\bboth\s\w+\s(?:the\s)?$")
+
+
+def choice(page: Page, start: int, end: int, options: Options) -> Picked:
+    """The option that the last announcement names which names one."""
+    best: Picked = None
+    place = -1
+    for one in announced(page, start, end, choice=True):
+        picked = _read_choice(page, one, end, options)
+        if picked is not None:
+            best, place = picked, one.start
+            break
+    for at, picked in declarations.declared(page, max(start, place), end, options):
+        if at > place:
+            return picked
+    return best
+
+
+def _read_choice(page: Page, one: Announced, end: int, options: Options) -> Picked:
+    start = _content(page, one, end)
+    if start is None:
+        return None
+    stop = sentences.end_of(page.clear, start, end)
+    line = page.clear.find("\n", start, end)
+    line = end if line < 0 else line
+    if page.clear[stop : stop + 1] == "?":
+        return None
+    lead = options.lead(page, start, min(line, start + 600))
+    if lead is not None:  # "C. The mitochondria": the sentence does not end behind the letter
+        stop = max(stop, min(line, lead[2] + 200))
+    elif _NOTHING.match(page.lower, start, end) and not page.lower.startswith("not", start):
+        colon = page.clear.find(":", start, stop)
+        if colon < 0 and not options.by_text(page, start, stop, ""):
+            return None
+        start = max(start, colon + 1)
+    stop = max(stop, start)
+    picked = options.pick(page, start, stop, "phrase")
+    colon = page.clear.find(":", start, stop) if picked is None else -1
+    return picked if colon < 0 else options.pick(page, colon + 1, stop, "phrase")
+
+
+def _content(page: Page, one: Announced, end: int) -> int | None:
+    """Where the answer begins behind an announcement: the next line, if its own holds nothing more."""
+    at = one.start
+    for _ in range(4):
+        while at < end and (page.clear[at] in " \t*_:#>|}\"'`" or page.clear.startswith(("..", "…", ". "), at)):
+            at += 1
+        if at < end and page.clear[at] != "\n":
+            break
+        gap = at
+        while at < end and page.clear[at].isspace():
+            at += 1
+        if page.clear.count("\n", gap, at) > 3:
+            return None
+    # marks that open the answer belong to it: give back what stands directly before
+    while at > max(one.noun, 1) and page.clear[at - 1] in "*_\"'`" and page.clear[at : at + 1] not in " \n":
+        at -= 1
+    return at if at < end else None
+
+
+def open_answer(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
+    """What the last announcement says that says something."""
+    kept: Piece | None = None
+    for one in announced(page, start, end, choice=False):
+        found = _read_open(page, one, end)
+        if found is None:
+            continue
+        if not number:
+            return found
+        value = numbers.only(page, found)
+        if value is not None:
+            return value
+        kept = kept or found
+    return kept
+
+
+def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
+    start = _content(page, one, end)
+    if start is None:
+        return None
+    skipped = _SKIP.match(page.lower, start, end)
+    if skipped and skipped.end() > start and page.clear[start] not in "*_\"'`-=":
+        start = skipped.end()
+    stop = sentences.end_of(page.clear, start, end)
+    if nothing := _NOTHING.match(page.lower, start, end):
+        colon = page.clear.find(":", nothing.end(), min(nothing.end() + 12, end))
+        if colon < 0 or page.clear[nothing.end() : colon].strip():
+            return None
+        moved = _content(page, Announced(colon + 1, one.noun, one.how), end)
+        if moved is None:
+            return None
+        start, stop = moved, sentences.end_of(page.clear, moved, end)
+    if page.clear[stop : stop + 1] == "?" and one.how is not None:
+        return None
+    if page.clear[max(one.noun, one.start - 3) : start].rstrip(" *_").endswith("|"):
+        stop = min(stop, page.clear.find("|", start, stop) % (len(page.clear) + 1))
+    bold = _bold(page.clear, start, stop)
+    start, stop = bold or (start, sentences.without_reasons(page.clear, start, stop))
+    if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
+        stop = cling.start() if cling.start() > start else stop
+    return numbers.result(page, marks.piece(page, start, stop, "phrase"))
+
+
+def _bold(clear: str, start: int, stop: int) -> tuple[int, int] | None:
+    """The bold text that a statement begins with, unless another belongs to it."""
+    if not clear.startswith("**", start):
+        return None
+    close = clear.find("**", start + 2, stop)
+    if (
+        close < 0
+        or close == start + 2
+        or re.match(r"\*\*\s{0,2}(?:(?:,|or|and|&)\s{0,2}\*\*|=|\()", clear[close : close + 12])
+    ):
+        return None
+    return start + 2, close

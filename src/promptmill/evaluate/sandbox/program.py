@@ -1,0 +1,124 @@
+"""The process that runs a model's code: it loads the code, then answers calls with plain values until it is killed.
+
+It never sees the tests (but where they can only run together with the code). Everything here is in the hands of the
+code as soon as that runs; what is written below is for honest programs. Nobody believes more of this process than that
+it answered a call with some plain value.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from types import CodeType, ModuleType
+from typing import Any
+
+from promptmill.evaluate.sandbox.frames import Broken, Channel
+from promptmill.evaluate.sandbox.values import Graph, Unplain
+
+MODULE = "solution"  # not __main__: what stands under `if __name__ == "__main__"` is a demonstration
+
+
+def serve(tests: Channel) -> None:
+    """Load the program that is sent first, then answer calls as long as somebody asks."""
+    try:
+        job = tests.receive()
+        names = load(job["setup"], job["program"], job["entry_point"])
+        if isinstance(names, list):
+            tests.send({"raised": names})
+            return
+        tests.send({"loaded": True})
+        while True:
+            message = tests.receive()
+            tests.send(call(names, message) if "call" in message else run_tests(names, message))
+    except Broken:
+        return  # the tests are over
+
+
+def prelude(setup: str) -> CodeType:
+    """Compile what stands before a program; it may end in a function that has no body yet.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    try:
+        return compile(setup, "<setup>", "exec", dont_inherit=True)
+    except SyntaxError:
+        return compile(f"{setup}\n    pass", "<setup>", "exec", dont_inherit=True)
+
+
+def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | list[str]:
+    """Run a program's top level.
+
+    Returns:
+        Its names; or what it raised, as `told` says.
+    """
+    module = ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    names = module.__dict__
+    try:
+        exec(prelude(setup), names)  # noqa: S102 - this process is jailed
+        names.pop(entry_point or "", None)  # the setup's function has no body: it must not be taken for an answer
+        exec(compile(program, "<program>", "exec", dont_inherit=True), names)  # noqa: S102 - and here is why
+    except BaseException as error:  # noqa: BLE001 - a program may raise anything
+        return told(error)
+    return names
+
+
+def call(names: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    """Call one of the program's functions.
+
+    Returns:
+        `value` or `raised`, and the new content of arguments that were changed in place.
+    """
+    graph = Graph()
+    arguments, options = graph.load(message["arguments"]), graph.load(message["options"])
+    sent = list(graph.objects)
+    before = [graph.content(each) for each in sent]
+    try:
+        answer: dict[str, Any] = {"value": names[message["call"]](*arguments, **options)}
+    except BaseException as error:  # noqa: BLE001 - a program may raise anything
+        answer = {"raised": told(error)}
+    try:
+        now = [graph.content(each, subclasses=True) for each in sent]
+        answer["changed"] = {str(n): new for n, (old, new) in enumerate(zip(before, now, strict=True)) if new != old}
+        if "value" in answer:
+            answer["value"] = graph.dump(answer["value"], subclasses=True)
+    except Unplain as error:
+        return {"unplain": str(error)}
+    except BaseException as error:  # noqa: BLE001 - an iterator runs the program's code
+        return {"raised": told(error), "changed": {}}
+    return answer
+
+
+def run_tests(names: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    """Run tests in the program's own process, for tests that cannot be run apart. The program could forge this.
+
+    Only naive tricks are met: names of `builtins` that were replaced are put back, and the process must give back a
+    token that it gets with the tests, after the program's top level has run.
+    """
+    for name, value in _BUILTINS.items():
+        setattr(builtins, name, value)
+    try:
+        for number, text in enumerate(message["tests"], 1):
+            try:
+                exec(compile(text, f"<test {number}>", "exec", dont_inherit=True), names)  # noqa: S102 - jailed
+            except BaseException as error:  # noqa: BLE001 - whatever it raised, the test did not pass
+                return {"raised": [*told(error)[:2], f"test {number} of {len(message['tests'])}"]}
+    finally:
+        _BUILTINS.clear()
+    return {"passed": message["token"]}
+
+
+_BUILTINS = dict(vars(builtins))
+
+
+def told(error: BaseException) -> list[str]:
+    """The nearest built-in type of an exception, and its text."""
+    kind = next(each for each in type(error).__mro__ if each.__module__ == "builtins")
+    try:
+        alone = error.args[0] if len(error.args) == 1 else None
+        text = alone if type(alone) is str else str(error)
+    except BaseException:  # noqa: BLE001 - its __str__ is the program's
+        text = ""
+    own = "" if kind is type(error) else f"{type(error).__name__}: "
+    return [kind.__name__, f"{own}{text}"[:500]]

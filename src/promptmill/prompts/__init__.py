@@ -1,0 +1,1 @@
+"""Prompts -> requests: what exactly is sent."""

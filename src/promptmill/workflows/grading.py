@@ -1,0 +1,254 @@
+"""The stage `grade` of `answers`: stored answers -> scores, a file for each part, without a model.
+
+An answer is taken out of each response by the extractor and judged by the metric; which ones follows from the problem
+unless the recipe names them. Parts whose answers and rules did not change stay as they are. A metric that runs other
+processes is called from several threads, so that they have something to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import msgspec
+
+from promptmill import registry
+from promptmill.config import Table, Use
+from promptmill.derive.responses import Response, of_completion
+from promptmill.evaluate.choose import metric_of
+from promptmill.generate.journal import Journal
+from promptmill.generate.parts import Part
+from promptmill.io.jsonl import UNREADABLE, atomic, iter_jsonl, write_jsonl
+from promptmill.records import Completion, Prompt, Reference, Score, Verdict, content_id
+from promptmill.registry import Extractor, HasClose, Metric
+from promptmill.run import Run
+from promptmill.workflows.asking import Asking, outcome_sizes, parts_of
+from promptmill.workflows.attempts import Usable, chosen
+from promptmill.workflows.options import Positive, ProblemGenerate
+from promptmill.workflows.stages import Reporter
+
+MADE = "made.json"
+TRIED = 1000  # problems that are looked at for the metrics that they want
+AHEAD = 512  # responses whose grading is under way at a time
+UNANSWERED = Verdict(value=0.0, method="unanswered", detail="no answer was found in the response")
+
+
+class GradeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How answers are found and judged.
+
+    Attributes:
+        extractor: takes the answer out of a response, an entry of the table `extractors`; with `answer`, programs are taken out by `code` where a problem has tests.
+        metric: judges the answer, an entry of the table `metrics`; `auto` chooses by the problem.
+        code: options of the metric `code`, for problems with tests.
+        threads: responses that are graded at the same time.
+    """  # noqa: E501 - one line per option: it is the help text
+
+    extractor: Annotated[Use, Table("extractors", default="answer")] = msgspec.field(
+        default_factory=lambda: {"kind": "answer"}
+    )
+    metric: Annotated[Use, Table("metrics")] = msgspec.field(default_factory=lambda: {"kind": "auto"})
+    code: Annotated[Use, Table("metrics", default="code")] = msgspec.field(default_factory=lambda: {"kind": "code"})
+    threads: Positive = 2
+
+
+class Grader:
+    """The extractors and metrics of a recipe; metrics that hold processes are ended with the block.
+
+    Args:
+        options: the `grade:` section.
+    """
+
+    def __init__(self, options: GradeOptions) -> None:
+        self._options = options
+        self._extractors: dict[str, Extractor] = {}
+        self._metrics: dict[str, Metric] = {}
+
+    def __enter__(self) -> Self:
+        """Nothing is started before it is needed."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what was started."""
+        for metric in self._metrics.values():
+            if isinstance(metric, HasClose):
+                metric.close()
+        self._metrics.clear()
+
+    def extractor(self, reference: Reference) -> Extractor:
+        """Takes answers to such a problem out of a response."""
+        use = self._options.extractor
+        if use["kind"] == "answer" and reference.tests:
+            use = {"kind": "code"}
+        if use["kind"] not in self._extractors:
+            self._extractors[use["kind"]] = registry.build("extractors", use)
+        return self._extractors[use["kind"]]
+
+    def metric(self, reference: Reference) -> tuple[str, Metric]:
+        """Judges answers to such a problem: its name, and itself."""
+        use = self._options.metric
+        if use["kind"] == "auto" and reference.tests:
+            use = self._options.code
+        if use["kind"] not in self._metrics:
+            self._metrics[use["kind"]] = registry.build("metrics", use)
+        return use["kind"], self._metrics[use["kind"]]
+
+    def scores(self, responses: Iterable[tuple[Prompt, Response]]) -> Iterator[tuple[Prompt, Response, Score]]:
+        """Grade responses; in their order, several at a time."""
+        with ThreadPoolExecutor(self._options.threads) as threads:
+            waiting: list[tuple[Prompt, Response]] = []
+            for each in responses:
+                waiting.append(each)
+                if len(waiting) == AHEAD:
+                    yield from self._all(threads, waiting)
+                    waiting = []
+            yield from self._all(threads, waiting)
+
+    def _all(
+        self, threads: ThreadPoolExecutor, waiting: list[tuple[Prompt, Response]]
+    ) -> Iterator[tuple[Prompt, Response, Score]]:
+        for prompt, _ in waiting:  # made here, in one thread
+            if prompt.reference is not None:
+                self.extractor(prompt.reference)
+                self.metric(prompt.reference)
+        scores = threads.map(lambda each: self.score(*each), waiting)
+        for (prompt, response), score in zip(waiting, scores, strict=True):
+            yield prompt, response, score
+
+    def score(self, prompt: Prompt, response: Response) -> Score:
+        """Grade one response."""
+        reference = prompt.reference or Reference()
+        name, metric = self.metric(reference)
+        answer = self.extractor(reference)(response.text, reference)
+        if reference.answer is None and not reference.aliases and not reference.tests:
+            verdict = Verdict(value=None, method="no reference", detail="nothing says what is right")
+        else:
+            verdict = UNANSWERED if answer is None else metric(reference, answer.text)
+        return Score(
+            key=response.key,
+            prompt_id=prompt.id,
+            model=response.model,
+            sample=response.sample,
+            metric=name,
+            answer=answer,
+            verdict=verdict,
+        )
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """Of a prompt, how it is judged."""
+
+    reference: Reference | None = None
+
+
+def check(parts: Iterable[Part], options: GradeOptions) -> None:
+    """Make every extractor and metric that the problems want once, before anything is asked.
+
+    Raises:
+        ConfigError: an option is wrong, or code cannot be run safely here.
+        MissingExtra: a metric's library is not installed.
+    """
+    tried: set[str] = set()
+    references = (each.reference for part in parts for each in iter_jsonl(part.prompts, _Judged))
+    with Grader(options) as grader:
+        for number, reference in enumerate(references):
+            if reference is None:
+                continue
+            grader.extractor(reference)
+            name, metric = grader.metric(reference)
+            fits = metric_of(reference) if name == "auto" and number < TRIED else name
+            if name == "auto" and fits not in tried:  # it makes the metric that fits only when it is called
+                metric(reference, reference.answer or "")
+            tried.add(fits)
+
+
+def usable_of(options: ProblemGenerate, grade: GradeOptions) -> Usable:
+    """Whether an answer can be used, by the recipe's `unusable`."""
+    grader = Grader(grade)
+    rules = frozenset(options.unusable)
+
+    def usable(prompt: Prompt, completion: Completion) -> bool:
+        if "empty" in rules and not completion.text.strip():
+            return False
+        if "truncated" in rules and completion.finish == "length":
+            return False
+        reference = prompt.reference or Reference()
+        return "unanswered" not in rules or grader.extractor(reference)(completion.text, reference) is not None
+
+    return usable
+
+
+def rule_of(options: ProblemGenerate, grade: GradeOptions) -> str:
+    """An id of what `usable_of` does."""
+    return content_id([sorted(options.unusable), grade.extractor if "unanswered" in options.unusable else None])
+
+
+def iter_chosen(part: Part, asking: Asking, usable: Usable) -> Iterator[tuple[Prompt, list[Response]]]:
+    """The problems of a part, each with its k responses."""
+    outcomes = Journal(part.outcomes).read()
+    for prompt in part.read_prompts():
+        found = [outcomes.get(request.key) for request in asking.requests(prompt)]
+        yield prompt, [of_completion(each) for each in chosen(prompt, found, usable, k=asking.options.k)]
+
+
+def scores_of(run: Run, part: Part) -> Path:
+    """Where the scores of a part are."""
+    return run.path / "grade" / part.prompts.name
+
+
+def make_scores(
+    run: Run, asking: Asking, options: GradeOptions, usable: Usable, *, rule: str, reporter: Reporter
+) -> dict[str, Any]:
+    """Stage `grade`: judge every response that counts; return the counts."""
+    parts = parts_of(run, asking)
+    rules = msgspec.to_builtins(options) | {"threads": None, "usable": rule, "k": asking.options.k}
+    run.identify("grade", {"rules": rules, "limit": asking.limit, "outcomes": outcome_sizes(parts)})
+    if run.is_current("grade") and all(scores_of(run, part).exists() for part in parts):
+        reporter.line(f"grade: {run.counts('grade')['responses']} responses are graded already.")
+        return run.counts("grade")
+    made_path = run.folder("grade") / MADE
+    known = _read_made(made_path)
+    run.begin("grade")
+    made: dict[str, str] = {}
+    counts = {"responses": 0, "unanswered": 0, "not_gradable": 0, "unsettled": 0}
+    with Grader(options) as grader:
+        for part in parts:
+            target, name = scores_of(run, part), part.prompts.name
+            made[name] = content_id([run.fingerprint("prompts"), rules, part.limit, outcome_sizes([part])])
+            if known.get(name) != made[name] or not target.exists():
+                pairs = ((prompt, said) for prompt, found in iter_chosen(part, asking, usable) for said in found)
+                write_jsonl(target, (score for _, _, score in grader.scores(pairs)))
+                with atomic(made_path) as file:
+                    file.write(msgspec.json.encode(known | made))
+            _count(target, counts)
+            run.heartbeat(stage="grade", **counts)
+    run.finish("grade", counts)
+    reporter.line(
+        f"grade: {counts['responses']} responses: {counts['unanswered']} without an answer, "
+        f"{counts['not_gradable']} that cannot be graded."
+    )
+    return counts
+
+
+def _read_made(path: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, *UNREADABLE):  # then everything is graded anew
+        return {}
+
+
+def _count(path: Path, counts: dict[str, int]) -> None:
+    for score in iter_jsonl(path, Score):
+        counts["responses"] += 1
+        counts["unanswered"] += score.answer is None
+        counts["not_gradable"] += score.verdict.value is None
+        counts["unsettled"] += is_unsettled(score)
+
+
+def is_unsettled(score: Score) -> bool:
+    """Whether a judge could say more than the rules."""
+    return score.answer is not None and (score.verdict.value is None or not score.verdict.settled)

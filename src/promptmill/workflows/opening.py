@@ -1,0 +1,111 @@
+"""How a workflow opens its run folder: source and recipe are checked before, answers of another recipe are refused.
+
+Not covered: the folder itself, its lock and manifest (see `run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import msgspec
+
+from promptmill.config import Use, dump
+from promptmill.errors import ConfigError, DataError, RunError
+from promptmill.run import Run, open_run
+from promptmill.sources.rows import source_paths
+from promptmill.workflows import stages
+from promptmill.workflows.asking import Asking
+from promptmill.workflows.options import GenerateOptions, Recipe
+
+
+def changes_of(run: Run) -> list[str]:
+    """What differs between today's recipe and the one that the answers were made by."""
+    return [*run.changed("prompts"), *run.changed("generate")]
+
+
+def foreign(changes: list[str], options: GenerateOptions) -> list[str]:
+    """Those changes that the recipe's `reuse` does not allow for."""
+    allowed = {"complete": "generate.sampling.max_tokens:", "top-up": "generate.sampling.seed:"}.get(options.reuse)
+    return [change for change in changes if allowed is None or not change.startswith(allowed)]
+
+
+def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) -> None:
+    """Raise unless the answers in this folder were made by today's recipe, or its `reuse` says what to do with them.
+
+    Raises:
+        RunError: they were not; names what differs.
+    """
+    if not any(answers.glob("part-*")):
+        return
+    changes = foreign(changes, options)
+    if changes:
+        hint = "".join(
+            f" (or --generate.reuse {policy} keeps what is still valid)"
+            for policy, field in (("complete", "max_tokens"), ("top-up", "seed"))
+            if all(change.startswith(f"generate.sampling.{field}:") for change in changes)
+        )
+        raise RunError(
+            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
+            f"Use another --out, or set the recipe back{hint}."
+        )
+
+
+@contextmanager
+def opened(
+    recipe: Recipe, asking: Asking, out: Path, *, only: Sequence[str], seeds: dict[str, int] | None = None
+) -> Iterator[Run]:
+    """The run folder, locked, with its prompts and answers identified and the recipe kept in it.
+
+    Args:
+        recipe: what to do.
+        asking: who is asked; a model of no name leaves the answers out.
+        out: the folder.
+        only: the stages that will run; without `prompts` those that stand are taken.
+        seeds: further seeds that belong into the manifest.
+
+    Raises:
+        DataError: a file of the source cannot be read.
+        RunError: the folder holds answers of another recipe, or has no prompts yet where they are needed.
+    """
+    steps = stages.steps_of(recipe.source, recipe.select)
+    # whatever can be found wrong is found before a folder is made and before a token is paid for
+    known = None if "prompts" in only else stages.remembered_prompts(out)
+    identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
+    with open_run(out, workflow=recipe.workflow, seeds={**_seeds(recipe, steps), **(seeds or {})}) as folder:
+        folder.identify("prompts", identity)
+        if asking.model:
+            folder.identify("generate", asking.identity())
+        refuse_foreign(changes_of(folder), folder.path / "generate", recipe.generate)
+        assert isinstance(recipe, msgspec.Struct)
+        folder.save_recipe(dump(recipe))
+        yield folder
+
+
+def _seeds(recipe: Recipe, steps: list[Use]) -> dict[str, int]:
+    seeds = {step["kind"]: step["seed"] for step in steps if "seed" in step}
+    sampling = recipe.generate.sampling.seed
+    return seeds if sampling is None else {**seeds, "sampling": sampling}
+
+
+def refuse_overwriting(source: Use, written: set[Path], *, read: bool) -> None:
+    """Refuse a recipe whose files would take the place of the files that it reads.
+
+    Args:
+        source: the `source:` section.
+        written: absolute paths that the run writes.
+        read: whether the source will be read, and must be there.
+
+    Raises:
+        ConfigError: they would.
+        DataError: a file of the source is missing, and is to be read.
+    """
+    if source.get("path") is None:
+        return
+    with nullcontext() if read else suppress(DataError):
+        for path in source_paths(source["path"], source.get("format")):
+            if path.resolve() in written:
+                raise ConfigError(
+                    f"{path}: is read as the input and would be overwritten. Name another --output or --out."
+                )

@@ -1,0 +1,216 @@
+"""Grading files of responses, whoever wrote them: nobody is asked.
+
+Input are lines of the plain or the processed file of `answers` (see `derive.responses`): a problem, what is right, and
+`responses` with `full_response` each. Of a file `NAME.jsonl` come `NAME_processed.jsonl` and `NAME_summary.json`.
+
+Not covered: the judge, who asks a model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from promptmill.derive.responses import Response, of_row
+from promptmill.errors import ConfigError, DataError
+from promptmill.evaluate.comparisons import compare
+from promptmill.evaluate.estimates import Graded, summarise
+from promptmill.io.targets import check_target
+from promptmill.records import Prompt, Score, content_id
+from promptmill.run import MANIFEST
+from promptmill.sources.problems import COLUMNS, ProblemRows
+from promptmill.sources.rows import BadRow, Rows, decode_row
+from promptmill.workflows.grading import GradeOptions, Grader
+from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, Row, vote, write_report
+from promptmill.workflows.stages import Reporter
+
+RESPONSES = "responses"
+SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
+AT_ONCE = 256  # problems in memory
+
+
+class Regraded(msgspec.Struct, frozen=True):
+    """One file that was graded.
+
+    Attributes:
+        source: the file.
+        files: what was written.
+        report: the figures.
+    """
+
+    source: Path
+    files: Files
+    report: Report
+
+
+def regrade(
+    source: Path, target: Path | None, options: GradeOptions, *, model: str = "", reporter: Reporter
+) -> list[Regraded]:
+    """Grade a file, or every file of a folder.
+
+    Args:
+        source: a file or a folder; in a folder, what was written by this command is passed over.
+        target: the processed file, or a folder for it; left out, beside the source.
+        options: how answers are found and judged.
+        model: who answered, where the rows do not say.
+        reporter: is told what happens.
+
+    Raises:
+        ConfigError: the target would take the place of the source, or is one file for several.
+        DataError: a file is missing or a row is wrong; names file and line.
+    """
+    sources = _sources(source)
+    places = [_place(each, target, alone=not source.is_dir()) for each in sources]
+    for each, files in zip(sources, places, strict=True):
+        if each.resolve() in {files.processed.resolve(), files.summary.resolve()}:
+            raise ConfigError(f"{each}: is read as the input and would be overwritten. Name another --output.")
+        check_target(files.processed)
+    found = []
+    with Grader(options) as grader:
+        for each, files in zip(sources, places, strict=True):
+            reader = ResponseRows(model)
+            rows = _rows(grader, each, reader)
+            report = write_report(rows, files, k=None, judge=None)
+            reporter.line(f"extract: {each}: {report.responses} responses to {report.problems} problems.")
+            if reader.missing:
+                reporter.line(f"extract: {each}: {reader.missing} responses hold no text and are left out.")
+            found.append(Regraded(each, files, report))
+    return found
+
+
+def compare_files(given: Sequence[Path]) -> Report:
+    """The figures of every model in some runs and processed files, and of each pair on the problems they share.
+
+    Raises:
+        DataError: a file is missing or not graded, or there is only one model.
+    """
+    files = [file for each in given for file in _processed(each)]
+    named = [(file, *each) for file in files for each in _iter_graded(file)]
+    models = {(file, model) for file, model, _ in named}
+    several = Counter(model for _, model in models)
+    rows = [
+        msgspec.structs.replace(row, model=f"{model} ({file.stem.removesuffix('_processed')})")
+        if several[model] > 1 or not model
+        else row
+        for file, model, row in named
+    ]
+    report = Report(
+        problems=len({row.problem for row in rows}),
+        responses=len(rows),
+        k=None,
+        metrics={},
+        models=summarise(rows),
+        comparisons=compare(rows),
+    )
+    if len(report.models) < 2:
+        raise DataError(f"{', '.join(map(str, given))}: hold the answers of one model. Name another run or file.")
+    return report
+
+
+def _processed(given: Path) -> list[Path]:
+    """The processed files that a run, a folder or a file stands for."""
+    if not given.is_dir():
+        return [given]
+    folder = given / "exports" if (given / MANIFEST).exists() else given
+    found = sorted(folder.glob(f"*{PROCESSED}"))
+    if not found:
+        raise DataError(f"{given}: holds no graded answers (*{PROCESSED}). Grade them first (evaluate, extract).")
+    return found
+
+
+def _iter_graded(path: Path) -> Iterator[tuple[str, Graded]]:
+    """Model and sample of every response of a processed file."""
+    reader = ResponseRows("")
+    for prompt in Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read):
+        for sample, row in enumerate(prompt.meta[RESPONSES]):
+            if not isinstance(row, dict) or "is_correct" not in row:
+                raise DataError(f"{path}: {prompt.source}: has responses that are not graded. Grade them (extract).")
+            response, value, answer = of_row(row, "", sample), row.get("score"), row.get("extracted_answer")
+            if value is None and row["is_correct"] is not None:
+                value = float(row["is_correct"])
+            model = response.model if response is not None else ""
+            yield (
+                model,
+                Graded(
+                    problem=prompt.id,
+                    category=prompt.meta.get("category"),
+                    model=model,
+                    sample=sample,
+                    value=value,
+                    answer=None if answer is None else vote(str(answer)),
+                    truncated=bool(response is not None and response.truncated),
+                ),
+            )
+
+
+def _sources(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and SUFFIXES.intersection(path.suffixes[-2:])]
+    files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
+    if not files:
+        raise DataError(f"{source}: holds no file of responses. Name a file, or another folder.")
+    return files
+
+
+def _place(source: Path, target: Path | None, *, alone: bool) -> Files:
+    stem = source.name.split(".")[0]
+    if target is not None and alone and target.suffix:
+        return Files(None, target, target.with_name(target.stem.removesuffix("_processed") + SUMMARY))
+    if target is not None and target.is_file():
+        raise ConfigError(f"{target}: is a file, and a folder is graded. Name a folder with --output.")
+    folder = source.parent if target is None else target
+    return Files(None, folder / (stem + PROCESSED), folder / (stem + SUMMARY))
+
+
+class ResponseRows:
+    """Reads one row: JSON bytes -> the problem, with its responses under `meta`.
+
+    Attributes:
+        missing: responses without a text.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._problems = ProblemRows(must_be_answered=False)
+        self._model = model
+        self.missing = 0
+
+    def read(self, line: bytes, source: str) -> Prompt:
+        """Make a problem of one row.
+
+        Raises:
+            BadRow: the row is no problem, or has no list of responses.
+        """
+        prompt = self._problems.read(line, source)
+        row = decode_row(line)
+        responses = row.get(RESPONSES)
+        if isinstance(responses, str):  # a table holds lists as JSON
+            responses = decode_row(responses.encode())
+        if not isinstance(responses, list):
+            raise BadRow(f'column \'{RESPONSES}\' is no list of responses. Write [{{"full_response": "..."}}].')
+        return replace(prompt, meta={**prompt.meta, RESPONSES: responses})
+
+    def responses(self, prompt: Prompt) -> Iterator[Response]:
+        """The responses of a problem that hold a text."""
+        for sample, row in enumerate(prompt.meta[RESPONSES]):
+            response = of_row(row, content_id([prompt.id, sample]), sample)
+            if response is None:
+                self.missing += 1
+            else:
+                yield response if response.model else replace(response, model=self._model)
+
+
+def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
+    """The problems of a file with their graded responses, in order; also those that got none."""
+    problems = Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read)
+    while some := list(islice(problems, AT_ONCE)):
+        pairs = [(prompt, response) for prompt in some for response in reader.responses(prompt)]
+        graded: dict[str, list[tuple[Response, Score]]] = {prompt.id: [] for prompt in some}
+        for prompt, response, score in grader.scores(pairs):
+            graded[prompt.id].append((response, score))
+        yield from ((prompt, graded[prompt.id]) for prompt in some)

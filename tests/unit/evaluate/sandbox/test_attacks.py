@@ -1,0 +1,112 @@
+"""Hostile programs against the sandbox: none passes, none gets out, each ends in time, and the harness goes on."""
+
+import os
+import runpy
+import socket
+from pathlib import Path
+
+import pytest
+
+from promptmill.errors import ConfigError
+from promptmill.evaluate.sandbox.jail import Limits
+from promptmill.evaluate.sandbox.pool import Job, Sandbox
+
+PROGRAMS = runpy.run_path(str(Path(__file__).parents[3] / "data" / "attacks.py"))
+TASK, ATTEMPT = PROGRAMS["TASK"], PROGRAMS["ATTEMPT"]
+FORGED, ESCAPES, EXHAUST, BOUNDED = (PROGRAMS[name] for name in ("FORGED", "ESCAPES", "EXHAUST", "BOUNDED"))
+CANARY = "sk-canary-3f9a"
+GOOD = Job("def add(a, b):\n    return a + b\n", TASK)
+
+
+def start_or_skip(sandbox):
+    try:
+        sandbox.start()
+    except ConfigError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def canary():
+    os.environ["OPENAI_API_KEY"] = CANARY
+    yield
+    del os.environ["OPENAI_API_KEY"]
+
+
+@pytest.fixture(scope="module")
+def sandbox(canary):
+    sandbox = Sandbox(Limits(timeout_s=5.0, memory_mib=256, disk_mib=16), workers=2)
+    start_or_skip(sandbox)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def open_sandbox(canary):
+    """Without namespaces: what is outside may be seen, verdicts cannot be forged all the same."""
+    sandbox = Sandbox(Limits(timeout_s=5.0, memory_mib=256, disk_mib=16), level="rlimits-only", workers=2)
+    start_or_skip(sandbox)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def hurried(canary):
+    """With little time, for programs that never end."""
+    sandbox = Sandbox(Limits(timeout_s=1.2, memory_mib=256, disk_mib=16), workers=2)
+    start_or_skip(sandbox)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """What a program would like to reach: home, a secret file, the project, a secret, a port that listens."""
+    secret = tmp_path_factory.mktemp("secret") / "secret.txt"
+    secret.write_text(CANARY)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0)
+        yield str(Path.home()), str(secret), str(Path(__file__)), CANARY, listening.getsockname()[1]
+        with pytest.raises(BlockingIOError):  # nobody came
+            listening.accept()
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_verdict_cannot_be_forged(sandbox, name):
+    ruling = sandbox.judge(Job(FORGED[name], TASK))
+    assert (ruling.passed, ruling.together) == (False, False)
+    assert ruling.detail
+    assert ruling.detail.isprintable()
+    assert sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_verdict_cannot_be_forged_without_namespaces_either(open_sandbox, name):
+    ruling = open_sandbox.judge(Job(FORGED[name], TASK))
+    assert (ruling.passed, ruling.together) == (False, False)
+    assert open_sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_a_program_cannot_reach_anything_outside(sandbox, known, name):
+    program = ATTEMPT.format(known=known, body=ESCAPES[name])
+    ruling = sandbox.judge(Job(program, ("assert attempt() == 'stopped', attempt()",)))
+    assert ruling == (True, "", False)
+    assert sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", EXHAUST)
+def test_a_program_that_takes_all_it_can_ends_in_time_and_fails(hurried, name):
+    ruling = hurried.judge(Job(EXHAUST[name], TASK))
+    assert ruling.passed is False
+    assert ruling.detail
+    assert hurried.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_what_a_program_can_take_is_bounded(sandbox, name):
+    most, program = BOUNDED[name]
+    ruling = sandbox.judge(Job(program, (f"n = count(); assert 0 <= n <= {most}, n",)))
+    assert ruling == (True, "", False)
+    assert sandbox.judge(GOOD) == (True, "", False)

@@ -1,0 +1,354 @@
+"""`answers` from problems to graded rows and figures, through real servers and the real command line."""
+
+import json
+import signal
+import time
+
+import pytest
+import yaml
+
+PROBLEMS = [
+    {"unique_id": "sum", "question": "What is 1200 + 34?", "answer_correct": "1,234", "category": "numbers"},
+    {"unique_id": "half", "question": "What is 1/2 as a decimal?", "answer_correct": "0.5", "category": "numbers"},
+    {
+        "unique_id": "bat",
+        "question": "Which is a mammal?",
+        "choices": ["trout", "bat", "wren"],
+        "choice_index_correct": 1,
+        "answer_correct": "B",
+        "category": "animals",
+    },
+]
+PLAIN = [
+    "unique_id", "problem", "is_mcq", "choices", "choice_index_correct", "explanation_correct", "answer_correct",
+    "category", "responses",
+]  # fmt: skip
+SOLVER = '''
+ANSWERS = {answers!r}
+CALLS = {calls!r}
+
+async def solve(request):
+    """Answer by the words of the problem and the sample number."""
+    question = request.messages[-1].content
+    with open(CALLS, "a") as file:
+        file.write("x")
+    said = next(said for words, said in ANSWERS.items() if words in question)
+    text = said[request.sample % len(said)] if isinstance(said, list) else said
+    return {{"text": text, "finish": "length" if text.endswith("...") else "stop"}}
+'''
+GOOD = {
+    "1200": r"It is <answer>\boxed{1234}</answer>",
+    "decimal": "The answer is 0.5.",
+    "mammal": "The answer is (B).",
+}
+
+
+@pytest.fixture
+def solver(tmp_path):
+    """A recipe whose model says what is given; and how often it was asked."""
+    calls = tmp_path / "calls"
+    calls.touch()
+
+    def write(answers, *, problems=PROBLEMS, **sections):
+        (tmp_path / "solver.py").write_text(SOLVER.format(answers=answers, calls=str(calls)))
+        (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+        tree = {
+            "workflow": "answers",
+            "source": {"kind": "problems", "path": str(tmp_path / "problems.jsonl")},
+            "generate": {
+                "model": "solver",
+                "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}],
+                "k": 2,
+                **sections.pop("generate", {}),
+            },
+            **sections,
+        }
+        path = tmp_path / "answers.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    write.calls = lambda: len(calls.read_text())
+    return write
+
+
+def processed(rows, folder):
+    (path,) = (folder / "exports").glob("*_processed.jsonl")
+    return {row["unique_id"]: row for row in rows(path)}
+
+
+def test_problems_become_responses_graded_rows_and_figures(mill, solver, rows, tmp_path):
+    wrong = {**GOOD, "1200": [r"<answer>\boxed{1234}</answer>", r"<answer>\boxed{1235}</answer>"]}
+    said = mill("answers", "run", solver(wrong), "--out", tmp_path / "run", "--by-category")
+    assert said.code == 0, said.err
+    exports = tmp_path / "run" / "exports"
+    plain = rows(exports / "solver_problems.jsonl")
+    assert [list(row) for row in plain] == [PLAIN] * 3
+    assert plain[0]["responses"] == [
+        {"full_response": r"<answer>\boxed{1234}</answer>"},
+        {"full_response": r"<answer>\boxed{1235}</answer>"},
+    ]
+    assert plain[2] == {
+        "unique_id": "bat",
+        "problem": "Which is a mammal?",
+        "is_mcq": True,
+        "choices": ["trout", "bat", "wren"],
+        "choice_index_correct": 1,
+        "explanation_correct": None,
+        "answer_correct": "bat",
+        "category": "animals",
+        "responses": [{"full_response": "The answer is (B)."}] * 2,
+    }
+    graded = processed(rows, tmp_path / "run")
+    assert [r["is_correct"] for r in graded["sum"]["responses"]] == [True, False]
+    assert [r["is_correct"] for r in graded["half"]["responses"]] == [True, True]
+    (one, two) = graded["bat"]["responses"]
+    assert (one["extracted_answer"], one["is_correct"], one["finish_reason"], one["truncated"]) == (
+        "B",
+        True,
+        "stop",
+        False,
+    )
+    assert one["full_response"][slice(*one["span"])].strip("(). ") == "B"
+    assert (one["sample"], two["sample"]) == (0, 1)
+    summary = json.loads((exports / "solver_problems_summary.json").read_text())
+    (model,) = summary["models"]
+    assert model["overall"]["accuracy"]["value"] == pytest.approx(5 / 6)
+    assert model["overall"]["pass_at"]["2"]["value"] == 1.0
+    assert model["by_category"]["animals"]["accuracy"]["value"] == 1.0
+    assert "animals" in said.out
+    assert "83.3 %" in said.out
+
+
+def test_a_second_run_sends_nothing_and_changes_nothing(mill, solver, tmp_path):
+    path = solver(GOOD)
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert solver.calls() == 6
+    files = sorted((tmp_path / "run").rglob("*.jsonl"))
+    before = [file.read_bytes() for file in files]
+    said = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert said.code == 0
+    assert solver.calls() == 6
+    assert "nothing is sent" in said.err
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_more_responses_ask_only_for_those_that_are_missing(mill, solver, rows, tmp_path):
+    path = solver(GOOD)
+    mill("answers", "run", path, "--out", tmp_path / "run")
+    assert mill("answers", "run", path, "--out", tmp_path / "run", "--k-responses", "3").code == 0
+    assert solver.calls() == 9
+    assert [len(row["responses"]) for row in processed(rows, tmp_path / "run").values()] == [3, 3, 3]
+
+
+def test_an_unusable_answer_is_asked_again_under_a_new_sample_number(mill, solver, rows, tmp_path):
+    path = solver({**GOOD, "decimal": ["", "0.5 it is. The answer is 0.5.", " ", "The answer is 0.5."]})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    # two samples each; of `half` sample 0 is empty, so sample 2 is asked, is blank, so sample 3 is asked
+    assert solver.calls() == 8
+    responses = processed(rows, tmp_path / "run")["half"]["responses"]
+    assert [response["sample"] for response in responses] == [1, 3]
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert solver.calls() == 8
+    assert mill("verify", tmp_path / "run").code == 0
+
+
+def test_attempts_end_and_what_was_said_is_kept(mill, solver, rows, tmp_path):
+    path = solver({**GOOD, "decimal": ""}, generate={"max_attempts": 2})
+    said = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert said.code == 0
+    assert solver.calls() == 8
+    responses = processed(rows, tmp_path / "run")["half"]["responses"]
+    assert [(r["extracted_answer"], r["is_correct"], r["full_response"]) for r in responses] == [(None, False, "")] * 2
+    assert "of no use" in said.err
+
+
+def test_what_counts_as_unusable_can_be_said(mill, solver, rows, tmp_path):
+    answers = {**GOOD, "decimal": ["cut in the middle of...", "I do not know", "The answer is 0.5."]}
+    path = solver(answers, generate={"unusable": ["empty", "truncated", "unanswered"]})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert solver.calls() == 9  # of `half`: 0 is cut, 1 says nothing, 2 is good, 3 is cut, 4 says nothing
+    assert [r["sample"] for r in processed(rows, tmp_path / "run")["half"]["responses"]] == [0, 2]
+
+
+def test_a_failed_request_is_no_response_and_uses_up_no_attempt(mill, fake, asked, rows, tmp_path):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps(PROBLEMS[0]) + "\n")
+    flags = ["--input", problems, "--model", "fake", "--k-responses", "2", "--out", tmp_path / "run"]
+    flags += ["--generate.attempts", "1", "--generate.choices", "separate", "--max-concurrent", "1"]
+    with fake(faults="500:1") as url:
+        said = mill("answers", "run", *flags, "--api", url)
+    assert said.code in {1, 2}
+    assert not list((tmp_path / "run").glob("exports/*_processed.jsonl")) or not any(
+        row["responses"] for row in processed(rows, tmp_path / "run").values()
+    )
+    with fake() as url:
+        assert mill("answers", "run", *flags, "--api", url).code == 0
+        assert asked(url) == 2
+    (row,) = processed(rows, tmp_path / "run").values()
+    assert [response["sample"] for response in row["responses"]] == [0, 1]
+
+
+def test_other_rules_grade_the_stored_answers_again_without_a_model(mill, solver, rows, tmp_path):
+    path = solver({**GOOD, "decimal": "The answer is 1/2."})
+    mill("answers", "run", path, "--out", tmp_path / "run")
+    assert processed(rows, tmp_path / "run")["half"]["responses"][0]["is_correct"] is True
+    said = mill("answers", "evaluate", "--out", tmp_path / "run", "--metric", "exact")
+    assert said.code == 0, said.err
+    assert solver.calls() == 6
+    one = processed(rows, tmp_path / "run")["half"]["responses"][0]
+    assert (one["is_correct"], one["metric"]) == (False, "exact")
+
+
+def test_files_of_others_are_graded_without_a_run(mill, rows, tmp_path):
+    given = tmp_path / "theirs.jsonl"
+    row = {"unique_id": "a", "problem": "1 + 1?", "is_mcq": False, "choices": None, "choice_index_correct": None}
+    row |= {"explanation_correct": "", "answer_correct": "2", "category": ""}
+    said = [r"\boxed{2}", "The answer is 3.", "no idea", "<think>The answer is 2."]
+    given.write_text(json.dumps({**row, "responses": [{"full_response": text} for text in said]}) + "\n")
+    assert mill("answers", "extract", "--input", given, "--model", "theirs").code == 0
+    (graded,) = rows(tmp_path / "theirs_processed.jsonl")
+    assert [r["is_correct"] for r in graded["responses"]] == [True, False, False, False]
+    assert [r["truncated"] for r in graded["responses"]] == [None, None, None, True]
+    # what was written can be read again
+    assert (
+        mill("answers", "extract", "--input", tmp_path / "theirs_processed.jsonl", "--output", tmp_path / "o").code == 0
+    )
+    assert (tmp_path / "o" / "theirs_processed_summary.json").exists()
+
+
+def test_two_runs_are_compared_on_the_same_problems(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "one")
+    worse = solver({**GOOD, "1200": "The answer is 7."}, generate={"model": "worse"})
+    mill("answers", "run", worse, "--out", tmp_path / "two")
+    said = mill("answers", "compare", tmp_path / "one", tmp_path / "two", "--json")
+    assert said.code == 0, said.err
+    (pair,) = json.loads(said.out)["comparisons"]
+    assert (pair["first"], pair["second"]) == ("solver", "worse")
+    assert pair["difference"]["value"] == pytest.approx(1 / 3)
+    assert (pair["wins"], pair["ties"], pair["losses"]) == (1, 2, 0)
+
+
+def test_the_judge_settles_what_the_rules_cannot_and_is_asked_once(mill, solver, rows, tmp_path):
+    problems = [{"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}]
+    answers = {
+        "Compare": '{"reason": "the same person", "verdict": "yes"}',
+        "Faust": r"<answer>\boxed{J. W. Goethe, the poet}</answer>",
+    }
+    (tmp_path / "judge.txt").write_text("Compare {reference} with {answer}.")
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}]}
+    judge = {"prompt_file": str(tmp_path / "judge.txt"), "generate": generate}
+    path = solver(answers, problems=problems, judge=judge)
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert solver.calls() == 3  # two samples, one judgement: equal pairs are judged once
+    one, two = processed(rows, tmp_path / "run")["who"]["responses"]
+    assert (one["is_correct"], two["is_correct"]) == (True, True)
+    assert one["judge"]["model"] == "judge"
+    assert one["judge"]["prompt"]
+    mill("answers", "run", path, "--out", tmp_path / "run")
+    assert solver.calls() == 3
+
+
+def test_a_judge_may_be_asked_about_every_answer(mill, solver, rows, tmp_path):
+    (tmp_path / "judge.txt").write_text("Compare {reference} with {answer}.")
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}]}
+    section = {"prompt_file": str(tmp_path / "judge.txt"), "generate": generate}
+    answers = {"Compare": "I am not sure.", **GOOD}
+    path = solver(answers, problems=PROBLEMS[:1], judge=section, grade={"metric": "judge"})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert solver.calls() == 3
+    one, _ = processed(rows, tmp_path / "run")["sum"]["responses"]
+    assert (one["is_correct"], one["score"]) == (None, None)  # the judge did not say yes or no
+    said = mill("answers", "run", solver(GOOD, grade={"metric": "judge"}), "--out", tmp_path / "other")
+    assert said.code == 2
+    assert "grade.metric: 'judge' needs to know whom to ask" in said.error
+
+
+@pytest.mark.parametrize(
+    ("rows_", "words"),
+    [
+        (['{"question": "a", "answer_correct": "1"', ""], ["problems.jsonl:1"]),
+        ([json.dumps(PROBLEMS[0]), json.dumps(PROBLEMS[0])], ["problems.jsonl:2", "sum"]),
+        ([json.dumps({**PROBLEMS[2], "choices": []})], ["problems.jsonl:1"]),
+        ([json.dumps({**PROBLEMS[2], "choice_index_correct": 7})], ["problems.jsonl:1", "7"]),
+        ([json.dumps({**PROBLEMS[2], "answer_correct": "C"})], ["problems.jsonl:1", "C"]),
+        ([json.dumps({"answer_correct": "1"})], ["problems.jsonl:1", "question"]),
+    ],
+)
+def test_a_bad_problem_file_is_one_line_before_anything_is_sent(mill, fake, asked, rows_, words, tmp_path):
+    (tmp_path / "problems.jsonl").write_text("\n".join(rows_) + "\n")
+    with fake() as url:
+        said = mill(
+            "answers",
+            "run",
+            "--input",
+            tmp_path / "problems.jsonl",
+            "--model",
+            "fake",
+            "--api",
+            url,
+            "--out",
+            tmp_path / "run",
+        )
+        assert said.code == 2
+        assert all(word in said.error for word in words)
+        assert asked(url) == 0
+
+
+def test_an_unreachable_server_is_one_line_and_leaves_no_rows(mill, solver, tmp_path):
+    path = solver(GOOD, generate={"endpoints": [{"base_url": "http://127.0.0.1:9", "timeout_s": 2}]})
+    said = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert said.code == 2
+    assert "127.0.0.1:9" in said.error
+    assert not list((tmp_path / "run").glob("exports/*"))
+
+
+def test_templates_are_files_that_a_user_edits(mill, solver, tmp_path):
+    assert mill("answers", "templates", tmp_path / "words").code == 0
+    (tmp_path / "words" / "open.txt").write_text("Say it short: {question} {unknown}")
+    path = solver(GOOD, generate={"templates": {"open": str(tmp_path / "words" / "open.txt")}})
+    said = mill("answers", "run", path, "--out", tmp_path / "run", "--dry-run", "--k-responses", "1")
+    assert "Say it short: What is 1200 + 34? {unknown}" in said.out
+    assert "A. trout\\nB. bat\\nC. wren" in said.out
+    (tmp_path / "words" / "open.txt").write_text("no place")
+    assert "{question}" in mill("answers", "run", path, "--out", tmp_path / "run").error
+
+
+def test_ctrl_c_leaves_a_folder_that_goes_on(mill, start_mill, fake, asked, rows, tmp_path):
+    problems = [
+        {"unique_id": f"p{n}", "question": f"What is {n} + 1?", "answer_correct": str(n + 1)} for n in range(30)
+    ]
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    flags = ["--input", tmp_path / "problems.jsonl", "--model", "fake", "--k-responses", "2", "--max-concurrent", "2"]
+    flags += ["--generate.choices", "separate", "--out", tmp_path / "run"]
+    with fake(latency_s="0.05") as url:
+        process = start_mill("answers", "run", *flags, "--api", url)
+        for _ in range(600):
+            if asked(url) >= 20:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert 20 <= asked(url) < 60
+        assert mill("answers", "run", *flags, "--api", url).code == 0
+        assert 60 <= asked(url) <= 62  # two were in flight
+    assert [len(row["responses"]) for row in processed(rows, tmp_path / "run").values()] == [2] * 30
+
+
+def test_code_is_run_against_the_tests_of_the_problem(mill, solver, rows, tmp_path):
+    problems = [
+        {
+            "unique_id": "add",
+            "question": "Write add(a, b).",
+            "tests": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"],
+        }
+    ]
+    said = ["```python\ndef add(a, b):\n    return a + b\n```", "def add(a, b):\n    return 3\n", "print('passed')"]
+    path = solver({"add(a, b)": said}, problems=problems, generate={"k": 3})
+    done = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    (row,) = rows(tmp_path / "run" / "exports" / "solver_problems_processed.jsonl")
+    assert row["tests"] == ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]
+    assert [response["is_correct"] for response in row["responses"]] == [True, False, False]
+    assert {response["metric"] for response in row["responses"]} == {"code"}
+    assert row["responses"][0]["verified_by"].startswith("code: ")
