@@ -41,8 +41,9 @@ _WORDING = re.compile(
 )
 _OPERATOR = re.compile(rf"\\(?:operatorname|mathrm|text)\s*\{{\s*({_FUNCTIONS})\s*\}}")
 _PLAIN_FUNCTION = re.compile(rf"(?<![a-zA-Z\\])({_FUNCTIONS})(?=\s*[\^({{\\0-9]|\s+[a-zA-Z](?![a-zA-Z]))")
-_PLAIN_NAME = re.compile(rf"(?<![a-zA-Z\\])({'|'.join(_WORD_NAMES)})(?![a-zA-Z])")
+_PLAIN_NAME = re.compile(rf"(?<![a-zA-Z\\])({'|'.join(_WORD_NAMES)}|Infinity)(?![a-zA-Z])")
 _DOUBLED = re.compile(r"\\\\(?=[a-zA-Z(\[{}%$])")
+_BLACKBOARD = re.compile(r"\\mathbb\s*([A-Z])")
 _GEOMETRY = re.compile(r"\\(?:angle|measuredangle|triangle)(?![a-zA-Z])\s*|\\overline\{([A-Z]+)\}")
 _CHOOSE = re.compile(r"\{? ?(\w{1,20}) ?\\choose ?(\w{1,20}) ?\}?")
 _PYTHON_POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(-])")
@@ -62,7 +63,7 @@ def spell(text: str) -> str:
     if not text.isascii() or "\\" in text or "$" in text or "*" in text or "`" in text or "{" in text:
         text = _latex(text)
     if not text.isdecimal():
-        text = _PLAIN_NAME.sub(lambda found: _WORD_NAMES[found[1]], text)
+        text = _PLAIN_NAME.sub(lambda found: _WORD_NAMES[found[1].lower()], text)
         text = _PLAIN_FUNCTION.sub(r"\\\1 ", text)
         if "\\frac" in text or "\\sqrt" in text:
             text = _fractions(text)
@@ -125,6 +126,7 @@ def _latex(text: str) -> str:
     text = _DELIMITERS.sub(" ", text.replace("\x01", "$").replace(r"\%", "%"))
     text = text if text.lstrip().startswith("**") else _PYTHON_POWER.sub("^", text)
     text = text.replace("**", "").replace("`", "")
+    text = _BLACKBOARD.sub(r"\\mathbb{\1}", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", _GEOMETRY.sub(r"\1", text))
     text = _SIZES.sub("", text)
     text = _OPERATOR.sub(r"\\\1 ", text)

@@ -182,6 +182,11 @@ def test_any_alias_counts(metric):
     assert metric(reference, r"\pi/5").value == 0.0
 
 
+def test_a_worded_alias_leaves_room_for_a_judge_where_the_computed_one_differs(metric):
+    verdict = metric(Reference(answer=r"2\sqrt{2}", aliases=("the diagonal",)), r"\sqrt{9}")
+    assert (verdict.value, verdict.method, verdict.settled) == (0.0, "math_verify", False)
+
+
 def test_without_a_reference_there_is_no_verdict(metric):
     verdict = metric(Reference(), "5")
     assert (verdict.value, verdict.settled) == (None, False)
