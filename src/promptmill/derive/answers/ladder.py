@@ -27,13 +27,14 @@ def answer(
     *,
     rules: Sequence[str] = RULES,
     expect: Literal["auto", "number", "text"] = "auto",
-    several: Literal["none", "first"] = "none",
+    several: Literal["none", "prose", "first"] = "prose",
 ) -> Extractor:
     """The answer that a response gives, found by a ladder of rules; none where no rule finds one.
 
     Args:
         rules: the rules to ask; leave some out to be stricter. They are asked in a fixed order.
-        several: what "A or B" is: none, no answer; first, the answer that is named first, as many scripts take it.
+        several: what "A or B" is: none, no answer; first, the option that is named first; prose takes the first where it
+            is said in a sentence, as published figures do, and none in tags, boxes and JSON.
         expect: number takes the number out of a sentence that holds one; auto does so where the reference is one.
     """
     unknown = [rule for rule in rules if rule not in RULES]
@@ -47,14 +48,23 @@ def answer(
             return None
         if reference.choices:
             found = _choice(page, options_of(tuple(reference.choices)), asked)
-            if found is not None and found.unclear and (several == "none" or not found.text):
-                return None
+            if found is not None and found.unclear:
+                found = _first_of(found, several)
         else:
             number = expect == "number" or (expect == "auto" and numbers.expected(reference.answer))
             found = _open(page, asked, number=number)
         return None if found is None else Answer(text=found.text, method=found.rule, span=(found.start, found.end))
 
     return extract
+
+
+def _first_of(found: Piece, several: Literal["none", "prose", "first"]) -> Piece | None:
+    """The first of several options, where it may be taken; the method says so."""
+    # a text that is part of several options is not a list of them
+    in_prose = found.rule.partition(":")[0] not in {"answer_tag", "boxed", "json"} and ":" not in found.rule
+    if not found.text or several == "none" or (several == "prose" and not in_prose):
+        return None
+    return found._replace(rule=f"{found.rule}:first_of_several", unclear=False)
 
 
 def _choice(page: Page, options: Options, rules: Rules) -> Piece | None:

@@ -13,7 +13,9 @@ OPEN = Reference()
 
 def test_the_recipe_names_it_and_its_options():
     extract = registry.build("extractors", {"kind": "answer", "several": "first"})
-    assert extract("The answer is B or C.", CHOICES) == Answer(text="B", method="phrase", span=(14, 15))
+    assert extract("The answer is B or C.", CHOICES) == Answer(
+        text="B", method="phrase:first_of_several", span=(14, 15)
+    )
 
 
 def test_an_unknown_rule_is_told_with_those_that_there_are():
@@ -88,8 +90,11 @@ def test_the_expected_answer_never_chooses_between_two():
 
 def test_several_options_are_no_answer_and_what_was_said_before_is_not_taken_instead():
     text = "The answer is A. Or rather, the answer is B or C."
-    assert answer()(text, CHOICES) is None
-    assert answer(several="first")(text, CHOICES).text == "B"
+    assert answer(several="none")(text, CHOICES) is None
+    assert answer()(text, CHOICES).text == "B"
+    tagged = "The answer is A. <answer>B or C</answer>"
+    assert answer()(tagged, CHOICES) is None
+    assert answer(several="first")(tagged, CHOICES).text == "B"
 
 
 def test_a_letter_that_no_option_has_is_no_answer_even_where_the_first_of_several_is_taken():
