@@ -1,9 +1,9 @@
 """Sandboxed HumanEval programs a second, beside a bare `subprocess.run([python, file])` loop that protects nothing.
 
 Each of HumanEval's reference solutions is judged by its tests. Ours runs two processes for each (tests and program
-apart, both jailed) and must get every verdict right in every round; the loops run the same program and tests in one file
-and look at the exit code, one at a time and two at a time. All take turns in one process; the medians count. Two claims:
-at least 40 programs a second on two cores, and no slower than the faster loop. The attack suite is timed too.
+apart, both jailed) and must get every verdict right in every round; the loops run the same program and tests in one
+file and look at the exit code, one at a time and two at a time. All take turns; the medians count. Two claims: at least
+40 programs a second on two cores, and no slower than the faster loop. The attack suite is run and timed too.
 
 Run: PROMPTMILL_DATA=../shared/data python benchmarks/sandbox.py [--rounds 3] [--attacks]
 """
@@ -28,6 +28,7 @@ from promptmill.sources.problems import problems
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("PROMPTMILL_DATA", HERE.parents[1] / "shared" / "data"))
 CORES = 2
+PART = 41
 
 
 def programs():
@@ -38,17 +39,16 @@ def programs():
     rows = [json.loads(line) for line in path.read_text().split("\n") if line]
     prompts = problems(path=str(path))
     return [
-        (prompt.reference, row["prompt"] + row["canonical_solution"])
-        for row, prompt in zip(rows, prompts, strict=True)
+        (prompt.reference, row["prompt"] + row["canonical_solution"]) for row, prompt in zip(rows, prompts, strict=True)
     ]
 
 
 def timed(work, jobs, threads):
-    """Programs a second, and what came of each."""
+    """Seconds, and what came of each."""
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(lambda job: work(*job), jobs))
-    return len(jobs) / (time.perf_counter() - began), found
+    return time.perf_counter() - began, found
 
 
 def bare(folder):
@@ -72,9 +72,7 @@ def attacks():
         (Job(suite["ATTEMPT"].format(known=known, body=body), ("assert attempt() == 'stopped'",)), True)
         for body in suite["ESCAPES"].values()
     ]
-    hostile += [
-        (Job(text, (f"assert 0 <= count() <= {most}",)), True) for most, text in suite["BOUNDED"].values()
-    ]
+    hostile += [(Job(text, (f"assert 0 <= count() <= {most}",)), True) for most, text in suite["BOUNDED"].values()]
     succeeded, longest = 0, 0.0
     for job, held in hostile:
         began = time.perf_counter()
@@ -92,20 +90,27 @@ def main():
     given = options.parse_args()
     jobs = programs()
     metric = code(timeout_s=30.0, workers=CORES)
-    rates = {"ours": [], "one at a time": [], "two at a time": []}
-    wrong, seen = [], []
+    wrong, seen, rates = [], [], {"ours": [], "one at a time": [], "two at a time": []}
     with tempfile.TemporaryDirectory() as folder:
+        ways = {"ours": (metric, CORES), "one at a time": (bare(folder), 1), "two at a time": (bare(folder), CORES)}
         for turn in range(given.rounds):
-            rate, found = timed(metric, jobs, CORES)
-            rates["ours"].append(rate)
-            seen.append([verdict.value for verdict in found])
-            wrong += [(turn, job[0].entry_point, v.detail) for job, v in zip(jobs, found, strict=True) if v.value != 1.0]
-            for name, threads in (("one at a time", 1), ("two at a time", CORES)):
-                rate, found = timed(bare(folder), jobs, threads)
-                rates[name].append(rate)
-                if not all(found):
-                    sys.exit("a reference fails in the bare loop")
-            print(f"round {turn + 1}: " + ", ".join(f"{name} {each[-1]:.1f}/s" for name, each in rates.items()), flush=True)
+            spent, values = dict.fromkeys(ways, 0.0), []
+            for first in range(0, len(jobs), PART):  # by turns, so that a busy minute meets all three
+                for name, (work, threads) in ways.items():
+                    seconds, found = timed(work, jobs[first : first + PART], threads)
+                    spent[name] += seconds
+                    if name == "ours":
+                        values += found
+                    elif not all(found):
+                        sys.exit("a reference fails in the bare loop")
+            seen.append([verdict.value for verdict in values])
+            wrong += [(turn, job[0].entry_point, v.detail) for job, v in zip(jobs, values, strict=True) if v.value != 1]
+            for name, seconds in spent.items():
+                rates[name].append(len(jobs) / seconds)
+            print(
+                f"round {turn + 1}: " + ", ".join(f"{name} {each[-1]:.1f}/s" for name, each in rates.items()),
+                flush=True,
+            )
     metric.close()
     flaky = sum(len(set(values)) > 1 for values in zip(*seen, strict=True))
     suite = attacks() if given.attacks else {}
@@ -119,9 +124,7 @@ def main():
         "peers": {f"subprocess.run, {name}": round(middle[name], 1) for name in ("one at a time", "two at a time")},
         "ratio": round(middle["ours"] / fastest, 2),
         "goal": 1.0,
-        "reached": bool(
-            middle["ours"] >= max(40, fastest) and not wrong and not flaky and not suite.get("succeeded")
-        ),
+        "reached": bool(middle["ours"] >= max(40, fastest) and not wrong and not flaky and not suite.get("succeeded")),
         "goal_per_second": 40,
         "wrong": len(wrong),
         "flaky": flaky,

@@ -35,7 +35,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = ("<!-- figures -->", "<!-- end of figures -->")
 
 FIRST = [  # what the README shows; misses and hits alike stand in docs/performance.md
-    "client_cpu", "kill_resume", "length_predictor", "million", "mixed_lanes", "mixed_latency", "real_server",
+    "client_cpu", "kill_resume", "length_predictor", "million", "mixed_latency", "real_server_vllm",
     "sandbox", "verify",
 ]  # fmt: skip
 EXPORTS = [  # heading, struct, what the file is

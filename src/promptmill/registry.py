@@ -214,6 +214,7 @@ TABLES: dict[str, dict[str, str]] = {
         "exact": "promptmill.evaluate.text:exact",
         "f1": "promptmill.evaluate.text:f1",
         "gsm8k": "promptmill.evaluate.numbers:gsm8k",
+        "judge": "promptmill.evaluate.judge:judge",
         "math": "promptmill.evaluate.math:math",
         "numeric": "promptmill.evaluate.numbers:numeric",
     },

@@ -259,6 +259,7 @@ def add(a, b): raise Ends
 C = """
 import ctypes, os, struct
 libc, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer
+environment = ctypes.c_void_p.in_dll(libc, 'environ')
 def syscall(number, *arguments):
     result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
     if result < 0: raise OSError(ctypes.get_errno(), "refused")
@@ -278,7 +279,7 @@ ESCAPES = {
     "reads_the_project": "open(PROJECT).read()",
     "reads_a_sealed_file": "open('/sealed').read()",
     "reads_its_own_environment": "assert CANARY in str(os.environ)",
-    "reads_its_environment_in_memory": "assert CANARY in str(ctypes.string_at(ctypes.c_void_p.in_dll(libc, 'environ').value, 256))",
+    "reads_its_environment_in_memory": "assert CANARY in str(ctypes.string_at(environment.value, 256))",
     "reads_the_environment_of_others": "open('/proc/1/environ').read()",
     "lists_processes": "os.listdir('/proc')",
     "reads_its_memory_map": "open('/proc/self/maps').read()",

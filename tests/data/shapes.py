@@ -6,7 +6,7 @@ FENCE = "```"
 
 
 def fenced(code, language="python"):
-    return f"Here is my solution:\n\n{FENCE}{language}\n{code.strip(chr(10))}\n{FENCE}\n\nIt runs in O(n) time. Let me know!"
+    return f"Here is my solution:\n\n{FENCE}{language}\n{code.strip(chr(10))}\n{FENCE}\n\nIt runs in O(n). Enjoy!"
 
 
 def of_function(code):
@@ -19,7 +19,7 @@ def of_function(code):
         "fenced, with an example after it": f"{fenced(code)}\n\n{FENCE}python\nprint('an example')\n{FENCE}\n",
         "fenced, with a shell before it": f"{FENCE}bash\npip install nothing\n{FENCE}\n\n{fenced(code, 'py')}",
         "fenced, never closed": f"Sure.\n{FENCE}python\n{bare}\n",
-        "prose around it": f"Sure! Here is the function.\n\n{bare}\n\nThis works because it handles every case (even []).",
+        "prose around it": f"Sure! Here is the function.\n\n{bare}\n\nThis works, as it handles every case (even []).",
         "begin and done": f"[BEGIN]\n{bare}\n[DONE]\nThe code above is right.",
         "after thinking": f"<think>\ndef wrong():\n    pass\n</think>\n{fenced(code)}",
     }

@@ -248,6 +248,21 @@ def test_the_judge_settles_what_the_rules_cannot_and_is_asked_once(mill, solver,
     assert solver.calls() == 3
 
 
+def test_a_judge_may_be_asked_about_every_answer(mill, solver, rows, tmp_path):
+    (tmp_path / "judge.txt").write_text("Compare {reference} with {answer}.")
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}]}
+    section = {"prompt_file": str(tmp_path / "judge.txt"), "generate": generate}
+    answers = {"Compare": "I am not sure.", **GOOD}
+    path = solver(answers, problems=PROBLEMS[:1], judge=section, grade={"metric": "judge"})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert solver.calls() == 3
+    one, _ = processed(rows, tmp_path / "run")["sum"]["responses"]
+    assert (one["is_correct"], one["score"]) == (None, None)  # the judge did not say yes or no
+    said = mill("answers", "run", solver(GOOD, grade={"metric": "judge"}), "--out", tmp_path / "other")
+    assert said.code == 2
+    assert "grade.metric: 'judge' needs to know whom to ask" in said.error
+
+
 @pytest.mark.parametrize(
     ("rows_", "words"),
     [

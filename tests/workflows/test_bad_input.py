@@ -236,7 +236,7 @@ slices:
         ("workflow: lengths", "workflow: lenghts",
          ":1: workflow: 'lenghts': Invalid enum value 'lenghts'. Did you mean 'lengths'? There are: lengths."),
         ("kind: prompts", "kind: promts",
-         ":3: source.kind: no 'promts'. Did you mean 'prompts'? There are: chats, commonsense_qa, gsm8k, hub, hub_problems, nq_open, problems, prompts."),
+         ":3: source.kind: no 'promts'. Did you mean 'prompts'? There are: chats, "),
         ("path: PROMPTS", "paht: PROMPTS", ":4: source.paht: unknown option. Did you mean 'path'? There are: path, "),
         ("model: fake", "modell: fake", ":6: generate.modell: unknown option. Did you mean 'model'? There are: model,"),
         ("k: 1", "k: three", ":7: generate.k: 'three': Expected `int`, got `str`."),

@@ -92,16 +92,21 @@ def _search(answer: Piece, wanted: Wanted) -> Answer | None:
 
 
 def _unmarked(answer: Piece, wanted: Wanted, before: str) -> Answer | None:
-    blocks = [block for block in _fenced(answer) if block.text.strip()]
+    marks = list(FENCE.finditer(answer.text))
+    if len(marks) % 2 and not marks[0]["language"]:  # the prompt may have opened it, and this is its end
+        found = _of_text(Piece(answer.start, answer.text[: marks[0].start()]), wanted, f"{before}fence, ")
+        if found is not None:
+            return found
+    blocks = [block for block in _fenced(answer, marks) if block.text.strip()]
     if blocks:
         return _of_blocks(blocks, wanted, f"{before}fence")
     return _of_text(answer, wanted, before)
 
 
-def _fenced(answer: Piece) -> Iterator[Piece]:
+def _fenced(answer: Piece, marks: list[re.Match[str]]) -> Iterator[Piece]:
     """Blocks of Python or of no language; the last may lack its end."""
     opened: re.Match[str] | None = None
-    for mark in FENCE.finditer(answer.text):
+    for mark in marks:
         if opened is None:
             opened = mark
         elif mark["mark"].startswith(opened["mark"]) and not mark["language"]:

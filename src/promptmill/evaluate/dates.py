@@ -11,7 +11,11 @@ from __future__ import annotations
 import re
 
 _MONTHS = "january february march april may june july august september october november december".split()  # noqa: SIM905
-_MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+MONTHS = (
+    r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?"
+)
+_MONTH = rf"(?P<month>{MONTHS})\.?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+)?"
 _YEAR = r"(?P<year>[12]\d{3})"
@@ -58,7 +62,7 @@ def _dates(found: dict[str, str | None]) -> list[tuple[int | None, ...]]:
         first, second = int(found["first"] or 0), int(found["second"] or 0)
         return [(year, first, second), (year, second, first)]
     name = found.get("month")
-    month = 1 + next(n for n, full in enumerate(_MONTHS) if full.startswith(name.casefold())) if name else None
+    month = 1 + next(n for n, full in enumerate(_MONTHS) if full.startswith(name.casefold()[:3])) if name else None
     if month is None:
         month = int(found["number"] or 0)
     day = found.get("day")

@@ -35,6 +35,7 @@ import msgspec
 from promptmill.endpoints.reasoning import THINK_TAGS, split
 from promptmill.errors import ConfigError, DataError
 from promptmill.records import Message, Prompt, Reference, Verdict, content_id
+from promptmill.registry import Metric
 
 VALUES: dict[str, float | None] = {"yes": 1.0, "no": 0.0, "cannot tell": None}
 REPLY_CHARS = 50_000  # no verdict is that long
@@ -62,6 +63,11 @@ class JudgeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt_file: str | None = None
     max_chars: Annotated[int, msgspec.Meta(ge=100)] = 4000
+
+
+def judge() -> Metric:
+    """Leave every answer to the model of the recipe's section judge, without asking the rules first."""
+    return lambda _reference, _answer: Verdict(value=None, method="judge", detail="not judged yet", settled=False)
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):

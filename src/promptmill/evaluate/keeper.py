@@ -130,13 +130,19 @@ class _Keeper:
                     self._fork(slot)
 
     def _fork(self, slot: int) -> None:
+        keeper = os.getpid()
         pid = os.fork()
         if pid:
             self._pids[pid] = slot
             return
         try:
             signal.set_wakeup_fd(-1)
-            os.close(self._config["control"])
+            for fd in (
+                self._config["control"],
+                *(fd for n, pair in enumerate(self._slots) if n != slot for fd in pair),
+            ):
+                os.close(fd)  # a pipe that another child held open would not tell that its own child is gone
+            _end_with(keeper)
             _serve(*self._slots[slot], self._check, self._config)
         finally:
             os._exit(0)
@@ -158,11 +164,18 @@ def _serve(requests: int, answers: int, check: Check, config: dict[str, Any]) ->
         write_frame(answers, ANSWER if left else LAST, check(frame[1]))
 
 
-def _fence(memory_mb: int) -> None:
+def _end_with(keeper: int) -> None:
+    """Be killed when the keeper is; at once if it is gone already."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != keeper:
+        os._exit(0)
+
+
+def _fence(memory_mb: int) -> None:
+    if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -3,7 +3,7 @@ r"""Metric `math`: whether two answers mean the same number, expression, set, in
 Three steps, the next only where the one before cannot decide:
 
     number       plain numbers are compared exactly, in this process                          (`numbers`)
-    spelling     equal spellings are equal; sets, tuples and intervals are taken apart        (`spelling`, `shapes`)
+    spelling     equal spellings are equal; sets, tuples and intervals are taken apart        (`shapes`, `equality`)
     math_verify  what must be computed goes to a worker process, which is killed at the limit (`math_worker`)
 
 The library (math-verify, with SymPy below it) is loaded in the workers only. Its own time limit is a signal, which
@@ -21,16 +21,26 @@ from functools import lru_cache
 import msgspec
 
 from promptmill.errors import ConfigError, MissingExtra
+from promptmill.evaluate.equality import Unsure, equal
 from promptmill.evaluate.math_worker import Finding, Question
 from promptmill.evaluate.numbers import equal_numbers, other_number, read_number
-from promptmill.evaluate.shapes import Shape, Unsure, equal, readings
+from promptmill.evaluate.shapes import Shape, readings
 from promptmill.evaluate.spelling import MAX_LENGTH
 from promptmill.evaluate.workers import MAX_REQUEST, Workers
 from promptmill.records import Reference, Verdict
 
 _RIGHT = {method: Verdict(value=1.0, method=method) for method in ("number", "spelling", "math_verify")}
 _NO_REFERENCE = Verdict(value=None, method="spelling", detail="there is no reference answer", settled=False)
+_TOO_LONG = Verdict(
+    value=None, method="spelling", detail=f"longer than {MAX_LENGTH} characters: no short answer", settled=False
+)
 _EMPTY = Verdict(value=0.0, method="spelling", detail="the answer is empty")
+
+
+class _NoResult(Exception):  # noqa: N818 - it never leaves this file
+    """A comparison came to no end; the text says why."""
+
+
 _findings = msgspec.msgpack.Decoder(Finding)
 
 
@@ -95,10 +105,12 @@ class Math:
         if said in {gold.strip() for gold in golds}:
             return _RIGHT["spelling"]
         if max(map(len, (*golds, answer))) > MAX_LENGTH:
-            detail = f"longer than {MAX_LENGTH} characters: no short answer"
-            return Verdict(value=None, method="spelling", detail=detail, settled=False)
+            return _TOO_LONG
+        return self._compare(golds, answer)
+
+    def _compare(self, golds: tuple[str, ...], answer: str) -> Verdict:
         unsure: list[str] = []
-        shapes: list[Shape] = []
+        shapes = list(readings(answer))
         for gold in golds:
             found = _plainly(gold, answer)
             if found is True:
@@ -106,16 +118,23 @@ class Math:
             if found is None:
                 unsure.append(gold)
             shapes += readings(gold)
-        return self._computed(tuple(unsure), answer) if unsure else _wrong(shapes, readings(answer))
+        wrong = _wrong(shapes)
+        if not unsure:
+            return wrong
+        try:
+            computed = self._computed(tuple(unsure), answer)
+        except _NoResult as why:  # an exception, since a cache must not keep it: the machine may have been busy
+            return Verdict(value=None, method="math_verify", detail=str(why), settled=False)
+        return computed if computed.value or wrong.settled else msgspec.structs.replace(computed, settled=False)
 
     def _compute(self, golds: tuple[str, ...], answer: str) -> Verdict:
         request = msgspec.msgpack.encode(Question(list(golds), answer))
         if len(request) > MAX_REQUEST:
-            return Verdict(value=None, method="math_verify", detail="too long to be compared", settled=False)
+            raise _NoResult("too long to be compared")
         body, why = self._pool.ask(request, limit_s=self._limit_s)
         if body is None:
-            detail = f"no result within {self._limit_s:g} s" if why == "late" else "its worker ended: out of memory"
-            return Verdict(value=None, method="math_verify", detail=detail, settled=False)
+            late = why == "late"
+            raise _NoResult(f"no result within {self._limit_s:g} s" if late else "its worker ended: out of memory")
         found = _findings.decode(body)
         if found.equal:
             return _RIGHT["math_verify"]
@@ -141,8 +160,8 @@ def _cannot_say(_one: Shape, _other: Shape) -> bool:
     raise Unsure
 
 
-def _wrong(golds: list[Shape], answers: tuple[Shape, ...]) -> Verdict:
-    kinds = {shape.kind for shape in (*golds, *answers)}
+def _wrong(shapes: list[Shape]) -> Verdict:
+    kinds = {shape.kind for shape in shapes}
     if kinds == {"number"}:
         return Verdict(value=0.0, method="number", detail="another number")
     # words on either side may mean the same in another way; numbers and sets that differ do not

@@ -1,6 +1,6 @@
 r"""What runs in a worker process of the metric `math`: expressions, parsed and compared with math-verify.
 
-`shapes.equal` walks gold and answer again, and asks here about the leaves. Constants are compared by their value to
+`equality.equal` walks gold and answer again, and asks here about the leaves. Constants are compared by their value to
 fifty digits, expressions with letters by their values at some points (an algebra system may take seconds to find out
 that two expressions differ; one point shows it at once), and everything else by math-verify.
 
@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from promptmill.evaluate.equality import equal
 from promptmill.evaluate.numbers import ROUNDED, Number
-from promptmill.evaluate.shapes import Shape, equal, readings
+from promptmill.evaluate.shapes import Shape, readings
 
 DIGITS = 50
 _SAME = 10 ** (12 - DIGITS)
@@ -81,8 +82,8 @@ def check(request: bytes) -> bytes:
     question = _questions.decode(request)
     try:
         found = _any(question)
-    except (MemoryError, RecursionError) as error:
-        found = Finding(equal=False, unread=type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - worker boundary: whatever the library raises, it could not compare
+        found = Finding(equal=False, unread=f"it ({type(error).__name__})")
     return msgspec.msgpack.encode(found)
 
 
@@ -264,6 +265,8 @@ def _proportional(one: Any, other: Any) -> bool:
 
     turned = {Eq: Eq, Ne: Ne, Ge: Le, Le: Ge, Gt: Lt, Lt: Gt}
     if type(one) not in turned or type(other) not in turned:
+        return False
+    if not all(map(_is_plain, (one.lhs, one.rhs, other.lhs, other.rhs))):
         return False
     left, right = one.lhs - one.rhs, other.lhs - other.rhs
     letters = sorted(left.free_symbols | right.free_symbols, key=str)

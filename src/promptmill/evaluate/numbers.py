@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from promptmill.evaluate import units
+from promptmill.evaluate.dates import MONTHS
 from promptmill.evaluate.spelling import MAX_LENGTH, spell
 from promptmill.evaluate.units import NONE, Unit
 from promptmill.records import Reference, Verdict
@@ -61,14 +62,15 @@ _FIGURES = re.compile(
     rf"|\s*(?:\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*(?:\{{\s*(?P<pow>{_POWER})\s*\}}|\(?(?P<pow2>{_POWER})\)?))?)"
 )
 _REPEATING = re.compile(
-    r"(?P<sign>[+-]?)(?P<sign2>)(?P<money>)(?P<n>\d+)\.(?P<fixed>\d*?)"
-    r"(?:\\(?:overline|bar|dot)\s*\{?(?P<period>\d+)\}?|(?P<again>\d+?)(?P=again){2,}\s*(?:\.\.\.|\\ldots))"
+    r"(?P<sign>[+-]?)(?P<sign2>)(?P<money>)(?P<n>\d{1,99})\.(?P<fixed>\d{0,20}?)"
+    r"(?:\\(?:overline|bar|dot)\s*\{?(?P<period>\d{1,99})\}?|(?P<again>\d{1,20}?)(?P=again){2,20}\s*(?:\.\.\.|\\ldots))"
 )
 _TOGETHER = re.compile(r"(?<=[a-z])\s*(?:,\s*|\s)(?:and\s+)?(?=\d)")
 _PLAIN = re.compile(r"-?\d{1,300}(?:\.(\d{1,300}))?")
 _BASE = re.compile(r"_\s*\{?\s*([1-9]\d?|[a-z]{3,12})\s*\}?$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![a-z])", re.IGNORECASE)
 _UNIT = re.compile(r"(?:[^\W\d_]|[ .'°/$€£¥₹¢^{}-]|\^\\circ|(?<=\^)[23]|(?<=\^\{)[23])*")
+_MONTH = re.compile(rf"(?:of )?(?:{MONTHS})", re.IGNORECASE)  # 5 May is a date
 _PERCENT = re.compile(r"(?:%|percent(?:age)?(?: points?)?|pct)\.?(?![a-z])\s*", re.IGNORECASE)
 
 
@@ -94,10 +96,12 @@ def _plain(text: str, decimals: str | None) -> Number:
 
 def read_spelled(text: str) -> Number | None:
     """As `read_number`, of a text that `spell` made."""
+    if len(text) > MAX_DIGITS + 200:
+        return None
     found = _FIGURES.match(text)
     if found is None:
         named = units.named_number(text) if text[:1].isalpha() else None
-        return _with_rest(Number(Fraction(named[0])), " " + named[1], "") if named else None
+        return _with_rest(Number(named[0]), " " + named[1], "") if named else None
     if repeating := _REPEATING.match(text):
         found, number = repeating, _repeating(repeating)
     else:
@@ -131,8 +135,6 @@ def _value(found: re.Match[str]) -> Number | None:
 def _repeating(found: re.Match[str]) -> Number | None:
     """A decimal whose last digits repeat for ever."""
     fixed, period = found["fixed"], found["period"] or found["again"]
-    if len(found["n"] + fixed + period) > MAX_DIGITS:
-        return None
     value = Fraction(int(found["n"] + fixed), 10 ** len(fixed))
     return Number(value + Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1)), places=None)
 
@@ -205,7 +207,7 @@ def _is_unit(text: str, *, attached: bool) -> bool:
     """Whether what follows a number is a unit and no algebra: `5 m` and `5cm` are, `5x` and `5r^2` are not."""
     if not text:
         return True
-    if _UNIT.fullmatch(text) is None:
+    if _UNIT.fullmatch(text) is None or _MONTH.fullmatch(text):
         return False
     if text.startswith("^") and not text.startswith(r"^\circ"):
         return False
@@ -229,11 +231,9 @@ def equal_numbers(one: Number, other: Number, *, rounded: bool = False) -> bool:
         other: another.
         rounded: accept a decimal of six significant digits or more for the fraction that it is the rounding of.
     """
-    if one.base != other.base and one.base is not None and other.base is not None:
+    if not _comparable(one, other):
         return False
     if one.unit.dimension and other.unit.dimension:
-        if one.unit.dimension != other.unit.dimension:
-            return False
         one = one._replace(value=one.value * (one.unit.factor or 1))
         other = other._replace(value=other.value * (other.unit.factor or 1))
     if _same(one, other, rounded=rounded):
@@ -243,6 +243,15 @@ def equal_numbers(one: Number, other: Number, *, rounded: bool = False) -> bool:
     if one.percent:
         return _same(_hundredth(one), other, rounded=rounded)
     return _same(one, _hundredth(other), rounded=rounded)
+
+
+def _comparable(one: Number, other: Number) -> bool:
+    """Whether base, unit and percent sign of two numbers allow that they are equal."""
+    if one.percent != other.percent and (one.unit.dimension or other.unit.dimension):
+        return False  # 15% and $15
+    if one.base is not None and other.base is not None and one.base != other.base:
+        return False
+    return not one.unit.dimension or not other.unit.dimension or one.unit.dimension == other.unit.dimension
 
 
 def _hundredth(number: Number) -> Number:

@@ -9,22 +9,18 @@ r"""What an answer is made of: sets, tuples, intervals, lists, matrices, assignm
     \begin{pmatrix}...    matrix, row by row
     x = 5   x \in [0, 1]  a named value
 
-`equal` walks two shapes and asks `leaf` about expressions that are no plain numbers. It decides in this process what
-can be decided by plain numbers and spelling; a `leaf` that raises `Unsure` stops the walk, and a worker goes on with a
-`leaf` that can compute (`math_worker`).
-
-Not covered: anything that must be computed.
+Not covered: whether two of them are equal (`equality`), and anything that must be computed (`math_worker`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from promptmill.evaluate.dates import read_date
-from promptmill.evaluate.numbers import Number, equal_numbers, read_spelled
+from promptmill.evaluate.numbers import read_spelled
 from promptmill.evaluate.spelling import dense, spell
 from promptmill.evaluate.text import words
 
@@ -48,13 +44,6 @@ class Shape(NamedTuple):
     name: str = ""
 
 
-class Unsure(Exception):  # noqa: N818 - not an error: the walk needs somebody who can compute
-    """Spelling and plain numbers do not decide."""
-
-
-_ALIKE = {("list", "tuple"), ("tuple", "list"), ("list", "[]")}
-Leaf = Callable[[Shape, Shape], bool]
-
 _OPEN, _CLOSE = "([{", ")]}"
 _SEPARATOR = re.compile(r"\s*[,;]\s*(?:and|or)?(?![a-zA-Z])\s*|\s+(?:and|or)\s+")
 _CUP = re.compile(r"\\cup(?![a-zA-Z])|(?<=[)\]}])\s*U\s*(?=[(\[\\{])")
@@ -63,6 +52,9 @@ _NAMED = re.compile(
 )
 _PAIR = re.compile(r"\((?P<names>[a-zA-Z](?:\s*,\s*[a-zA-Z])+)\)\s*=\s*(?P<rest>\(.*)$")
 _MATRIX = re.compile(r"\\begin\{[pbB]?(?:small)?matrix\*?\}(?P<body>.*)\\end\{[pbB]?(?:small)?matrix\*?\}$")
+_BUILT = re.compile(
+    r"\\?\{\s*(?P<name>[a-zA-Z])(?:\s*\\in\s*\\mathbb\{R\})?\s*(?:\\mid|\||:)\s*(?P<condition>[^{}|]*?)\\?\}"
+)
 _CASES = re.compile(r"\\begin\{(?:cases|aligned|align\*?)\}(?P<body>.*)\\end\{[a-z*]+\}$")
 _ARRAY = re.compile(r"[(\[]?\s*\\begin\{array\}\s*\{[^{}]*\}(?P<body>.*)\\end\{array\}\s*[)\]]?$")
 _COMPARE = re.compile(r"\\(?:le|ge|ne)(?![a-zA-Z])|[<>]")
@@ -201,7 +193,7 @@ def _relation(text: str, depth: int) -> Shape | None:
     signs = _COMPARE.findall(text)
     if signs == [r"\ne"]:
         return _apart(sides[0].strip(), sides[1].strip(), depth)
-    if len(sides) not in {2, 3} or len({sign in _LESS for sign in signs}) != 1:
+    if len(sides) not in {2, 3} or r"\ne" in signs or len({sign in _LESS for sign in signs}) != 1:
         return None
     if signs[0] not in _LESS:
         sides, signs = sides[::-1], [_TURNED[sign] for sign in signs[::-1]]
@@ -248,6 +240,9 @@ def _union(text: str, depth: int) -> Shape | None:
 
 
 def _bracketed(text: str, depth: int) -> Shape | None:
+    built = _BUILT.fullmatch(text)
+    if built:
+        return _read(built["condition"], depth=depth + 1)
     inside = enclosed(text)
     if inside is None:
         return None
@@ -302,99 +297,3 @@ def _strip_braces(text: str) -> str:
     while text[:1] == "{" and (inside := enclosed(text)) and "," not in text:
         text = inside[1]
     return text
-
-
-def equal(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
-    """Whether two shapes mean the same. The gold comes first: an answer may leave out what the gold names, and more."""
-    if dense(gold.text) == dense(answer.text) and gold.text:
-        return True
-    kinds = {gold.kind, answer.kind}
-    if _both_equations(gold, answer):
-        return kinds != {"number"} and leaf(_whole(gold), _whole(answer))
-    if kinds == {"number"}:
-        assert isinstance(gold.value, Number)
-        assert isinstance(answer.value, Number)
-        return equal_numbers(gold.value, answer.value, rounded=True)
-    if kinds & {"text", "date", "empty"}:
-        return _words_or_dates(gold, answer)
-    if not gold.items and not answer.items and "expression" in kinds:
-        return leaf(gold, answer)
-    return _groups(gold, answer, leaf)
-
-
-def _both_equations(gold: Shape, answer: Shape) -> bool:
-    """Whether neither is the value of the other's name: x = 5 and y = 5, x = 2 and 2x = 4."""
-    if gold.name and answer.name:
-        return gold.name != answer.name
-    unnamed = answer if gold.name else gold
-    return bool(gold.name or answer.name) and unnamed.kind == "expression" and "=" in unnamed.text
-
-
-def _whole(shape: Shape) -> Shape:
-    """A named value as the equation that it is."""
-    return Shape("expression", shape.text)
-
-
-def _words_or_dates(gold: Shape, answer: Shape) -> bool:
-    if gold.kind == answer.kind:
-        return gold.value == answer.value
-    if {gold.kind, answer.kind} == {"text", "expression"}:
-        return bool(words(gold.text)) and words(gold.text) == words(answer.text)
-    return False
-
-
-def _groups(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
-    """Two shapes of which one at least has parts."""
-    one, other = gold.kind, answer.kind
-    if {one, other} in ({"set", "list"}, {"list", "union"}) or one == other in {"set", "list"}:
-        return _unordered(gold, answer, leaf)
-    if one == other == "union":
-        return _unordered(gold, answer, leaf) or leaf(gold, answer)
-    if one == other or (one, other) in _ALIKE:
-        return _ordered(gold, answer, leaf)
-    if {one, other} & {"expression", "union"}:
-        return leaf(gold, answer)
-    if {one, other} == {"number", "set"} and max(len(gold.items), len(answer.items)) == 1:  # {5} is taken for 5
-        return equal((gold.items or (gold,))[0], (answer.items or (answer,))[0], leaf)
-    return "matrix" in {one, other} and _ordered(_vector(gold), _vector(answer), leaf)
-
-
-def _vector(shape: Shape) -> Shape:
-    """A matrix of one column as the tuple of its rows' only cells."""
-    if shape.kind == "matrix" and all(len(row.items) == 1 for row in shape.items):
-        return shape._replace(items=tuple(row.items[0] for row in shape.items))
-    return shape if shape.kind in {"tuple", "[]", "list"} else shape._replace(items=())
-
-
-def _ordered(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
-    if len(gold.items) != len(answer.items) or not gold.items:
-        return False
-    return _every(lambda pair: equal(*pair, leaf), zip(gold.items, answer.items, strict=True))
-
-
-def _every(holds: Callable[[tuple[Shape, Shape]], bool], pairs: Iterator[tuple[Shape, Shape]]) -> bool:
-    """As `all`, but one that is surely false decides before one that is unsure is asked."""
-    unsure = None
-    for pair in pairs:
-        try:
-            if not holds(pair):
-                return False
-        except Unsure as error:
-            unsure = error
-    if unsure is not None:
-        raise unsure
-    return True
-
-
-def _unordered(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
-    """Whether each item has its equal on the other side; repetitions count in lists and not in sets."""
-    if "set" not in {gold.kind, answer.kind} and len(gold.items) != len(answer.items):
-        return False
-    left = list(answer.items)
-    for mine in gold.items:
-        found = next((place for place, its in enumerate(left) if equal(mine, its, leaf)), None)
-        if found is not None:
-            left.pop(found)
-        elif "set" not in {gold.kind, answer.kind} or not any(equal(mine, its, leaf) for its in answer.items):
-            return False
-    return all(any(equal(mine, its, leaf) for mine in gold.items) for its in left)

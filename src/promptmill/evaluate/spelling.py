@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from promptmill.evaluate.signs import SIGNS
 
-MAX_LENGTH = 4000  # an answer, not an essay
+MAX_LENGTH = 2000  # an answer, not an essay
 
 _NAMES = {
     "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "leq": r"\le", "geq": r"\ge", "neq": r"\ne",
@@ -41,10 +41,11 @@ _WORDING = re.compile(
 )
 _OPERATOR = re.compile(rf"\\(?:operatorname|mathrm|text)\s*\{{\s*({_FUNCTIONS})\s*\}}")
 _PLAIN_FUNCTION = re.compile(rf"(?<![a-zA-Z\\])({_FUNCTIONS})(?=\s*[\^({{\\0-9]|\s+[a-zA-Z](?![a-zA-Z]))")
-_PLAIN_NAME = re.compile(rf"(?<![a-zA-Z\\])({'|'.join(_WORD_NAMES)})(?![a-zA-Z])")
+_PLAIN_NAME = re.compile(rf"(?<![a-zA-Z\\])({'|'.join(_WORD_NAMES)}|Infinity)(?![a-zA-Z])")
 _DOUBLED = re.compile(r"\\\\(?=[a-zA-Z(\[{}%$])")
+_BLACKBOARD = re.compile(r"\\mathbb\s*([A-Z])")
 _GEOMETRY = re.compile(r"\\(?:angle|measuredangle|triangle)(?![a-zA-Z])\s*|\\overline\{([A-Z]+)\}")
-_CHOOSE = re.compile(r"\{?\s*(\w+)\s*\\choose\s*(\w+)\s*\}?")
+_CHOOSE = re.compile(r"\{? ?(\w{1,20}) ?\\choose ?(\w{1,20}) ?\}?")
 _PYTHON_POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(-])")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _DEGREES = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])\s*")
@@ -62,7 +63,7 @@ def spell(text: str) -> str:
     if not text.isascii() or "\\" in text or "$" in text or "*" in text or "`" in text or "{" in text:
         text = _latex(text)
     if not text.isdecimal():
-        text = _PLAIN_NAME.sub(lambda found: _WORD_NAMES[found[1]], text)
+        text = _PLAIN_NAME.sub(lambda found: _WORD_NAMES[found[1].lower()], text)
         text = _PLAIN_FUNCTION.sub(r"\\\1 ", text)
         if "\\frac" in text or "\\sqrt" in text:
             text = _fractions(text)
@@ -75,7 +76,7 @@ def dense(spelled: str) -> str:
     return _SPACE_INSIDE.sub("", spelled)
 
 
-def unboxed(text: str) -> str:
+def unboxed(text: str, *, depth: int = 0) -> str:
     r"""What stands in `\boxed`: of several the last, unless nothing but commas and "and" stands between them."""
     contents: list[tuple[int, int, str]] = []
     place = 0
@@ -90,8 +91,9 @@ def unboxed(text: str) -> str:
         if not _BETWEEN.fullmatch(text, before[1], kept[0][0]):
             break
         kept.insert(0, before)
-    values = list(dict.fromkeys(unboxed(content).strip() for _, _, content in kept))
-    return ", ".join(values)
+    if len(kept) == 1 and depth < 3:
+        return unboxed(kept[0][2], depth=depth + 1)
+    return ", ".join(dict.fromkeys(content.strip() for _, _, content in kept))
 
 
 def closing(text: str, opening: int) -> int:
@@ -124,6 +126,7 @@ def _latex(text: str) -> str:
     text = _DELIMITERS.sub(" ", text.replace("\x01", "$").replace(r"\%", "%"))
     text = text if text.lstrip().startswith("**") else _PYTHON_POWER.sub("^", text)
     text = text.replace("**", "").replace("`", "")
+    text = _BLACKBOARD.sub(r"\\mathbb{\1}", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", _GEOMETRY.sub(r"\1", text))
     text = _SIZES.sub("", text)
     text = _OPERATOR.sub(r"\\\1 ", text)

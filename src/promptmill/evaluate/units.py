@@ -60,6 +60,17 @@ _SMALL = {word: n for n, word in enumerate(f"{_ONES} eighteen nineteen".split())
 _TENTHS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: n * 10 for n, word in enumerate(_TENTHS.split(), 2)}
 _LARGE = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_PARTS = {
+    "half": 2,
+    "halve": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "eighth": 8,
+    "tenth": 10,
+}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 
@@ -97,8 +108,8 @@ def _singular(word: str) -> str:
     return word
 
 
-def named_number(text: str) -> tuple[int, str] | None:
-    """The whole number that words name, and what stands after them: "twenty-one apples" is 21, "apples"."""
+def named_number(text: str) -> tuple[Fraction, str] | None:
+    """The number that words name, and what stands after them: "twenty-one apples" is 21, "apples"."""
     words = text.casefold().replace("-", " ").split()
     total = part = 0
     used = 0
@@ -117,4 +128,6 @@ def named_number(text: str) -> tuple[int, str] | None:
         else:
             break
         used = place + 1
-    return (total + part, " ".join(words[used:])) if used else None
+    if used and used < len(words) and (parts := _PARTS.get(words[used].removesuffix("s"))):  # three quarters
+        return Fraction(total + part, parts), " ".join(words[used + 1 :]).removeprefix("of ")
+    return (Fraction(total + part), " ".join(words[used:])) if used else None

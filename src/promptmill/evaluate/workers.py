@@ -13,6 +13,7 @@ Not covered: what is checked (`math_worker`), and hostile code (the sandbox).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -169,7 +170,7 @@ class Workers:
             running.warm = running.warm or frame[0] == READY
 
     def _kill(self, running: _Running, slot: _Slot) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(BrokenPipeError):  # without a keeper there is no worker either
             if self._running is running and slot.pid is not None:
                 os.write(running.control, KILL.pack(slot.number, slot.pid))
         slot.pid = None

@@ -83,6 +83,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 "serve: the server that it starts is asked, and no other. Take out generate.endpoints or serve."
             )
+        if self.grade.metric["kind"] == "judge" and self.judge is None:
+            raise ValueError("grade.metric: 'judge' needs to know whom to ask. Write a section judge, with generate.")
 
 
 def run(

@@ -40,13 +40,15 @@ class GradeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How answers are found and judged.
 
     Attributes:
-        extractor: takes the answer out of a response, an entry of the table `extractors`; left out, `code` for problems with tests and `answer` for all others.
+        extractor: takes the answer out of a response, an entry of the table `extractors`; with `answer`, programs are taken out by `code` where a problem has tests.
         metric: judges the answer, an entry of the table `metrics`; `auto` chooses by the problem.
         code: options of the metric `code`, for problems with tests.
         threads: responses that are graded at the same time.
     """  # noqa: E501 - one line per option: it is the help text
 
-    extractor: Annotated[Use, Table("extractors")] | None = None
+    extractor: Annotated[Use, Table("extractors", default="answer")] = msgspec.field(
+        default_factory=lambda: {"kind": "answer"}
+    )
     metric: Annotated[Use, Table("metrics")] = msgspec.field(default_factory=lambda: {"kind": "auto"})
     code: Annotated[Use, Table("metrics", default="code")] = msgspec.field(default_factory=lambda: {"kind": "code"})
     threads: Positive = 2
@@ -79,7 +81,9 @@ class Grader:
 
     def extractor(self, reference: Reference) -> Extractor:
         """Takes answers to such a problem out of a response."""
-        use = self._options.extractor or {"kind": "code" if reference.tests else "answer"}
+        use = self._options.extractor
+        if use["kind"] == "answer" and reference.tests:
+            use = {"kind": "code"}
         if use["kind"] not in self._extractors:
             self._extractors[use["kind"]] = registry.build("extractors", use)
         return self._extractors[use["kind"]]

@@ -1,6 +1,7 @@
 """`check`, `list`, `show` and `doctor` on real recipes, tables and runs."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -141,6 +142,13 @@ def test_a_file_of_any_ending_is_a_source_when_its_format_is_named(mill, tmp_pat
     code, out, err = mill("lengths", "prompts", tmp_path / "r.yaml", "--out", tmp_path / "run")
     assert code == 0, err
     assert "processed_dataset.json" in out
+
+
+def test_doctor_says_how_code_would_be_sandboxed(mill):
+    code, out, _ = mill("doctor")
+    assert code == 0
+    assert re.search(r"^sandbox for code: (full|only rlimits-only|none)", out, re.MULTILINE)
+    assert re.search(r"^    memory is limited: active$", out, re.MULTILINE)
 
 
 def test_doctor_names_a_server_once(mill):

@@ -12,6 +12,7 @@ from promptmill.records import Reference
 SETUP = 'import math\n\n\ndef area(r: float) -> float:\n    """The area of a circle."""\n'
 HUMANEVAL = Reference(setup=SETUP, entry_point="area", tests=("assert area(1) > 3",))
 MBPP = Reference(tests=("assert area(1) > 3",))
+WINDOWS = "def area(r):\r\n    return 3 * r\r\n"
 FUNCTION = "def area(r):\n    x = r * r\n    return 3.14 * x\n"
 extract = code()
 
@@ -29,7 +30,8 @@ def found(text, reference=MBPP):
         (f"```python\n{FUNCTION}```", FUNCTION, "fence"),
         (f"```\n{FUNCTION}```", FUNCTION, "fence"),
         (f"~~~py\n{FUNCTION}~~~", FUNCTION, "fence"),
-        (f"1. First:\n   ```python\n   def area(r):\n       return 3 * r\n   ```\n", "def area(r):\n    return 3 * r\n", "fence"),
+        ("1. First:\n   ```python\n   def area(r):\n       return 3 * r\n   ```\n",
+         "def area(r):\n    return 3 * r\n", "fence"),
         (f"Sure!\n```Python\n{FUNCTION}\n```\nDone.", FUNCTION, "fence"),
         (f"```python\n{FUNCTION}", FUNCTION, "fence"),
         (f"```python\ndef area(r):\n    return 0\n```\nWrong. Better:\n```python\n{FUNCTION}```", FUNCTION, "fence"),
@@ -38,12 +40,15 @@ def found(text, reference=MBPP):
         (f"```json\n{{}}\n```\n```python\n{FUNCTION}```", FUNCTION, "fence"),
         ("```python\nPI = 3\n```\nthen\n```python\ndef area(r):\n    return PI * r\n```",
          "PI = 3\n\n\ndef area(r):\n    return PI * r\n", "fences"),
+        (f"{FUNCTION}```\nThis returns the area, as asked.", FUNCTION, "fence, whole"),
+        (f"```python\r\n{WINDOWS}```\r\n", WINDOWS, "fence"),
         (f"[BEGIN]\n{FUNCTION}[DONE]", FUNCTION, "begin, whole"),
         (f"[BEGIN]\n```python\n{FUNCTION}```\n[DONE]", FUNCTION, "begin, fence"),
         (f"[BEGIN]\nx = 1\n[DONE]\n[BEGIN]\n{FUNCTION}[DONE]", FUNCTION, "begin, whole"),
         (f"[BEGIN]\n{FUNCTION}", FUNCTION, "begin, whole"),
         (f"Here it is:\n{FUNCTION}\nThis is right.", FUNCTION, "lines"),
-        (f"Here it is:\n\nimport math\nPI = math.pi\n\n{FUNCTION}\nExplanation: easy (very).", f"import math\nPI = math.pi\n\n{FUNCTION}", "lines"),
+        (f"Here it is:\n\nimport math\nPI = math.pi\n\n{FUNCTION}\nExplanation: easy (very).",
+         f"import math\nPI = math.pi\n\n{FUNCTION}", "lines"),
         (f"{FUNCTION}\nDone", FUNCTION, "whole"),
         (f"<think>def area(r): return 0</think>\n{FUNCTION}", FUNCTION, "whole"),
         ("def area(r):\n    return '''\nunindented\n'''\n", "def area(r):\n    return '''\nunindented\n'''\n", "whole"),
@@ -66,6 +71,7 @@ def test_a_program_is_found(text, program, method):
         "    x = r * r\n    return 3.14 * x\n\n# The area grows with the square.\n```\n",
         "Here is the body:\n\n    x = r * r\n    return 3.14 * x\n",
         "```python\n    x = r * r\n    return 3.14 * x\n```",
+        "    x = r * r\n    return 3.14 * x\n```\nThis computes the area of a circle.\n",
         "```python\nx = r * r\nreturn 3.14 * x\n```",
     ],
 )

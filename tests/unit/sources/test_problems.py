@@ -70,6 +70,23 @@ def test_code_is_judged_by_a_list_of_asserts_or_by_humanevals_check(file):
     assert (second.reference.entry_point, second.reference.setup) == ("f", "def f(x):\n")
 
 
+def test_humaneval_that_calls_its_own_check_names_its_function_there(file):
+    row = {"task_id": "Python/0", "prompt": "def f(x):\n", "test": "def check(f):\n    assert f(1) == 1\n\ncheck(f)\n"}
+    (prompt,) = problems(path=file(row))
+    assert prompt.reference.tests == (row["test"],)
+    assert (prompt.reference.entry_point, prompt.reference.setup) == ("f", "def f(x):\n")
+
+
+def test_what_mbpp_runs_before_its_tests_is_run_before_them(file):
+    row = {
+        "task_id": 1, "text": "Depth.", "test_list": ["assert depth(root) == 1"], "test_imports": ["import math"],
+        "test_setup_code": "root = Node(1)", "challenge_test_list": ["assert depth(None) == 0"],
+    }  # fmt: skip
+    (prompt,) = problems(path=file(row))
+    assert prompt.reference.tests == ("import math", "root = Node(1)", "assert depth(root) == 1")
+    assert prompt.reference.setup is None
+
+
 def test_tables_hold_lists_as_json(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text('question,choices,choice_index_correct,answer_correct\n"Q?","[""x"", ""y""]",1,\n"R?",,,7\n')

@@ -1,7 +1,7 @@
 r"""Answers taken out of responses: `answer`, a ladder of rules that ends in "no answer".
 
-A response is read once (`page`: thoughts blanked), cut before a question it runs on into (`runons`), and handed from rule
-to rule until one of them finds an answer:
+A response is read once (`page`: thoughts blanked), cut before a question it runs on into (`runons`), and handed from
+rule to rule until one of them finds an answer:
 
 | rule | finds | module |
 |---|---|---|
@@ -15,8 +15,9 @@ to rule until one of them finds an answer:
 | `bold`, `conclusion` | the last line in bold; "Therefore, ..." with one number or option | `endings` |
 | `whole` | a response that is nothing but the answer | `endings` |
 
-A rule that finds a statement which is no answer ("A or B", a letter that no option has) ends the ladder: what was said
-before is not taken instead. The rule is `Answer.method`; `:option_text` is added where an option was named by its text.
+A rule that finds a statement which is no answer ("A or B", a letter that no option has) ends the ladder: what was
+said before is not taken instead. The rule is `Answer.method`; `:option_text` is added where an option was named by
+its text.
 
 Not covered: judging answers, numbers written in words, and answers given in a sentence without a mark.
 """

@@ -16,12 +16,18 @@ from typing import NamedTuple
 from promptmill.derive.answers import marks
 from promptmill.derive.answers.page import Page, Piece
 
+# what all of them share comes first: a pattern that begins with plain letters is looked for at the speed of a string
+_OX = re.compile(r"ox(ed)?\s{0,2}(\{)?")
 # a file read with the wrong escapes turns `\b` into a backspace, and `\f` into a form feed
-_BOX = re.compile(r"(?:\\+|[\x08\x0c])?(?<![A-Za-z])(?:boxed|fbox|framebox|oxed(?=\{)|box(?=\{))\s{0,2}(\{)?")
+_BEFORE = re.compile(r"(?:(?<![A-Za-z])|(?<=[\\\x08\x0c]))(\\*|[\x08\x0c])(b|fb|frameb|)$")
 _TOKENS = re.compile(r"\\[{}]|[{}]")
 _UNCLOSED = re.compile(r"\n|\$|<|\\\)|\\\]")
+_MOST = 1000
+_LONGEST_OPEN = 500
 _BETWEEN = re.compile(
-    r"(?:\s|[$,;&]|\\(?:[()\[\],;! ]|quad|qquad|text\s?\{\s?(?:and|or|,)\s?\}|cup|lor|vee)|\b(?:and|or|und|oder|et|ou|y|o)\b)"
+    r"(?:\s|[$,;&]|[A-Za-z](?:_\{?\d\}?)?\s?=|\\(?:[()\[\],;! ]|quad|qquad|text\s?\{\s?(?:and|or|"
+    r",)\s?\}|cup|lor|vee)|\b(?:and|or|und|"
+    r"oder|et|ou|y|o)\b)"
     r"{0,12}"
 )
 _SPACED = re.compile(r"\$?\s{0,2}([^\s$.,;{}\\]{1,20})")
@@ -42,15 +48,15 @@ def boxes(clear: str, start: int = 0, end: int | None = None) -> list[Box]:
     if clear.find("box", start, end) < 0 and clear.find("oxed", start, end) < 0:
         return []
     found: list[Box] = []
-    matches = [m for m in _BOX.finditer(clear, start, end) if _is_box(m)]
-    if not matches:
+    openings = [mark for m in _OX.finditer(clear, start, end) if (mark := _opening(clear, m, start))][-_MOST:]
+    if not openings:
         return []
-    closed = _closings(clear, matches[0].start(), end)
+    closed = _closings(clear, openings[0].mark, end)
     behind = -1
-    for match in matches:
-        if match.start() < behind:
+    for opening in openings:
+        if opening.mark < behind:
             continue  # a box in a box
-        box = _box(clear, match, closed, end)
+        box = _box(clear, opening, closed, end)
         if box is not None:
             found.append(box)
             behind = box.after
@@ -64,11 +70,12 @@ def last(page: Page, start: int = 0, end: int | None = None, *, rule: str = "box
     while found:
         box = found.pop()
         content = page.clear[box.start : box.end]
-        if marks.is_blank(content) and not re.search(r"[<>=+-]", content) or marks.is_placeholder(content):
+        if (marks.is_blank(content) and not re.search(r"[<>=+-]", content)) or marks.is_placeholder(content):
             continue
         first = _first_of_chain(page.clear, found, box)
         chain = [*(b for b in found if b.mark >= first), box]
-        return _joined(page, chain, rule)
+        if joined := _joined(page, chain, rule):
+            return joined
     return None
 
 
@@ -87,11 +94,26 @@ def unwrapped(text: str) -> str:
     return text
 
 
-def _is_box(match: re.Match[str]) -> bool:
-    word = match[0]
-    if match[1]:
-        return "boxed" in word or word[0] in "\\\x08\x0c"
-    return word.startswith("\\boxed") or word.startswith("\\fbox")
+class _Opening(NamedTuple):
+    """Where the mark of a box begins and ends, and whether a brace ends it."""
+
+    mark: int
+    end: int
+    braced: bool
+
+
+def _opening(clear: str, match: re.Match[str], start: int) -> _Opening | None:
+    """The mark of a box around the letters that all of them share; None for other words."""
+    head = max(start, match.start() - 12)
+    before = _BEFORE.search(clear[head : match.start()])
+    if before is None:
+        return None
+    escaped, name, long, braced = before[1], before[2], match[1] is not None, match[2] is not None
+    if braced:
+        is_box = (name == "b" and long) or (bool(escaped) and (name != "" or (long and escaped == "\x08")))
+    else:
+        is_box = escaped.startswith("\\") and ((name == "b" and long) or name == "fb")
+    return _Opening(head + before.start(1), match.end(), braced) if is_box else None
 
 
 def _closings(clear: str, start: int, end: int) -> dict[int, int]:
@@ -106,18 +128,19 @@ def _closings(clear: str, start: int, end: int) -> dict[int, int]:
     return closed
 
 
-def _box(clear: str, match: re.Match[str], closed: dict[int, int], end: int) -> Box | None:
-    if not match[1]:
-        spaced = _SPACED.match(clear, match.end(), end)
-        return Box(match.start(), spaced.start(1), spaced.end(1), spaced.end()) if spaced else None
-    start = match.end()
+def _box(clear: str, opening: _Opening, closed: dict[int, int], end: int) -> Box | None:
+    if not opening.braced:
+        spaced = _SPACED.match(clear, opening.end, end)
+        return Box(opening.mark, spaced.start(1), spaced.end(1), spaced.end()) if spaced else None
+    start = opening.end
     close = closed.get(start - 1)
     if close is not None:
-        return Box(match.start(), start, close, close + 1)
+        return Box(opening.mark, start, close, close + 1)
+    end = min(end, start + _LONGEST_OPEN)
     stop = _UNCLOSED.search(clear, start, end)
-    until = min(stop.start() if stop else end, start + 2000)
+    until = stop.start() if stop else end
     inside = sum(1 if t[0] == "{" else -1 if t[0] == "}" else 0 for t in _TOKENS.finditer(clear, start, until))
-    return None if inside > 0 else Box(match.start(), start, until, until)
+    return None if inside > 0 else Box(opening.mark, start, until, until)
 
 
 def _first_of_chain(clear: str, before: list[Box], box: Box) -> int:
@@ -149,4 +172,5 @@ def _joined(page: Page, chain: list[Box], rule: str) -> Piece | None:
     if len(pieces) == 1 and (inner := _last_step(page, chain[0], rule)) is not None:
         return inner
     texts = list(dict.fromkeys(unwrapped(p.text) if "ox" in p.text else p.text for p in pieces))
-    return Piece(", ".join(texts), pieces[0].start, pieces[-1].end, rule)
+    texts = [text.strip() for text in texts if not marks.is_blank(text) or text in marks.SIGNS]
+    return None if not texts else Piece(", ".join(texts), pieces[0].start, pieces[-1].end, rule)

@@ -3,13 +3,13 @@
 `Options.pick` reads one statement ("(C)", "C) stagger", "Option c", "the Eiffel Tower, because ...") and says
 
 - a `Piece` with the letter, where exactly one option is named;
-- an unclear `Piece`, where several are, or a letter that no option has: what was said is no answer, and nothing before
-  it may be taken instead;
+- an unclear `Piece`, where several are, or a letter that no option has: what was said is no answer, and nothing
+  before it may be taken instead;
 - None, where the statement names none: another may.
 
 A letter counts only at the beginning of the statement, after words like "option" or "most likely", and only if what
-follows lets it stand alone. So the article in "a dog", the pronoun in "I think" and the first letter of "Antwort" are no
-options. A text counts when it is that of one option alone, marks, case and articles aside.
+follows lets it stand alone. So the article in "a dog", the pronoun in "I think" and the first letter of "Antwort" are
+no options. A text counts when it is that of one option alone, marks, case and articles aside.
 
 Not covered: sentences that describe an option in other words.
 """
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from promptmill.derive.answers import marks
+from promptmill.derive.answers import marks, sentences
 from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece, lowered
 from promptmill.derive.answers.wording import normalised
@@ -34,17 +34,20 @@ _OTHER_LETTERS = {
     **dict(zip("①②③④⑤⑥⑦⑧⑨⑩", LETTERS, strict=False)),
     **dict(zip("🅐🅑🅒🅓🅔🅕", LETTERS, strict=False)),
     **dict(zip("🅰🅱", "AB", strict=False)),
-    "А": "A", "С": "C", "Е": "E", "Α": "A", "Β": "B",  # noqa: RUF001 - Cyrillic and Greek letters that look Latin
-    "أ": "A", "ا": "A", "ب": "B", "ج": "C", "د": "D", "א": "A", "ב": "B", "ג": "C", "ד": "D",  # noqa: RUF001
+    "А": "A", "С": "C", "Е": "E", "Α": "A", "Β": "B",
+    "أ": "A", "ا": "A", "ب": "B", "ج": "C", "د": "D", "א": "A", "ב": "B", "ג": "C", "ד": "D",
 }  # fmt: skip
 _OTHERS = "".join(_OTHER_LETTERS)
-_OPENERS = re.compile(r"(?:[\s*_\"'`$(\[{~:]|\\(?:text|textbf|textrm|mathrm|mathbf|mathsf|boxed|fbox|rm|bf)\s?\{|\\[(\[,; ])*")
+_OPENERS = re.compile(
+    r"(?:[\s*_\"'`$(\[{~:<✅✔]|\\(?:text|textbf|textrm|mathrm|mathbf|mathsf|boxed|fbox|rm|bf)\s?\{|\\[(\[,; ])*"
+)
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
     r"opzione|opção|lettera|letra|réponse|respuesta|risposta|resposta|antwort|correct|best|right|correcta|correcte|one|"
-    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-Z](?!\w)))|(?:most\slikely|very\slikely|almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
+    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-Z](?!\w)))|(?:most\slikely|very\slikely|"
+    r"almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
-    r"also|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
+    r"it\sis|it's|it\smust\sbe|it\sshould\sbe|it\swould\sbe|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
     re.IGNORECASE,
 )
@@ -62,6 +65,11 @@ _MORE = re.compile(
     r"|\b(?:and|or|then|both|either|possibly|potentially|perhaps|also|maybe)\b|\s){1,6}[\s(\[*_\"'`$]{0,6}"
     rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])(?!\)?\s(?:is|was|are|would|has|does|isn't|can)\b)"
 )
+ORDINALS = re.compile(
+    r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s"
+    r"(?:option|choice|answer|alternative|statement|one)\b"
+)
+_COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
 _ASIDE = re.compile(r"\s{0,2}\([^()\n]{1,80}\)")
 _TURN = re.compile(
@@ -70,11 +78,15 @@ _TURN = re.compile(
     re.IGNORECASE,
 )
 _NOT = re.compile(
-    r"[\s*_\"'(]*(?:not|neither|none\b(?!\sof\sthe)|never|isn't|cannot be|can't be|nicht|pas|no(?=\s(?:es|[A-Z]\b))|не|不是|nie)\b",
+    r"[\s*_\"'(]*(?:not|neither|none\b(?!\sof\sthe)|never|isn't|cannot be|can't be|nicht|pas|no(?=\s(?:es|"
+    r"[A-Z]\b))|не|不是|nie)\b",
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\s?[-–—]\s?[A-Z](?![\w])|\s(?:to|through|bis)\s[A-Z](?!\w)")
-_COMMON = frozenset("the is it this that of to in on at and or not no yes be are an both all none only i me we he as by for with".split())
+_COMMON_WORDS = (
+    "the is it this that of to in on at and or not no yes be are an both all none only i me we he as by for with "
+)
+_COMMON = frozenset(_COMMON_WORDS.split())
 _LINES = re.compile(r"[\s).\]*]{0,8}\n\s{0,4}[(*]{0,3}([A-Z])[).*]{0,4}\s*(?:\n|$)")
 _TURKISH = re.compile(r"\s(?:şıkkı|seçeneği|şık)")
 _INITIAL = re.compile(r"\.\s?[A-Z]\.|\.\s[A-Z][a-z]+\s?$")
@@ -100,12 +112,26 @@ class Options(NamedTuple):
         start, end = marks.narrow(page.clear, start, end)
         if start >= end:
             return None
-        if end - start > 3 and (whole := self._whole(page, start, end, rule)):
+        if end - start > 3 and (whole := self.whole(page, start, end, rule)):
             return whole
         if _NOT.match(page.clear, start, end):
             return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
-        by_letter = self._by_letter(page, start, end, rule)
-        return by_letter if by_letter is not None else self._by_text(page, start, end, rule)
+        by_letter = self._by_letter(page, start, end, rule) or self.by_ordinal(page, start, end, rule)
+        if by_letter is not None:
+            return by_letter
+        by_text = self._by_text(page, start, end, rule)
+        if by_text is not None and by_text.unclear:
+            cut = sentences.without_reasons(page.clear, start, end)
+            by_text = (self._by_text(page, start, cut, rule) if cut < end else None) or by_text
+        return by_text
+
+    def by_ordinal(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
+        """The option that a statement counts: "the third option"."""
+        counted = ORDINALS.match(page.lower, start, end)
+        if counted is None:
+            return None
+        index = len(self.texts) - 1 if counted[1] == "last" else _COUNTED.index(counted[1])
+        return Piece(self.letter(index), start, counted.end(), rule) if index < len(self.texts) else None
 
     def by_text(self, page: Page, start: int, end: int, rule: str) -> Picked:
         """The option whose text a statement names, letters left alone."""
@@ -129,20 +155,28 @@ class Options(NamedTuple):
         behind = match.end()
         rest = clear[behind : behind + 1]
         word = clear[behind : min(end, behind + 3)].lstrip(" ")[:1]
-        if word and (_CJK.match(word) or (word > "\u036f" and word.isalpha())) or _TURKISH.match(clear, behind, end):
+        if (word and (_CJK.match(word) or (word > "\u036f" and word.isalpha()))) or _TURKISH.match(clear, behind, end):
             return True
         before = clear[match.start() - 1 : match.start()] if match.start() > start else ""
         if match[0].islower() and match[0] in LETTERS.lower():
             closed = _CLOSERS.match(clear, behind, end)
             alone = closed is not None and not clear[closed.end() : end].strip(" .,;:!")
             marked = before in "([{*_$`\"'" and rest in ")]}*_$`\"'" and bool(before) and bool(rest)
-            return alone or marked or bool(rest and rest in ").:") and not _is_word(clear, behind, end) or named
+            return alone or marked or (bool(rest and rest in ").:") and not _is_word(clear, behind, end)) or named
         if _INITIAL.match(clear, behind, end):
             return self._own_text(page, letter, behind, end)
         if not _STANDS.match(clear, behind, end):
             return self._own_text(page, letter, behind, end)
-        if letter in "AI" and match[0].isascii() and re.match(r"\s+(?:was|for|with|in|only|if|so|not|then|here|er|es|on)\b", clear[behind : behind + 8]):
-            return named or bool(before and before in "(*[") or letter == "A" and bool(re.match(r"\s+(?:for|if|only)\b", clear[behind:behind + 6]))
+        if (
+            letter in "AI"
+            and match[0].isascii()
+            and re.match(r"\s+(?:was|for|with|in|only|if|so|not|then|here|er|es|on)\b", clear[behind : behind + 8])
+        ):
+            return (
+                named
+                or bool(before and before in "(*[")
+                or (letter == "A" and bool(re.match(r"\s+(?:for|if|only)\b", clear[behind : behind + 6])))
+            )
         return True
 
     def _own_text(self, page: Page, letter: str, behind: int, end: int) -> bool:
@@ -173,7 +207,7 @@ class Options(NamedTuple):
         own = self.texts[LETTERS.index(letter)].strip()
         rest = _TEX.sub(" ", clear[behind:end])
         if own and (found := lowered(rest[: len(own) + 20]).find(lowered(own))) >= 0:
-            rest = rest[found + len(own) :]
+            rest = rest[found + len(own) :] if own[-1] not in ".!?" else ""
             if found > 12:
                 rest = _TEX.sub(" ", clear[behind:end])
         at = 0
@@ -182,15 +216,19 @@ class Options(NamedTuple):
         if aside := _ASIDE.match(rest):
             at = aside.end()
         more = _MORE.match(rest, at) or re.search(
-            r"(?:\b(?:or|and)|[,;])\s(?:either\s|possibly\s|potentially\s)?[(*]{0,3}([A-Z])(?:[).*]|,\s|\s*$|\s\()", rest
+            r"(?:\b(?:or|and)|[,;])\s(?:either\s|possibly\s|potentially\s)?[(*]{0,3}([A-Z])(?!\)?\s(?:is|was|are|would)\b)"
+            r"(?:[).*]|,\s|\s*$|\s\()",
+            rest,
         )
         return bool(more) and LETTERS.index(more[1]) < len(self.texts) and more[1] != letter  # type: ignore[index]
 
     def _after_but(self, page: Page, start: int, end: int, rule: str) -> Picked:
-        but = re.compile(r"\b(?:but(?:\srather)?|it(?:'s|\sis)|sondern|sino|mais|rather)\b\s*").search(page.clear, start, end)
+        but = re.compile(r"\b(?:but(?:\srather)?|it(?:'s|\sis)|sondern|sino|mais|rather)\b\s*").search(
+            page.clear, start, end
+        )
         return self._by_letter(page, but.end(), end, rule) if but else None
 
-    def _whole(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
+    def whole(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
         """The one option that is exactly what is said."""
         if end - start > 1000:
             return None
@@ -204,7 +242,7 @@ class Options(NamedTuple):
         """The one option whose text stands in a statement; one inside a longer one does not count."""
         if start >= end or end - start > 1500:
             return None
-        if whole := self._whole(page, start, end, rule):
+        if whole := self.whole(page, start, end, rule):
             return whole
         said = f" {normalised(page.clear[start:end])} "
         spans: list[tuple[int, int, int]] = []
@@ -212,15 +250,18 @@ class Options(NamedTuple):
             at = _find(said, plain) if plain else -1
             if at >= 0:
                 spans.append((at, at + len(plain), index))
-        outer = [s for s in spans if not any(o[0] <= s[0] and s[1] <= o[1] and o[1] - o[0] > s[1] - s[0] for o in spans)]
+        outer = [
+            s for s in spans if not any(o[0] <= s[0] and s[1] <= o[1] and o[1] - o[0] > s[1] - s[0] for o in spans)
+        ]
         if not outer:
             return self._part(page, start, end, rule)
         if len(outer) > 1:
             return Piece(self.letter(min(outer)[2]), start, end, f"{rule}:option_text", unclear=True)
-        if re.search(r" (?:not|isnt|neither|except|never|cannot|doesnt|rather|instead|unless|nor) ", said[: outer[0][0] + 1]):
+        if re.search(
+            r" (?:not|isnt|neither|except|never|cannot|doesnt|rather|instead|unless|nor) ", said[: outer[0][0] + 1]
+        ):
             return None
         return Piece(self.letter(outer[0][2]), start, end, f"{rule}:option_text")
-
 
     def _part(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
         """The one option of whose text the whole statement is a part ("Rowling")."""
@@ -272,4 +313,4 @@ def _joins(outside: str, inside: str) -> bool:
         return False
     if inside.isalnum() and outside.isalnum():
         return not (ord(inside) > 0x2E80 and ord(outside) > 0x2E80)  # words are not parted there
-    return inside.isdigit() and outside in ".,/^-" or outside in "^_\\"
+    return (inside.isdigit() and outside in ".,/^-") or outside in "^_\\"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from promptmill.derive.answers import boxed, endings, marks, numbers, objects, phrases, runons, tags
+from promptmill.derive.answers import boxed, endings, letters, marks, numbers, objects, phrases, runons, tags
 from promptmill.derive.answers.choices import Options, Picked, options_of
 from promptmill.derive.answers.page import Page, Piece, read
 from promptmill.errors import ConfigError
@@ -34,7 +34,7 @@ def answer(
     Args:
         rules: the rules to ask; leave some out to be stricter. They are asked in a fixed order.
         several: what "A or B" is: none, no answer; first, the answer that is named first, as many scripts take it.
-        expect: number takes the number out of a sentence where it holds one; auto does so where the reference is a number.
+        expect: number takes the number out of a sentence that holds one; auto does so where the reference is one.
     """
     unknown = [rule for rule in rules if rule not in RULES]
     if unknown:
@@ -78,8 +78,8 @@ def _choice_in(page: Page, within: tuple[int, int], options: Options, rules: Rul
     if found is not None or echo is not None:
         return found if found is not None else echo
     steps: list[tuple[str, Callable[[], Picked]]] = [
-        ("letter", lambda: endings.letter(page, start, end, options)),
-        ("whole", lambda: endings.option_text(page, start, end, options)),
+        ("letter", lambda: letters.letter(page, start, end, options)),
+        ("whole", lambda: letters.option_text(page, start, end, options)),
     ]
     return next((got for rule, step in steps if rule in rules and (got := step()) is not None), None)
 
@@ -119,10 +119,14 @@ def _tagged_choice(page: Page, tagged: tags.Tagged, options: Options) -> Picked:
         if said is not None and not said.unclear:
             return said._replace(rule=said.rule.replace("phrase", "answer_tag"))
         found = said if said is not None else found
-    if found is None and re.fullmatch(r"[\W_]*(?:\\(?:boxed|text)\W*)*[xX][\W_]*", page.clear[tagged.start : tagged.end]):
+    if found is None and re.fullmatch(
+        r"[\W_]*(?:\\(?:boxed|text)\W*)*[xX][\W_]*", page.clear[tagged.start : tagged.end]
+    ):
         return None  # "<answer>X</answer>, X being the letter"
     if found is None and (box is not None or tagged.closed) and tagged.end - tagged.start < 200:
-        return Piece("", tagged.start, tagged.end, "answer_tag", unclear=True)  # an answer was given, and it is none of the options
+        return Piece(
+            "", tagged.start, tagged.end, "answer_tag", unclear=True
+        )  # an answer was given, and it is none of the options
     return found
 
 
@@ -183,7 +187,7 @@ def _unannounced_box(page: Page, box: Piece) -> Piece:
 def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: bool) -> Piece | None:
     if "bold" in rules and (found := endings.bold(page, *within)) is not None:
         return found if not number else numbers.only(page, found)
-    if "conclusion" in rules and number and (found := endings.conclusion(page, *within)) is not None:
+    if "conclusion" in rules and (found := endings.conclusion(page, *within, number=number)) is not None:
         return found
     return endings.bare(page, *within) if "whole" in rules else None
 
@@ -197,7 +201,7 @@ def _tagged_open(page: Page, tagged: tags.Tagged, *, number: bool) -> Piece | No
         return beside if box is None else _unannounced_box(page, box)
     said = phrases.open_answer(page, start, end, number=number)
     whole = numbers.result(page, marks.piece(page, start, end, "answer_tag"))
-    if said is not None and (number or said.end - start > 0 and page.clear[start : said.start].count("\n") <= 3):
+    if said is not None and (number or (said.end - start > 0 and page.clear[start : said.start].count("\n") <= 3)):
         return said._replace(rule="answer_tag")
     if whole is None:
         return None
@@ -210,7 +214,9 @@ def _beside_boxes(page: Page, inside: list[boxed.Box], within: tuple[int, int]) 
     r"""A box with maths behind it (`\boxed{5}\sqrt{3}`): both are the answer."""
     box = inside[-1]
     tail = page.clear[box.after : within[1]].strip(" $.\n")
-    if len(inside) != 1 or not tail.startswith(("\\sqrt", "^", "\\pi", "\\%", "%", "_", "\\frac", "\\cdot", "\\times", "\\circ", "!")):
+    if len(inside) != 1 or not tail.startswith(
+        ("\\sqrt", "^", "\\pi", "\\%", "%", "_", "\\frac", "\\cdot", "\\times", "\\circ", "!")
+    ):
         return None
     if len(tail) > 60 or page.clear.find("\n", box.after, within[1]) >= 0:
         return None

@@ -1,11 +1,11 @@
 r"""How an answer is announced, in some thirty languages: the noun, and the word or sign between it and the answer.
 
-A noun is looked for as a plain string, and what follows is matched at that place alone. So a long text costs a few string
-searches and no search by pattern, and `Antwort: C` can never be read as the letter `A` and something else.
+A noun is looked for as a plain string, and what follows is matched at that place alone. So a long text costs a few
+string searches and no search by pattern, and `Antwort: C` can never be read as the letter `A` and something else.
 
 To add a language, add a line: the nouns in lower case, the words that mean "is", the endings that may cling to the
 answer (the Japanese `です`, the Turkish `'dir`).
-"""  # noqa: RUF002 - other languages' letters
+"""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ class Announcement(NamedTuple):
     label: bool = False
 
 
-_OPEN = r"[\s*_\"'`]{0,4}"
+_OPEN = r"[\s*_\"'`✅✔]{0,4}"
 _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
     r"is|are|was|be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
     r"turns out to be|comes out to be|comes out to|comes to|becomes|equals|remains|would then be|will then be|must "
-    r"therefore be|should therefore be|would therefore be|ought to be|is equal to|might be|may be|could be"
+    r"therefore be|should therefore be|would therefore be|ought to be|is equal to"
 )
 _EN_TAIL = re.compile(
-    r"s?(?:\s(?:choice|option|letter|key|number|value))?"
-    r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|in short|in the end),?"
+    r"s?(?:\s(?:choice|option|letter|number|value))?"
+    r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
+    r"in short|in the end),?"
     r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
     r"|\s(?:to|for|of|in|from|among|between|here|that|therefore|then|thus|i|we|you|now|as)\b[^.:;!?\n=]{0,70}?)?"
-    rf"{_OPEN}(?:\s(?=(?:cannot|can't|can not|could not) be )|(?<![a-z])(?:{_EN_BE})(?=[\s:*\"'($\\\[,|…]|\.\.|$)[\s*_]{{0,3}}:?|{_SIGN})"
+    rf"{_OPEN}(?:\s(?=(?:cannot|can't|can not|could not) be )|(?<![a-z])(?:{_EN_BE})(?=[\s:*\"'($\\\[,|…]|\.\.|"
+    rf"$)[\s*_]{{0,3}}:?|{_SIGN})"
 )
 
 
 def _tail(be: str, *, words: int = 3) -> re.Pattern[str]:
     """The pattern behind a noun: a few words, then `is` or a sign."""
     be = rf"(?<![^\W\d_])(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
-    return re.compile(rf"(?:\s{{1,2}}[^\s.:;!?,=]{{1,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})")
+    return re.compile(
+        rf"(?:\s{{1,2}}[^\s.:;!?,=]{{1,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})"
+    )
 
 
 def _joined_tail(be: str) -> re.Pattern[str]:
@@ -58,8 +62,10 @@ def _joined_tail(be: str) -> re.Pattern[str]:
     return re.compile(rf"(?:\([^()\n]{{1,20}}\))?{_OPEN}(?:(?:{be}){_OPEN}[:=]?|{_SIGN}|\]\s?[:=]?)")
 
 
-_END_TR = re.compile(r"\s?'?(?:d[iıuü]r|t[iıuü]r|d[iı]r)\s?[.!]?$")  # noqa: RUF001
-_END_JA = re.compile(r"\s?(?:です|である|だ|になります|となります|でしょう|になる|となる|であります|が正解(?:です)?)(?:よ|ね)?[。.]?$")
+_END_TR = re.compile(r"\s?'?(?:d[iıuü]r|t[iıuü]r|d[iı]r)\s?[.!]?$")
+_END_JA = re.compile(
+    r"\s?(?:です|である|だ|になります|となります|でしょう|になる|となる|であります|が正解(?:です)?)(?:よ|ね)?[。.]?$"
+)
 _END_KO = re.compile(r"\s?(?:입니다|이다|이에요|예요|임|가 됩니다|이 됩니다|번입니다)[.。]?$")
 _END_HI = re.compile(r"\s?(?:है|हैं|होगा)[।.]?$")
 _END_FA = re.compile(r"\s?(?:است|می‌باشد)[.۔]?$")
@@ -89,7 +95,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("atsakymas", r"yra", None),
     ("atbilde", r"ir", None),
     ("cevap cevabı cevabımız yanıt yanıtı", r"ise|şudur|olarak|şıkkı|", _END_TR),
-    ("الإجابة الاجابة الجواب إجابة جواب الإجابه", r"هي|هو|هى|تكون|يساوي", None),  # noqa: RUF001
+    ("الإجابة الاجابة الجواب إجابة جواب الإجابه", r"هي|هو|هى|تكون|يساوي", None),
     ("پاسخ", r"برابر است با|", _END_FA),
     ("תשובה התשובה", r"היא|הוא|הינה", None),
     ("उत्तर जवाब", r"|", _END_HI),
@@ -102,6 +108,8 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("ateb", r"yw|ydy", None),
 ]
 _OPTION_NOUNS = [  # for multiple choice only
+    ("pick selection correct choose select", ""),
+    ("guess", "is|would be"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),
@@ -112,7 +120,10 @@ _OPTION_NOUNS = [  # for multiple choice only
     ("вариант", r"это|является"),
     ("επιλογή", r"είναι"),
 ]
+SIGN_NOUNS = frozenset(_OPTION_NOUNS[0][0].split())
+"""Words that announce an option only at the beginning of a line: "Correct: C"."""
 OPTION_NOUNS = frozenset(noun for nouns, _ in _OPTION_NOUNS for noun in nouns.split())
+_LABELS = {"kết quả", "결과"}  # results on the way as well as at the end
 _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("答案", r"(?:应该|应当|应|就|则|最终|确实|即|便)?(?:是|为|选|等于|如下|為)(?:选项|：)?", _END_ZH),
     ("答え 答 解答 回答 正解 こたえ 正答", r"は|が|:", _END_JA),
@@ -122,10 +133,15 @@ _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
 
 
 def _announcements() -> tuple[Announcement, ...]:
-    german = re.compile(rf"{_OPEN}(?:lautet|beträgt|ist also|ist somit|ist daher)(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?")
+    german = re.compile(
+        rf"{_OPEN}(?:lautet|beträgt|ist also|ist somit|ist daher)(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?"
+    )
     found = [Announcement(noun, german, None) for noun in ("lösung", "ergebnis")]
-    found += [Announcement("answer", _EN_TAIL, None), Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None)]
-    for noun in ("option", "choice", "alternative", "conclusion", "result", "solution"):
+    found += [
+        Announcement("answer", _EN_TAIL, None),
+        Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None),
+    ]
+    for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]
@@ -140,22 +156,23 @@ def _announcements() -> tuple[Announcement, ...]:
     return tuple(found)
 
 
-_LABELS = {"lösung", "ergebnis", "kết quả", "결과"}
 ANNOUNCEMENTS = _announcements()
+ASCII_ANNOUNCEMENTS = tuple(one for one in ANNOUNCEMENTS if one.noun.isascii())
 
 # Nouns that may stand right before a letter ("Antwort B", "Option C"), for multiple choice
 BEFORE_LETTER = (
     r"option|options|choice|answer|alternative|letter|statement|number|selection|antwort|antwortmöglichkeit|möglichkeit|"
     r"aussage|opción|opcion|alternativa|respuesta|inciso|opção|opcao|resposta|letra|opzione|risposta|lettera|réponse|"
-    r"reponse|proposition|l'option|la réponse|la opción|a opção|antwoord|optie|svar|svarsalternativ|alternativ|odpowiedź|"
-    r"opcja|wariant|вариант|ответ|буква|пункт|варіант|відповідь|odpověď|možnost|možnosť|vastaus|vaihtoehto|varianta|"
-    r"răspunsul|seçenek|şık|cevap|الخيار|خيار|الإجابة|الحرف|گزینه|विकल्प|选项|選項|选择|選択肢|보기|선택지|đáp án|phương án|"
-    r"opsi|pilihan|ข้อ|ตัวเลือก|επιλογή|אפשרות|תשובה"  # noqa: RUF001
+    r"reponse|proposition|l'option|la réponse|la opción|a opção|antwoord|optie|svar|svarsalternativ|"
+    r"alternativ|odpowiedź|opcja|wariant|вариант|ответ|буква|пункт|варіант|відповідь|odpověď|možnost|možnosť|"
+    r"vastaus|vaihtoehto|varianta|răspunsul|"
+    r"seçenek|şık|cevap|الخيار|خيار|الإجابة|الحرف|گزینه|विकल्प|选项|選項|选择|選択肢|보기|선택지|đáp án|"
+    r"phương án|opsi|pilihan|ข้อ|ตัวเลือก|επιλογή|אפשרות|תשובה"
 )
 CORRECT = (
     r"(?:the\s)?(?:only\s)?(?:most\s\w{4,12}|correct|right|best|answer|accurate|true answer|winner)\b|"
     r"(?:richtig|korrekt|die richtige|die korrekte)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
-    r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|correct\b|"
+    r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"
-    r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"  # noqa: RUF001
+    r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"
 )

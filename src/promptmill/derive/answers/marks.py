@@ -1,7 +1,7 @@
 r"""Marks around an answer, taken off: markdown, dollar signs, TeX wrappers, quotes, a full stop.
 
-`narrow` moves two places inwards and never copies; `tidy` makes the answer of what stands between them: `\text{...}` and
-TeX blanks go where nothing else of TeX would be left, so that `17\text{th January }1974` reads as prose, while
+`narrow` moves two places inwards and never copies; `tidy` makes the answer of what stands between them: `\text{...}`
+and TeX blanks go where nothing else of TeX would be left, so that `17\text{th January }1974` reads as prose, while
 `\frac{1}{2} \text{ cm}` stays as it is for whoever compares maths.
 """
 
@@ -11,17 +11,19 @@ import re
 
 from promptmill.derive.answers.page import Page, Piece, folded
 
-_PAIRS = (
-    ("***", "***"), ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("```", "```"), ("`", "`"), ("$$", "$$"), ("$", "$"),
-    ("\\[", "\\]"), ("\\(", "\\)"), ("\\\\[", "\\\\]"), ("\\\\(", "\\\\)"), ('"', '"'), ("'", "'"), ("~~", "~~"),
-    ("<b>", "</b>"), ("<strong>", "</strong>"), ("<i>", "</i>"), ("<em>", "</em>"), ("<code>", "</code>"), ("<p>", "</p>"),
-)  # fmt: skip
+_PAIRS = (  # the longest of a kind first
+    *((mark, mark) for mark in ("***", "**", "__", "*", "_", "```", "`", "$$", "$", '"', "'", "~~")),
+    *(("\\[", "\\]"), ("\\(", "\\)"), ("\\\\[", "\\\\]"), ("\\\\(", "\\\\)")),
+    *((f"<{tag}>", f"</{tag}>") for tag in ("b", "strong", "i", "em", "code", "p")),
+)
 _FIRST = frozenset(opening[0] for opening, _ in _PAIRS)
-_LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|\*\*|#+ )+")
+_LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|(?:=>|⇒|→|∴)\s?|\*\*|#+ )+")
 _RIGHT = ("\\,", "\\;", "\\!", "\\:", "\\quad", "\\\\", "\\ ", "<br>", "<br/>", "</answer>", "**")
 _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|texttt|textsf|bf|rm|mbox|hbox)\s?\{")
-_UNWRAPPED = re.compile(r"\\(?:(?:text|textbf|textit|textrm|mbox|hbox)\s?\{([^{}\\]{0,300})|math(?:rm|bf|it)\s?\{([A-Za-z ]{2,300}))\}")
-_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{3,}")
+_UNWRAPPED = re.compile(
+    r"\\(?:(?:text|textbf|textit|textrm|mbox|hbox)\s?\{([^{}\\]{0,300})|math(?:rm|bf|it)\s?\{([A-Za-z ]{2,300}))\}"
+)
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 _SPACES = re.compile(r"\\[,;:]|\\quad\b|~")
 _LAST_WORDS = re.compile(
     r"(?:\b(?:[A-Z]\.){2,}|\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|etc|Esq|Ph\.D|M\.D|[ap]\.m)\.|\b[A-Z][a-z]+ [A-Z]\.)$"
@@ -29,7 +31,7 @@ _LAST_WORDS = re.compile(
 _ROUNDS = 12
 SIGNS = frozenset(("<", ">", "=", "+", "-", "<=", ">=", "!=", "==", "/", "*"))
 """Answers that are a sign and nothing else."""
-_BLANK_ANSWER = re.compile(r"[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—]*")
+_BLANK_ANSWER = re.compile(r"(?:\\(?:boxed|fbox|text)(?![A-Za-z])|[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—])*")
 _PLACEHOLDER = re.compile(
     r"[\s\[({<*_`\"'$]*(?:"
     r"(?:your|the|my|insert|put|place|write|enter|add|fill|provide|final|correct|numerical|numeric|short|actual|exact)"
@@ -119,7 +121,11 @@ def _pairs(clear: str, start: int, end: int) -> tuple[int, int]:
 def _halves(clear: str, start: int, end: int) -> tuple[int, int]:
     """Half a pair, left over where a sentence was cut out of its marks."""
     for mark in _RIGHT:
-        if end - len(mark) > start and clear.endswith(mark, start, end) and clear.find(mark, start, end - len(mark)) < 0:
+        if (
+            end - len(mark) > start
+            and clear.endswith(mark, start, end)
+            and clear.find(mark, start, end - len(mark)) < 0
+        ):
             return start, end - len(mark)
     if start < end and clear[end - 1] in "\"'`*" and clear.find(clear[end - 1], start, end - 1) < 0:
         apostrophe = clear[end - 1] == "'" and clear[end - 2 : end - 1].isalnum()

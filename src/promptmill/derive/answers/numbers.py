@@ -1,8 +1,8 @@
 r"""Numbers in a statement: the value at the end of a calculation, the only number of a sentence.
 
 `result` gives the right side of a calculation ("42 + 66 = 108", "m + n = 256 + 37 = 293"); a single equation such as
-`x = 5` stays. `only`, for questions whose reference is a number, takes the number out of a sentence ("Dana can travel 18
-miles.") if there is one alone; otherwise the statement stays as it is: which of several is meant would be a guess.
+`x = 5` stays. `only`, for questions whose reference is a number, takes the number out of a sentence ("Dana can travel
+18 miles.") if there is one alone; otherwise the statement stays as it is: which of several is meant would be a guess.
 
 Not covered: words for numbers ("two hundred"), values and units: metrics compare.
 """
@@ -41,11 +41,11 @@ def result(page: Page, found: Piece | None) -> Piece | None:
     if found is None or "=" not in found.text or found.text.count("=") > 20:
         return found
     text = page.clear[found.start : found.end]
-    if re.search(r"[<>!:\\]=|==|\\begin|,\s|\band\b|\bor\b|;", text):
+    if re.search(r"&|://|[a-z]_[a-z]|[<>!:\\]=|==|\\begin|,\s|\band\b|\bor\b|;", text):
         return found
     left, _, right = text.rpartition("=")
     chain = "=" in left
-    if not right.strip(" $*.") or not (chain or _ARITHMETIC.fullmatch(left) and re.search(r"\d", left)):
+    if not right.strip(" $*.") or not (chain or (_ARITHMETIC.fullmatch(left) and re.search(r"\d", left))):
         return found
     start = found.start + len(left) + 1
     return marks.piece(page, start, found.end, found.rule) or found
@@ -69,7 +69,11 @@ def only(page: Page, found: Piece) -> Piece | None:
         return None if _WORDS.search(text) else found
     if len(values) > 1 or re.search(r"\d\s?[-+*/×÷x]\s?\$?\d", text.replace(values[0][0], "0")):
         return found
-    if not _WORDS.search(text) and not text[: values[0].start()].strip(" $*") and text[values[0].end() :].strip(" $*.%"):
+    if (
+        not _WORDS.search(text)
+        and not text[: values[0].start()].strip(" $*")
+        and text[values[0].end() :].strip(" $*.%")
+    ):
         return found  # an expression such as `2x`
     at, until = start + values[0].start(), start + values[0].end()
     at, until = marks.narrow(page.clear, at, until)

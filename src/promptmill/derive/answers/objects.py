@@ -15,7 +15,8 @@ from promptmill.derive.answers.page import Page, Piece
 
 _KEYS = (
     r"(?:final|correct|best|selected|chosen|predicted|model|my)?[ _-]?"
-    r"(?:answer|answer[_ -](?:letter|choice|option)|choice|option|letter|antwort|respuesta|r[ée]ponse|risposta|resposta|答案)"
+    r"(?:answer|answer[_ -](?:letter|choice|option)|choice|option|letter|antwort|respuesta|r[ée]ponse|"
+    r"risposta|resposta|答案)"
 )
 _FIELD = re.compile(
     rf"""(["']){_KEYS}\1\s{{0,3}}:\s{{0,3}}(?:"((?:[^"\\\n]|\\.){{0,2000}})"|'((?:[^'\\\n]|\\.){{0,2000}})'"""

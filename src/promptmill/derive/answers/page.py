@@ -2,12 +2,13 @@
 
 `Page.clear` has the length of the response, so a place found in it is a place in the response. Blanked are
 
-- thoughts: `<think>...</think>` and its relatives, several of them, everything before a closing tag that nothing opened;
+- thoughts: `<think>...</think>` and its relatives, several of them, everything before a closing tag that nothing
+  opened;
 - in the channel format of gpt-oss, everything before the last final message.
 
-A thought that is opened and never closed means that there is no answer: `read` gives None. Tags between backquotes are
-talked about, not used. Folded one to one are full-width letters, digits and signs, other scripts' digits, typographic
-quotes and blanks.
+A thought that is opened and never closed means that there is no answer: `read` gives None. Tags between backquotes
+are talked about, not used. Folded one to one are full-width letters, digits and signs, other scripts' digits,
+typographic quotes and blanks.
 
 Not covered: thoughts marked in prose ("Thinking: ...").
 """
@@ -88,13 +89,13 @@ def folded(text: str) -> str:
 
 
 def _is_wide(character: str) -> bool:
-    return "\uff10" <= character <= "\uff5a" and character.isalnum() or (character > "\x7f" and character.isdecimal())
+    return ("\uff10" <= character <= "\uff5a" and character.isalnum()) or (character > "\x7f" and character.isdecimal())
 
 
 def _narrow(character: str) -> str:
     if "\uff01" <= character <= "\uff5e":
         return chr(ord(character) - 0xFEE0)
-    if character in "٫٬":  # noqa: RUF001 - Arabic decimal and thousands separators
+    if character in "٫٬":
         return "." if character == "٫" else ","
     return str(unicodedata.decimal(character)) if character.isdecimal() else character
 
@@ -128,7 +129,10 @@ def _without_thoughts(text: str) -> str | None:
     parts: list[str] = []
     at = 0
     for start, end in spans:
-        parts += (text[at:start], _BLANK * (end - start))
+        within = (
+            end - start < 2000 and text[start - 1 : start] not in {"", "\n"} and text[end : end + 1] not in {"", "\n"}
+        )
+        parts += (text[at:start], (" " if within else _BLANK) * (end - start))
         at = end
     return "".join((*parts, text[at:]))
 

@@ -14,29 +14,41 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from promptmill.derive.answers import marks, numbers, sentences
+from promptmill.derive.answers import declarations, marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
-from promptmill.derive.answers.languages import ANNOUNCEMENTS, CORRECT, OPTION_NOUNS, Announcement
+from promptmill.derive.answers.languages import (
+    ANNOUNCEMENTS,
+    ASCII_ANNOUNCEMENTS,
+    OPTION_NOUNS,
+    SIGN_NOUNS,
+    Announcement,
+)
 from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 200
 _DOUBT = re.compile(
-    r"(?:(?:n't|\bnot|never)\s+(?:really\s)?(?:think|believe|say|mean|sure|certain|know|claim|that|clear)\b[^.!?\n,;]{0,60}"
+    r"(?:(?:n't|\bnot|never)\s+(?:really\s)?(?:think|believe|say|mean|sure|certain|know|claim|that|"
+    r"clear)\b[^.!?\n,;]{0,60}"
     r"|\b(?:doubt|whether|nor|mistaken|neither|unlikely that|not as if)\b[^.!?\n,;]{0,60}"
     r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
     r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
-    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|example|falsche|"
+    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|"
+    r"example|falsche|"
     r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
+    r"|\bif\s(?:the\s)?(?:correct\s|final\s)?"
     r"|\bis\s(?:the\s)?(?:correct\s)?|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
 )
 _RIGHT = re.compile(
     r"(?:^|[\n.*_>|#])[\s*_#>|-]*$|\b(?:final|correct|right|best|appropriate|accurate|suitable|my|likely|only|logical|"
-    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|endgültige|beste|cuối cùng|최종)\s(?:is\s)?$"
+    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|endgültige|beste|"
+    r"cuối cùng|최종)\s(?:is\s)?$"
 )
 _LINE_LABEL = re.compile(r"(?:^|[\n*_>|#.])[\s*_#>|-]{0,8}(?:(?:final|my|correct|the|overall)\s)?$")
 _HEADING = re.compile(
-    r"^[ \t]{0,3}(?:#{1,6}[ \t]*|\*{1,3}[ \t]*|_{1,2}|\\(?:sub)*section\*?\{|[-=]{2,}\s?)?(?:\d{1,2}[.)][ \t]*)?(?:✅[ \t]*)?"
-    r"(?:the[ \t])?(?:final[ \t]|correct[ \t])?(?:answer|antwort|réponse(?: finale)?|respuesta(?: final)?|resposta(?: final)?|"
+    r"^[ \t]{0,3}(?:#{1,6}[ \t]*|\*{1,3}[ \t]*|_{1,2}|\\(?:sub)*section\*?\{|"
+    r"[-=]{2,}\s?)?(?:\d{1,2}[.)][ \t]*)?(?:✅[ \t]*)?"
+    r"(?:the[ \t])?(?:final[ \t]|correct[ \t])?(?:answer|antwort|réponse(?: finale)?|respuesta(?: final)?|"
+    r"resposta(?: final)?|"
     r"risposta(?: finale)?|endgültige antwort|odpowiedź|ответ|答案|最终答案|最終答案|答え|最終的な答え|정답|최종 답)"
     r"[ \t]*[:：]?[ \t]*(?:\*{1,3}|_{1,2}|\}|[-=]{2,})?[ \t]*[:：]?[ \t]*$",
     re.MULTILINE,
@@ -45,15 +57,27 @@ _SKIP = re.compile(
     r"[\s*_:>|#\"'=-]*(?:\s?\b(?:simply|just|therefore|thus|then|clearly|definitely|indeed|hence|actually|now|thereby|"
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
+_RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
+_FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
+_CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
+_ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given (?:in|by|as)\b|as follows|below|above|correct\b|incorrect\b|wrong\b|right\b(?! (?:angle|triangle))|"
+    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"correct\b|incorrect\b|wrong\b|"
+    r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
     r"expected|required|needed|supposed|always\b|simple\b|easy\b|clear\b|obvious|straightforward|already|still\b|based|"
-    r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|difficult|"
-    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|provided|shown|written|wrapped|surrounded|presented|returned|submitted|in\s?<|in\s?\\+boxed|"
-    r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|invalid|complete\b|"
-    r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|cannot|can't))"
+    r"dependent|reasonable|the same\b|also\b|consistent|unique\b|indeed\b|verified|confirmed|going to|hard to|"
+    r"difficult|"
+    r"left\b|to be\b|positive\b(?= (?:because|since))|what\b|that (?:there|we|it is not)|n/a\b|tbd\b|"
+    r"a (?:bit|little)\b|accurate\b|by \w+ing\b|different\b|based\b|limited to\b|step \d|"
+    r"todo\b|provided|shown|"
+    r"written|wrapped|surrounded|presented|returned|submitted|in\s?<|in\s?\\+boxed|"
+    r"expressed|enclosed|within\b|inside\b|placed|put\b|boxed|formatted|too\b|quite\b|very\b|valid\b|"
+    r"invalid|complete\b|"
+    r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|"
+    r"cannot|can't))"
 )
 _ONLY_LETTER = re.compile(r"\s{0,2}[(\"'*]{0,3}[A-Za-z][)\"'*]{0,3}\s*(?:[.,;:!\n]|$)")
 
@@ -69,18 +93,13 @@ class Announced(NamedTuple):
 def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Announced]:
     """Announcements between two places, the last first."""
     found: list[Announced] = []
-    for how in ANNOUNCEMENTS:
-        if how.label and not choice and how.noun in _CHOICE_NOUNS:
+    for how in ASCII_ANNOUNCEMENTS if page.lower.isascii() else ANNOUNCEMENTS:
+        if how.noun not in page.lower or (how.label and not choice and how.noun in _CHOICE_NOUNS):
             continue
-        at = page.lower.rfind(how.noun, start, end)
-        count = 0
-        while at >= 0 and count < _MOST:
-            if (begin := _begins(page, at, how, (start, end), choice=choice)) is not None:
-                found.append(Announced(begin, at, how))
-            count += 1
-            at = page.lower.rfind(how.noun, start, at)
-    for heading in _headings(page, start, end):
-        found.append(Announced(heading.end(), heading.start(), None))
+        for at in _places(page.lower, how.noun, start, end):
+            begin = _begins(page, at, how, (start, end), choice=choice)
+            found += [Announced(begin, at, how)] if begin is not None else []
+    found += [Announced(heading.end(), heading.start(), None) for heading in _headings(page, start, end)]
     found.sort(key=lambda a: (a.start, -a.noun), reverse=True)
     behind = -1
     for one in found:
@@ -89,9 +108,24 @@ def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Ann
             yield one
 
 
-_CHOICE_NOUNS = OPTION_NOUNS | {"option", "choice", "alternative", "solution"}
+_CHOICE_NOUNS = OPTION_NOUNS | {
+    *("option", "choice", "alternative", "solution", "statement", "letter", "conclusion"),
+}
 _NEGATED = re.compile(r"\b(?:no|nicht|pas|non|não|nie|не|inte|ikke|niet|not|never|değil|isn't|kein|keine)\b")
-_HEADING_NOUNS = tuple("answer antwort réponse respuesta resposta risposta odpowiedź ответ 答案 答え 정답 최종 답".split())
+_HEADING_NOUNS = (
+    *("answer", "antwort", "réponse", "respuesta", "resposta", "risposta", "odpowiedź", "ответ", "答案", "答え"),
+    *("정답", "최종 답"),
+)
+
+
+def _places(text: str, word: str, start: int, end: int) -> Iterator[int]:
+    """Where a word stands, the last first, 200 times at most."""
+    at = text.rfind(word, start, end)
+    for _ in range(_MOST):
+        if at < 0:
+            return
+        yield at
+        at = text.rfind(word, start, at)
 
 
 def _headings(page: Page, start: int, end: int) -> list[re.Match[str]]:
@@ -100,14 +134,10 @@ def _headings(page: Page, start: int, end: int) -> list[re.Match[str]]:
     # line by line and only where a noun stands, so that no long text is searched by pattern
     found: list[re.Match[str]] = []
     for noun in _HEADING_NOUNS:
-        at = page.lower.rfind(noun, start, end)
-        count = 0
-        while at >= 0 and count < _MOST:
+        for at in _places(page.lower, noun, start, end):
             line = page.lower.rfind("\n", start, at) + 1
             if at - line < 40 and (match := _HEADING.match(page.lower, max(line, start), end)):
                 found.append(match)
-            count += 1
-            at = page.lower.rfind(noun, start, at)
     return found
 
 
@@ -120,26 +150,37 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
     if at > start and page.lower[behind : behind + 1] in _QUOTES and page.lower[at - 1] == page.lower[behind]:
         return None  # a key of JSON
     tail = how.tail.match(page.lower, behind, end)
-    if not tail:
+    if not tail or _NEGATED.search(tail[0]):
         return None
     before = page.lower[max(start, at - 90) : at]
-    before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :] if before else before
-    if _NEGATED.search(tail[0]):
-        return None
-    if how.noun in OPTION_NOUNS:
-        return None if _DOUBT.search(before) else tail.end()
-    if how.label and not (_RIGHT.search(before) if choice or _FINAL.search(before) else _is_label(before, tail[0])):
-        return None
-    return None if _DOUBT.search(before) and not _SURE.search(before) else tail.end()
+    before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
+    doubted = _DOUBT.search(before) and not _SURE.search(before)
+    return None if doubted or not _announces(how, before, tail[0], choice=choice) else tail.end()
 
 
+def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
+    """Whether a noun that is more often used otherwise announces an answer here."""
+    plural = tail[:1] == "s" and tail[1:2] not in {"", "e"}
+    sign = tail.strip(" *_\"'`")
+    if _CODE.search(before) or (sign[-1:] == "=" and (len(sign) > 2 or _INDENTED.search(before))):
+        return False
+    if plural and (how.label or not choice) and not tail.rstrip(" *:").endswith(("is", "are")):
+        return False
+    if how.noun in SIGN_NOUNS:
+        return len(sign) < 2 and _LINE_LABEL.search(before) is not None
+    if not how.label or how.noun in OPTION_NOUNS:
+        return True
+    if choice:
+        return not plural and _RIGHT.search(before) is not None
+    label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith(":")
+    return label or _FINAL.search(before) is not None
+
+
+_INDENTED = re.compile(r"\n[ \t]{2,40}$")
+_CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")
 _FINAL = re.compile(r"\bfinal\s$|\bendgültige[sn]?\s$")
 _SURE = re.compile(r"\bthat is the (?:correct |final )?$|\bboth\s\w+\s(?:the\s)?$")
-
-
-def _is_label(before: str, tail: str) -> bool:
-    return bool(_LINE_LABEL.search(before)) and tail.rstrip(" *_\"'`").endswith(":")
 
 
 def choice(page: Page, start: int, end: int, options: Options) -> Picked:
@@ -151,7 +192,7 @@ def choice(page: Page, start: int, end: int, options: Options) -> Picked:
         if picked is not None:
             best, place = picked, one.start
             break
-    for at, picked in _declared(page, max(start, place), end, options):
+    for at, picked in declarations.declared(page, max(start, place), end, options):
         if at > place:
             return picked
     return best
@@ -184,8 +225,10 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     """Where the answer begins behind an announcement: the next line, if its own holds nothing more."""
     at = one.start
     for _ in range(4):
-        while at < end and (page.clear[at] in " \t*_:#>|\"'`" or page.clear.startswith(("..", "…", ". "), at)):
+        while at < end and (page.clear[at] in " \t*_:#>|}\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
+        if ruler := _RULER.match(page.clear, at, end):
+            at = ruler.end()
         if at < end and page.clear[at] != "\n":
             break
         gap = at
@@ -197,96 +240,6 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     while at > max(one.noun, 1) and page.clear[at - 1] in "*_\"'`" and page.clear[at : at + 1] not in " \n":
         at -= 1
     return at if at < end else None
-
-
-_DECLARED = re.compile(
-    rf"\s(?:is|would be|must be|should be|are|ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|-)?\s?(?:therefore |thus |then |"
-    rf"clearly |definitely |indeed |also |probably |likely |actually )?(?:{CORRECT})"
-)
-_SUBJECT = re.compile(
-    r"(?:^|[\s,;:*_(\"'])(?:(?:option|choice|answer|alternative|statement|letter|antwort|opción|opção|opzione|l'option|"
-    r"la réponse|réponse|la opción|respuesta|resposta|risposta|alternativa|optie|antwoord|вариант|ответ|svar|odpowiedź|odpověď|"
-    r"cevap|seçenek|选项|選項)\s{0,2}[(*_\"']{0,3}([A-Za-z])(?![\w'])[)*_\"'.:]{0,3}|[*_]{0,2}\(([A-Za-z])\)[*_]{0,2}|"
-    r"([A-Z])(?![\w'])[*_\"']{0,3})(?P<between>[\s,:–—-]{0,3}[^.!?\n]{0,70}?,?)$",
-    re.IGNORECASE,
-)
-_PAIRED = re.compile(r"\b(?:or|and|nor|neither|either|both|whether|if|not|oder|und|nicht|ou|et|ni)\s(?:option\s|answer\s)?[(*]{0,2}$")
-_HINTS = (
-    " correct", " right", " the answer", " best", " richtig", " korrekt", " juste", " bonne", " correc", " corret",
-    " corrett", " juist", " rätt", " riktig", " poprawn", " prawid", " správn", " верн", " правильн", " doğru", "正确",
-    "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
-)  # fmt: skip
-_CHOOSE = re.compile(
-    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|wähle|choisis|elijo|escolho|"
-    r"scelgo)\s(?:for\s)?(?=(?:option|choice|answer|letter|antwort|l'option|la\s\w+|the\s\w+)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.,:\s]|"
-    r"(?:option|choice|answer)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.]{0,4}$)"
-)
-_CHOOSER = re.compile(r"\b(?:i|i'd|i'll|i've|we|we'd|we'll|would|will|must|should|to|let me|let's|ich|je|so|therefore|thus|can)\s(?:\w{2,10}\s)?$")
-_CHOOSE_HINTS = ("choose ", "chose ", "select ", "pick ", " with ", "choosing ", "opt for", "settle on", "wähle ", "choisis ", "elijo ", "scelgo ")
-
-
-def _declared(page: Page, start: int, end: int, options: Options) -> Iterator[tuple[int, Picked]]:
-    """Options that are called correct or chosen: "(B) is correct", "I would go with C"; the last first."""
-    found: list[tuple[int, Picked]] = []
-    for hint in _HINTS:
-        at = page.lower.rfind(hint, start, end)
-        if at >= 0 and (one := _subject(page, at, start, options)):
-            found.append(one)
-    for hint in _CHOOSE_HINTS:
-        at = page.lower.rfind(hint, start, end)
-        while at >= 0:
-            line = page.lower.rfind("\n", start, at) + 1
-            match = _CHOOSE.search(page.lower, max(line, at - 12, start), min(end, at + 60))
-            if match and _CHOOSER.search(page.lower[max(line, match.start() - 40, start) : match.start()]):
-                stop = sentences.end_of(page.clear, match.end(), end)
-                picked = options.pick(page, match.end(), min(end, max(stop, match.end() + 4)), "phrase")
-                if picked is not None and (picked.unclear or ":" not in picked.rule):
-                    found.append((match.start(), picked))
-            break
-    if "选" in page.clear or "選" in page.clear:
-        found += _chinese(page, start, end, options)
-    yield from sorted(found, key=lambda pair: pair[0], reverse=True)
-
-
-_CHINESE = re.compile(r"(?:故选|应选|因此选|所以选|故答案选|选择|选|選擇|選|应该选|正确选项[是为]|正确的?选项[是为：:])[项项]?[：:\s*(\"]{0,4}([A-Z])(?![A-Za-z])")
-
-
-def _chinese(page: Page, start: int, end: int, options: Options) -> list[tuple[int, Picked]]:
-    matches = list(_CHINESE.finditer(page.clear, start, end))[-1:]
-    return [(m.start(), options.pick(page, m.start(1), sentences.end_of(page.clear, m.start(1), end), "phrase")) for m in matches]
-
-
-def _subject(page: Page, at: int, start: int, options: Options) -> tuple[int, Picked] | None:
-    """The option of which it is said at a place that it is correct."""
-    head = page.lower.rfind("\n", start, at) + 1
-    head = max(head, start, at - 110)
-    verb, said = at, _DECLARED.match(page.lower, at)
-    space = at
-    for _ in range(3):
-        space = page.lower.rfind(" ", head, space)
-        if space < 0:
-            break
-        longer = _DECLARED.match(page.lower, space)
-        if longer and longer.end() > at:
-            verb, said = space, longer
-    if said is None:
-        return None
-    head = max(head, page.clear.rfind(". ", head, verb - 3) + 1)
-    subject = _SUBJECT.search(page.clear, head, verb)
-    if not subject or re.search(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b", page.lower[head:verb]):
-        return None
-    group = next(number for number in (1, 2, 3) if subject[number])
-    between = subject["between"].strip()
-    bare = group == 3 and (not subject[3].isupper() or between)
-    if bare or _PAIRED.search(page.lower[head : subject.start(group)]) or page.clear[said.end() : said.end() + 1] == "?":
-        return None
-    if re.search(r"\(([A-Z])\)|\b(?:or|and|nor)\s[A-Z]\b", between):
-        return None
-    place = subject.start(group)
-    letter = subject[group].upper()
-    if ord(letter) - 65 >= len(options.texts):
-        return None
-    return place, Piece(letter, place, place + 1, "phrase")
 
 
 def open_answer(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
@@ -321,7 +274,7 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
         if moved is None:
             return None
         start, stop = moved, sentences.end_of(page.clear, moved, end)
-    if page.clear[stop : stop + 1] == "?" and one.how is not None:
+    if (page.clear[stop : stop + 1] == "?" and one.how is not None) or _introduces(page.clear, start, stop, end):
         return None
     if page.clear[max(one.noun, one.start - 3) : start].rstrip(" *_").endswith("|"):
         stop = min(stop, page.clear.find("|", start, stop) % (len(page.clear) + 1))
@@ -332,11 +285,24 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     return numbers.result(page, marks.piece(page, start, stop, "phrase"))
 
 
+def _introduces(clear: str, start: int, stop: int, end: int) -> bool:
+    """Whether what follows is the first of a list, a block of code, or a line that ends in a colon."""
+    if _FENCE.match(clear, start, end) or _CALL.match(clear, start, end) or clear[max(start, stop - 1) : stop] == ":":
+        return True
+    item = _ITEM.match(clear, start, end)
+    behind = clear[item.end() : min(end, item.end() + 800)] if item else ""
+    return item is not None and re.search(r"\n[ \t]{0,4}(?:2[.)]|[-*•])[ \t]", behind) is not None
+
+
 def _bold(clear: str, start: int, stop: int) -> tuple[int, int] | None:
     """The bold text that a statement begins with, unless another belongs to it."""
     if not clear.startswith("**", start):
         return None
     close = clear.find("**", start + 2, stop)
-    if close < 0 or close == start + 2 or re.match(r"\*\*\s{0,2}(?:(?:,|or|and|&)\s{0,2}\*\*|=|\()", clear[close : close + 12]):
+    if (
+        close < 0
+        or close == start + 2
+        or re.match(r"\*\*\s{0,2}(?:(?:,|or|and|&)\s{0,2}\*\*|=|\()", clear[close : close + 12])
+    ):
         return None
     return start + 2, close

@@ -1,8 +1,8 @@
 r"""Where a response runs on into another question, which is not to be read for an answer to this one.
 
-A base model goes on with "Q: ...", a chat model now and then with a turn of the user. `pieces` cuts before each such line
-and at marks that end a turn; the ladder reads the first piece that says something. A response that begins with such a
-line repeats its prompt: it is left whole, and what comes last counts.
+A base model goes on with "Q: ...", a chat model now and then with a turn of the user. `pieces` cuts before each such
+line and at marks that end a turn; the ladder reads the first piece that says something. A response that begins with
+such a line repeats its prompt: it is left whole, and what comes last counts.
 
 Not covered: a next question without a mark.
 """
@@ -11,25 +11,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice, pairwise
 
 from promptmill.derive.answers.page import Page
 
 _MOST = 8
 _QUESTION = re.compile(
     r"\n[ \t]{0,3}(?:[*_#>]{1,4}[ \t]?){0,2}(?:"
-    r"(?:next |new |another |follow-?up )?(?:question|problem|exercise|query|frage|aufgabe|pregunta|ejercicio|domanda|pergunta|questão|vraag|"
-    r"pytanie|zadanie|fråga|вопрос|задача|otázka|soru|سؤال|السؤال)[ \t]{0,2}(?:#|no\.? ?|n°)?\d{0,4}[ \t]{0,2}[*_]{0,3}(?:[:：.)](?=\s|\*|$)|(?<=\d)(?=\s*\n|\*\*))"
+    r"(?:next |new |another |follow-?up )?(?:question|problem|exercise|query|frage|aufgabe|pregunta|ejercicio|"
+    r"domanda|pergunta|questão|vraag|"
+    r"pytanie|zadanie|fråga|вопрос|задача|otázka|soru|سؤال|السؤال)[ \t]{0,2}(?:#|no\.? ?|"
+    r"n°)?\d{0,4}[ \t]{0,2}[*_]{0,3}(?:[:：.)](?=\s|\*|$)|(?<=\d)(?=\s*\n|\*\*))"
     r"|(?:问题|問題|题目|문제|질문)[ \t]?\d{0,3}[ \t]?[:：]"
     r"|(?:\d{1,3}[.)][ \t]*)?Q[ \t]?\d{0,4}[:.：]"
     r"|(?:user|human|instruction|input|student|<user>|\[user\])[ \t]{0,2}[*_]{0,2}:"
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
+_WITHIN_LINE = re.compile(r" Q(?:uestion)?[ \t]?\d{0,3}:(?=\s)")
 _HINTS = (
-    "question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta", "questão",
-    "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題", "题目", "문제", "질문",
-    "\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q", "user", "human", "instruction", "input", "student",
-)  # fmt: skip
+    *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
+    *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
+    *("题目", "문제", "질문", "\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q"),
+    *("user", "human", "instruction", "input", "student"),
+)
 _END_OF_TURN = re.compile(
     r"<end_of_turn>|<\|(?:end_of_turn|im_end|im_start|eot_id|endoftext|end|return|user|end_of_text|assistant|turn)\|>|</s>|<eos>|"
     r"<start_of_turn>|<turn\|>|\[INST\]|\[/INST\]|<｜end▁of▁sentence｜>|<｜User｜>|<\|START_OF_TURN_TOKEN\|>"
@@ -40,9 +45,9 @@ def pieces(page: Page) -> Iterator[tuple[int, int]]:
     """The pieces of a response, in order; the first that says something is the answer to the question asked."""
     for start, end in _turns(page.clear):
         marked = any(hint in page.lower for hint in _HINTS) and not _begins_with_question(page.clear, start, end)
-        cuts = [m.start() for m in _questions(page.clear, start, end)] if marked else []
+        cuts = _questions(page.clear, start, end) if marked else []
         places = [start, *cuts, end]
-        yield from zip(places, places[1:], strict=False)
+        yield from pairwise(places)
 
 
 def _turns(clear: str) -> list[tuple[int, int]]:
@@ -59,13 +64,11 @@ def _turns(clear: str) -> list[tuple[int, int]]:
     return [*found, (at, len(clear))]
 
 
-def _questions(clear: str, start: int, end: int) -> Iterator[re.Match[str]]:
-    count = 0
-    for match in _QUESTION.finditer(clear, start, end):
-        yield match
-        count += 1
-        if count >= _MOST:
-            return
+def _questions(clear: str, start: int, end: int) -> list[int]:
+    """Where the first questions begin behind the first line."""
+    found = [match.start() for match in islice(_QUESTION.finditer(clear, start, end), _MOST)]
+    within = (match.start() for match in islice(_WITHIN_LINE.finditer(clear, start, end), _MOST))
+    return sorted([*found, *(at for at in within if clear[at - 1 : at] in {".", "!", "?"})])[:_MOST]
 
 
 def _begins_with_question(clear: str, start: int, end: int) -> bool:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 
 LONGEST = 2000
-_STOPS = re.compile(r"\n|[.!?](?=[\s*_\"')\]<$]|$)|[。！？]|\\\[|\\\(|\\begin\{|\$\$?|[\"`]|;\s|\{|<(?:/answer|br|/p)\b")
+_STOPS = re.compile(
+    r"\n|[.!?](?=[\s*_\"')\]<$]|$)|[。！？]|\\\[|\\\(|\\begin\{|\$\$?|[\"`]|;\s|\{|<(?:/answer|br|/p)\b"
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[Dd]r|Mr|Mrs|Ms|Mx|Prof|St|Mt|Ft|No|Nos|Nr|vs|Jr|Sr|Inc|Ltd|Co|Corp|Bros|approx|ca|e\.g|i\.e|z\.B|d\.h|"
     r"etc|[Ff]ig|[Ee]q|Gen|Col|Capt|Lt|Sgt|Maj|Adm|Rev|Hon|Gov|Sen|Rep|Pres|Ave|Blvd|Rd|cf|al|[Vv]ol|op|pp|[Cc]h|"
@@ -20,19 +22,25 @@ _ABBREVIATION = re.compile(
     r"|(?:\b[A-Z]\.)*\b[A-Z])$"
 )
 _KEPT = re.compile(r"(?:\b(?:Jr|Sr|Inc|Ltd|Co|Corp|Bros|Esq|Ph\.D|M\.D|[ap]\.m)|\b(?:[A-Z]\.)+[A-Z])$")
-_STARTERS = frozenset(
-    "it this that these those the because since so therefore thus hence we he she they in i as if to however and but "
-    "note there a an my you let here explanation reason also for first finally each when while what which who where how "
-    "now then next step option choice answer question q problem both none all is are was only your please based given "
-    "using since, although though after before with by on at from of its his her their our let's i'm it's that's".split()
+_STARTER_WORDS = (
+    "it this that these those the because since so therefore thus hence we he she they in i as if to however "
+    "and but note there a an my you let here explanation reason also for first finally each when while what "
+    "which who where how now then next step option choice answer question q problem both none all is are was "
+    "only your please based given using since, although though after before with by on at from of its his her "
+    "their our let's i'm it's that's "
 )
+_STARTERS = frozenset(_STARTER_WORDS.split())
 _WORD = re.compile(r"\s*[*_\"'(]*([A-Za-z][A-Za-z']*|\S)?")
 _REASON = re.compile(
-    r"\s*(?:,\s*(?:which|who|whom|whose|whereas|where|while|so|but|as|since|because|not|rather than|instead of|meaning|making|given|"
-    r"giving|based|and (?:this|that is|it|therefore|not|so|thus|hence)|i\.e\.|that is|thus|hence|therefore|due)\b"
-    r"|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|calculated|required|stated|per)|"
+    r"\s*(?:,\s*(?:which|who|whom|whose|whereas|where|while|so|but|as|since|because|not|rather than|"
+    r"instead of|meaning|making|given|"
+    r"giving|based|and (?:this|that is|it|therefore|not|so|thus|hence|we|i|you|that's)|i\.e\.|that is|"
+    r"thus|hence|therefore|due)\b"
+    r"|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|"
+    r"calculated|required|stated|per)|"
     r"so (?:that|the|we|it|i)|rather than|instead of|based on|according to|weil|da wir|car|porque|perch[eé])\b"
-    r"|\s\((?:since|because|as|i\.e\.|that is|which|see|from|rounded|note)\b|\bwhich (?:is|was|means|equals|can|gives|simplifies)\b|\s[—–]\s|\s--\s|，因为|，因此|，所以)",
+    r"|\s\((?:since|because|as|i\.e\.|that is|which|see|from|rounded|note)\b|\bwhich (?:is|was|means|equals|"
+    r"can|gives|simplifies)\b|\s[—–]\s|\s--\s|，因为|，因此|，所以)",
     re.IGNORECASE,
 )
 
@@ -47,7 +55,10 @@ def end_of(clear: str, start: int, limit: int) -> int:
             return stop.start()
         if mark[0] in ".!?。！？;":
             if _ends(clear, start, stop.start(), limit):
-                kept = mark[0] == "." and (clear.endswith("..", start, stop.start()) or _KEPT.search(clear, max(start, stop.start() - 24), stop.start()))
+                kept = mark[0] == "." and (
+                    clear.endswith("..", start, stop.start())
+                    or _KEPT.search(clear, max(start, stop.start() - 24), stop.start())
+                )
                 return stop.start() + (1 if kept else 0)
             at = stop.end()
         else:
@@ -81,9 +92,7 @@ def _ends(clear: str, start: int, at: int, limit: int) -> bool:
     abbreviation = _ABBREVIATION.search(head)
     if not abbreviation:
         return not (head.isdigit() and follows[0].islower() and len(head) < 3)
-    if follows.lower() in _STARTERS and not follows[0].islower():
-        return True
-    return False
+    return follows.lower() in _STARTERS and not follows[0].islower()
 
 
 def _over(clear: str, opened: re.Match[str], limit: int) -> int:

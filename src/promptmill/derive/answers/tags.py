@@ -14,19 +14,24 @@ from typing import NamedTuple
 from promptmill.derive.answers import boxed, marks
 from promptmill.derive.answers.page import Page
 
-_TAG = re.compile(r"<\s{0,2}([/\\]?)\s{0,2}(?:final[ _-]?)?(?:answer|ans)\s{0,2}(/?)\s{0,2}>|\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
-                  r"<\|(begin|end)_of_(?:answer|solution)\|>", re.IGNORECASE)
+_TAG = re.compile(
+    r"<\s{0,2}([/\\]?)\s{0,2}(?:final[ _-]?)?(?:answer|ans)(?:\s[\w-]{1,20}=[^<>\n]{0,40})?\s{0,2}(/?)\s{0,2}>|"
+    r"\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
+    r"<\|(begin|end)_of_(?:answer|solution)\|>",
+    re.IGNORECASE,
+)
 _ECHO = re.compile(
     r"(?:example|for instance|e\.g\.|such as|\blike\b|\bformat|of the form|in the form|tags?\b|instruct|template|"
     r"should be|enclosed|looks? like|written as|put (?:it|the|your|my))[^\n]{0,40}$"
 )
 _MARKS_ONLY = re.compile(r"\\(?:boxed|fbox|text|mathrm|textbf)\s?(?![A-Za-z{])")
 _IS_PROSE = re.compile(
-    r"[\s*_#>]*(?:step\b|okay\b|ok,|let\b|let's\b|alright|first\b|we\s|to\s(?:find|solve|determine|get)|so,|the problem|i\s(?!\W)|here\b|"
+    r"[\s*_#>]*(?:step\b|okay\b|ok,|let\b|let's\b|alright|first\b|we\s|to\s(?:find|solve|determine|get)|so,|"
+    r"the problem|i\s(?!\W)|here\b|"
     r"in order|given\b|since\b|now\b|using\b|sure\b|[^\n]{120}|[^\n]*:[\s*_]*$)",
     re.IGNORECASE,
 )
-_MOST = 2000
+_MOST = 200
 
 
 class Tagged(NamedTuple):
@@ -84,7 +89,7 @@ def _paragraph(page: Page, begin: int, until: int) -> int:
     line = page.clear.find("\n", at, until)
     line = until if line < 0 else line
     if inside and inside[0].mark < max(line, at + 40):
-        return max(inside[0].after, line if line < until else until) if inside[0].after <= line else inside[0].after
+        return max(inside[0].after, min(until, line)) if inside[0].after <= line else inside[0].after
     if page.clear.startswith(("$$", "\\["), at):
         close = page.clear.find("$$" if page.clear[at] == "$" else "\\]", at + 2, until)
         return until if close < 0 else close + 2

@@ -12,6 +12,7 @@ import unicodedata
 _WRAPS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|displaystyle|left|right|quad|[,;:! ])")
 _FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]{1,40})\}\s?\{([^{}]{1,40})\}")
 _DROPPED = re.compile(r"[$*`\"“”„«»{}~]|\\(?=[%$&#_ ])|\\$")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+(?=\S{2})")
 _PUNCTUATION = re.compile(r"(?<![\d])[.,;:!?]+(?=\s|$)|[.,;:!?]+(?=\s*$)|(?<=\d)[.,;:!?](?=\s)|['’]")
 _BLANKS = re.compile(r"\s+")
@@ -26,10 +27,10 @@ def normalised(text: str) -> str:
         text = _FRACTION.sub(r"\1/\2", text)
         text = _WRAPS.sub(" ", text)
     text = _DROPPED.sub("", text.lower())
-    if text and text[-1:] in " .,;:!?" or any(mark in text for mark in ",.;:!?'"):
+    if (text and text[-1:] in " .,;:!?") or any(mark in text for mark in ",.;:!?'"):
         text = _PUNCTUATION.sub("", text)
         text = _THOUSANDS.sub("", text)
-    text = _BLANKS.sub(" ", text).strip()
+    text = _BLANKS.sub(" ", _HYPHEN.sub(" ", text)).strip()
     if text.startswith("(") and text.endswith(")") and text.count("(") == 1 and "," not in text:
         text = text[1:-1].strip()
     return _ARTICLE.sub("", text)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +44,14 @@ class Walls(NamedTuple):
         filter: code of the seccomp filter; empty where there is none.
         landlock: version of Landlock; 0 where there is none.
         limits: what one process may use.
+        library: the folders of the standard library.
     """
 
     level: str
     filter: bytes
     landlock: int
     limits: Limits
+    library: tuple[str, ...]
 
 
 NAMESPACES = {
@@ -102,9 +103,12 @@ def _enter() -> None:
     else:
         uid, gid = os.geteuid(), os.getegid()
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS, "user namespace")
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        try:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        except OSError as error:
+            raise OSError(error.errno, f"map of users: {error.strerror}") from error
         mounts.build_root()
     for flag, name in (
         (syscalls.CLONE_NEWNET, "network namespace"),
@@ -154,7 +158,7 @@ def _root_becomes_nobody() -> None:
     os.write(go, b".")
     os.close(go)
     if os.waitpid(writer, 0)[1] != 0:
-        raise OSError(1, "user map: not permitted")
+        raise OSError(1, "map of users: Operation not permitted")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
 
@@ -183,12 +187,10 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str, *, parent: bool = Fal
         syscalls.unshare(syscalls.CLONE_NEWUSER, "second user namespace")
         syscalls.drop_capabilities()
     _limit(walls.limits)
-    if sys.platform != "linux":
-        return
     syscalls.die_with_parent()
     syscalls.no_new_privileges()
     if walls.landlock:
-        landlock.restrict(mounts.library(), folder, walls.landlock, signals=parent)
+        landlock.restrict(walls.library, folder, walls.landlock, signals=parent)
     if walls.filter:
         seccomp.install(walls.filter)
 

@@ -27,11 +27,13 @@ class Plan(NamedTuple):
         called: names of the program that the tests call.
         modules: modules of the standard library that the tests use without importing them.
         together: why they cannot be run in a process of their own; empty where they can.
+        missing: a package that they import and the sandbox does not have; empty where there is none.
     """
 
     called: tuple[str, ...]
     modules: tuple[str, ...]
     together: str
+    missing: str = ""
 
 
 def plan_of(setup: str, tests: Sequence[str], entry_point: str | None) -> Plan:
@@ -47,12 +49,24 @@ def plan_of(setup: str, tests: Sequence[str], entry_point: str | None) -> Plan:
     free = {name for name in _read(top) if name not in bound and name not in BUILTINS}
     if entry_point:
         free.add(entry_point)
+    nodes = list(ast.walk(tree))
     free = free or _called_first(tree)
-    attributes = {node.value.id for node in ast.walk(tree) if isinstance(node, ast.Attribute)
-                  and isinstance(node.value, ast.Name)}  # fmt: skip
+    looked_into = [node for node in nodes if isinstance(node, ast.Attribute)]
+    attributes = {node.value.id for node in looked_into if isinstance(node.value, ast.Name)}
     modules = {name for name in free & attributes if name in sys.stdlib_module_names}
     called = free - modules
-    return Plan(tuple(sorted(called)), tuple(sorted(modules)), _why_together(tree, called, called & attributes))
+    together = _why_together(nodes, called, called & attributes)
+    missing = {name for name in _imported([*nodes, *ast.walk(ast.parse(setup))]) if name not in sys.stdlib_module_names}
+    return Plan(tuple(sorted(called)), tuple(sorted(modules)), together, min(missing, default=""))
+
+
+def _imported(nodes: list[ast.AST]) -> Iterator[str]:
+    """The packages that code imports."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
 
 
 def _bound(table: symtable.SymbolTable) -> set[str]:
@@ -80,15 +94,15 @@ def _called_first(tree: ast.Module) -> set[str]:
     return found
 
 
-def _why_together(tree: ast.Module, called: set[str], with_attributes: set[str]) -> str:
+def _why_together(nodes: list[ast.AST], called: set[str], with_attributes: set[str]) -> str:
     """Why these tests need the program's objects, not just values; empty where they do not."""
     if with_attributes:
         return f"the tests look into '{min(with_attributes)}'"
     classes = sorted(name for name in called if CLASS_NAME.fullmatch(name))
     if classes and len(called) > 1:
         return f"'{classes[0]}' looks like a class"
-    made = _assigned_from(tree, called)
-    for node in ast.walk(tree):
+    made = _assigned_from(nodes, called)
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             if isinstance(node.value, ast.Name) and node.value.id in made:
                 name = made[node.value.id]
@@ -98,24 +112,24 @@ def _why_together(tree: ast.Module, called: set[str], with_attributes: set[str])
                 continue
             if name in classes or node.attr not in PLAIN_ATTRIBUTES or not isinstance(node.ctx, ast.Load):
                 return f"the tests look into what '{name}' returns"
-    return _named_as_type(tree, called)
+    return _named_as_type(nodes, called)
 
 
-def _named_as_type(tree: ast.Module, called: set[str]) -> str:
+def _named_as_type(nodes: list[ast.AST], called: set[str]) -> str:
     used = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             used |= {each.id for each in (node.func, *node.args) if isinstance(each, ast.Name)}
             if isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "issubclass"}:
                 used -= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-    rest = sorted(called - used - _handed_on(tree))
+    rest = sorted(called - used - _handed_on(nodes))
     return f"'{rest[0]}' is not called" if rest else ""
 
 
-def _handed_on(tree: ast.Module) -> set[str]:
+def _handed_on(nodes: list[ast.AST]) -> set[str]:
     """Functions that are given another name or held in a collection."""
-    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.keyword | ast.Return)]
-    values += [each for node in ast.walk(tree) if isinstance(node, ast.List | ast.Tuple) for each in node.elts]
+    values = [node.value for node in nodes if isinstance(node, ast.Assign | ast.keyword | ast.Return)]
+    values += [each for node in nodes if isinstance(node, ast.List | ast.Tuple) for each in node.elts]
     return {value.id for value in values if isinstance(value, ast.Name)}
 
 
@@ -126,11 +140,11 @@ def _calls(node: ast.expr, called: set[str]) -> str:
     return ""
 
 
-def _assigned_from(tree: ast.Module, called: set[str]) -> dict[str, str]:
+def _assigned_from(nodes: list[ast.AST], called: set[str]) -> dict[str, str]:
     """Variable -> the program's function whose result it holds."""
     return {
         target.id: _calls(node.value, called)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and _calls(node.value, called)
         for target in node.targets
         if isinstance(target, ast.Name)

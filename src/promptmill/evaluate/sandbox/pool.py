@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from promptmill.errors import ConfigError, RunError
+from promptmill.errors import ConfigError
 from promptmill.evaluate.sandbox.frames import Broken, Channel
 from promptmill.evaluate.sandbox.jail import Limits
 
@@ -77,14 +77,14 @@ class Sandbox:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._apart: dict[int, bool] = {}  # of tests by their hash: whether they run in a process of their own
+        self._starts = 0
+        self._together: set[int] = set()  # hashes of tests that were found to need the program's own process
 
     def start(self) -> None:
         """Start the server, if it does not run.
 
         Raises:
             ConfigError: this machine does not allow the isolation; names the step that was refused.
-            RunError: the server does not start.
         """
         with self._lock:
             self._start()
@@ -92,6 +92,8 @@ class Sandbox:
     def _start(self) -> socket.socket:
         if self._control is not None:
             return self._control
+        if sys.platform != "linux":
+            raise ConfigError("metric code: the sandbox needs Linux. Run the workflow there, or in a container.")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -121,6 +123,7 @@ class Sandbox:
         self.landlock, self.filter = int(said["landlock"]), bool(said["filter"])
         self.namespaces = tuple(said["namespaces"])
         self._process, self._control = process, ours
+        self._starts += 1
         return ours
 
     def judge(self, job: Job) -> Ruling:
@@ -128,14 +131,13 @@ class Sandbox:
 
         Raises:
             ConfigError: as `start`.
-            RunError: the server died twice over one job.
         """
         key = hash((job.tests, job.setup, job.entry_point))
         with self._room:
-            together = self._apart.get(key, True) is False
+            together = key in self._together
             ruling = self._judge(job, together=together)
             if ruling.together and not together:
-                self._apart[key] = False
+                self._together.add(key)
                 ruling = self._judge(job, together=True)
         return ruling
 
@@ -144,19 +146,21 @@ class Sandbox:
             found = self._once({**job._asdict(), "together": together})
             if found is not None:
                 return found
-            self._drop()
-        raise RunError("metric code: the sandbox's server died twice over one program. Is there memory left?")
+        return Ruling(passed=None, detail="the sandbox's server died twice over this program", together=together)
 
     def _once(self, job: dict[str, Any]) -> Ruling | None:
-        """One attempt; None where the server is gone."""
+        """One attempt; None where the server is gone, which is then cleared away."""
         ours, theirs = socket.socketpair()
         status, told = os.pipe()
+        start = self._starts
         with ours:
             try:
                 with theirs, self._lock:
-                    socket.send_fds(self._start(), [b"."], [theirs.fileno(), told])
+                    control, start = self._start(), self._starts
+                    socket.send_fds(control, [b"."], [theirs.fileno(), told])
             except OSError:
                 os.close(status)
+                self._drop(start)
                 return None
             finally:
                 os.close(told)
@@ -170,9 +174,12 @@ class Sandbox:
                 said = channel.receive()
             except Broken:
                 pass  # killed before it could say anything: its status tells
-            return self._ruling(said, status)
+            ruling = self._ruling(said, status, together=job["together"])
+            if ruling is None:
+                self._drop(start)
+            return ruling
 
-    def _ruling(self, said: Any, status: int) -> Ruling | None:
+    def _ruling(self, said: Any, status: int, *, together: bool) -> Ruling | None:
         if isinstance(said, dict) and {"passed", "detail", "together"} <= set(said):
             os.close(status)
             passed = said["passed"] if isinstance(said["passed"], bool) else None
@@ -183,12 +190,15 @@ class Sandbox:
         if not end:
             return None
         if end.get("late"):
-            return Ruling(passed=False, detail=f"no verdict within {self.limits.timeout_s:g} s", together=False)
+            return Ruling(passed=False, detail=f"no verdict within {self.limits.timeout_s:g} s", together=together)
         detail = f"the tests ended without a verdict (code {end.get('code')}): a limit was reached"
-        return Ruling(passed=False, detail=detail, together=False)
+        return Ruling(passed=False, detail=detail, together=together)
 
-    def _drop(self) -> None:
+    def _drop(self, start: int | None = None) -> None:
+        """End the server; with `start` that one alone, which another thread may have replaced already."""
         with self._lock:
+            if start is not None and start != self._starts:
+                return
             if self._control is not None:
                 self._control.close()
                 self._control = None

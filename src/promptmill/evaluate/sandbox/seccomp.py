@@ -36,7 +36,7 @@ mkdirat 258 34; newfstatat 262 79; unlinkat 263 35; renameat 264 38; linkat 265 
 readlinkat 267 78; fchmodat 268 53; faccessat 269 48; pselect6 270 72; ppoll 271 73; set_robust_list 273 99;
 get_robust_list 274 100; utimensat 280 88; epoll_pwait 281 22; timerfd_create 283 85; fallocate 285 47;
 timerfd_settime 286 86; timerfd_gettime 287 87; eventfd2 290 19; epoll_create1 291 20; dup3 292 24; pipe2 293 59;
-preadv 295 69; pwritev 296 70; prlimit64 302 261; getcpu 309 168; renameat2 316 276; getrandom 318 278;
+preadv 295 69; pwritev 296 70; getcpu 309 168; renameat2 316 276; getrandom 318 278;
 membarrier 324 283; copy_file_range 326 285; statx 332 291; rseq 334 293; close_range 436 436; faccessat2 439 439;
 epoll_pwait2 441 441; futex_waitv 449 449
 """
@@ -44,6 +44,7 @@ CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = {"x86_64": 435, "aarch64": 435}
 IOCTL = {"x86_64": 16, "aarch64": 29}
 PRCTL = {"x86_64": 157, "aarch64": 167}
+PRLIMIT = {"x86_64": 302, "aarch64": 261}
 ARCHITECTURE = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 COLUMN = {"x86_64": 1, "aarch64": 2}
 CLONE_THREAD = 0x0001_0000
@@ -67,6 +68,15 @@ def _one_of(number: int, offset: int, values: tuple[int, ...], otherwise: int) -
     return _step(EQUAL, number, 0, len(body) // 8) + body
 
 
+def _ranges(machine: str) -> list[tuple[int, int]]:
+    """The allowed numbers as first and last of each run, in rising order."""
+    entries = [line.split() for line in ALLOWED.split(";")]
+    numbers = sorted(int(entry[COLUMN[machine]]) for entry in entries if entry[COLUMN[machine]] != "-")
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return list(zip(starts, ends, strict=True))
+
+
 def filter_code(machine: str) -> bytes:
     """The filter as the kernel takes it.
 
@@ -78,17 +88,17 @@ def filter_code(machine: str) -> bytes:
     code = [_step(LOAD, ARCH), _step(EQUAL, ARCHITECTURE[machine], 1, 0), _step(RETURN, KILL), _step(LOAD, NUMBER)]
     if machine == "x86_64":  # the second table of numbers, x32
         code += [_step(AT_LEAST, 0x4000_0000, 0, 1), _step(RETURN, KILL)]
-    for line in ALLOWED.split(";"):
-        number = line.split()[COLUMN[machine]]
-        if number != "-":
-            code += [_step(EQUAL, int(number), 0, 1), _step(RETURN, ALLOW)]
     threads = _step(LOAD, FIRST) + _step(ANY_BIT, CLONE_THREAD, 0, 1) + _step(RETURN, ALLOW)
     threads += _step(RETURN, REFUSE | EPERM)
     code += [_step(EQUAL, CLONE[machine], 0, len(threads) // 8), threads]
     # its flags lie in memory that a filter cannot read; told that it does not exist, the C library takes `clone`
     code += [_step(EQUAL, CLONE3[machine], 0, 1), _step(RETURN, REFUSE | ENOSYS)]
     code += [_one_of(IOCTL[machine], SECOND, TERMINAL_CALLS, ENOTTY)]
+    code += [_one_of(PRLIMIT[machine], FIRST, (0,), EPERM)]  # its own limits alone
     code += [_one_of(PRCTL[machine], FIRST, NAME_CALLS, EPERM)]
+    for first, last in _ranges(machine):  # in rising order: the kernel tries every number when it takes the filter
+        code += [_step(AT_LEAST, last + 1, 3, 0), _step(AT_LEAST, first, 0, 1)]
+        code += [_step(RETURN, ALLOW), _step(RETURN, REFUSE | EPERM)]
     code += [_step(RETURN, REFUSE | EPERM)]
     return b"".join(code)
 

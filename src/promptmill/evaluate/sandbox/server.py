@@ -23,7 +23,7 @@ import tempfile
 import time
 from typing import Any, NamedTuple
 
-from promptmill.evaluate.sandbox import jail, landlock, program, seccomp, syscalls, tests
+from promptmill.evaluate.sandbox import jail, landlock, mounts, program, seccomp, syscalls, tests
 from promptmill.evaluate.sandbox.frames import Broken, Channel
 from promptmill.evaluate.sandbox.jail import FULL, Limits, Walls
 
@@ -70,13 +70,13 @@ def main() -> None:
         control.send(json.dumps({"error": f"no own {missing[0]}"}).encode())
         return
     vars(builtins).update(exit=sys.exit, quit=sys.exit)  # as `site`, which was left out, would give them
-    walls = Walls(settings["level"], code, landlock.version() if code else 0, Limits(**settings["limits"]))
+    version = landlock.version() if code else 0
+    walls = Walls(settings["level"], code, version, Limits(**settings["limits"]), mounts.library())
     gc.collect()
     gc.freeze()  # shared with the children as it is
     pid = os.fork()
     if pid == 0:
-        if sys.platform == "linux":
-            syscalls.die_with_parent()
+        syscalls.die_with_parent()
         control.send(json.dumps({"filter": bool(code), "landlock": walls.landlock, "namespaces": namespaces}).encode())
         serve(control, walls)
         os._exit(0)
@@ -86,8 +86,6 @@ def main() -> None:
 
 def _filter(*, needed: bool) -> bytes:
     """The filter of system calls, after a child of its own has shown that the kernel takes it."""
-    if sys.platform != "linux":
-        return b""
     try:
         code = seccomp.filter_code(syscalls.machine())
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""The few system calls that Python has no name for, through ctypes. Linux only; importing works everywhere.
+"""The few system calls that Python has no name for, through ctypes. Linux only.
 
 Each raises `OSError` with the name of the call where the kernel refuses.
 """

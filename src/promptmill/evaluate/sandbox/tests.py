@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from promptmill.evaluate.sandbox.frames import Broken, Channel
 from promptmill.evaluate.sandbox.plan import Plan, plan_of
 from promptmill.evaluate.sandbox.program import prelude
-from promptmill.evaluate.sandbox.values import Graph, Unplain
+from promptmill.evaluate.sandbox.values import Graph, TooDeep, Unplain
 
 CANNOT, WRONG, RIGHT = None, False, True
 
@@ -81,6 +81,8 @@ class Program:
         graph = Graph()
         try:
             message = {"call": name, "arguments": graph.dump(arguments), "options": graph.dump(options)}
+        except TooDeep as error:  # the program could have made it so deep: no reason to run anything together
+            self.stop(f"an argument of '{name}': {error}")
         except Unplain as error:
             self.together = self.stopped = f"an argument of '{name}': {error}"
             raise Stopped from None
@@ -173,8 +175,9 @@ def ruling(job: dict[str, Any], program: Program) -> Ruled:
         plan = plan_of(setup_text(setup), tests, job["entry_point"])
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Ruled(CANNOT, f"the tests are no Python: {error}", together)
-    if plan.together and not together:
-        return Ruled(CANNOT, plan.together, True)  # noqa: FBT003 - fields of a tuple
+    if plan.missing or (plan.together and not together):
+        package = f"the tests need the package '{plan.missing}', which the sandbox has not" if plan.missing else ""
+        return Ruled(CANNOT, package or plan.together, together=together or not package)
     try:
         answer = program.ask({key: job[key] for key in ("setup", "program", "entry_point")})
         if "raised" in answer:

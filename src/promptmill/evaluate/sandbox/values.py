@@ -15,7 +15,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-MAX_DEPTH = 100
+MAX_DEPTH = 100  # of what is taken; what is given may have some of that around it
+MAX_GIVEN = 150
 MAX_ITEMS = 100_000  # that an iterator may give
 SMALL = 1 << 63  # larger numbers travel as hexadecimal digits, whose length does not matter to their reading
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,6 +36,10 @@ MUTABLE = {"l": list, "d": dict, "s": set}
 
 class Unplain(Exception):  # noqa: N818 - it is the value that is not plain
     """A value that may not cross, and why in a few words."""
+
+
+class TooDeep(Unplain):
+    """A value that is nested too deep; its types may be plain."""
 
 
 class Graph:
@@ -99,8 +104,8 @@ class Graph:
         return ["n", *found]
 
     def _dump_many(self, value: Any, kind: type, *, subclasses: bool, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise Unplain(f"it is nested deeper than {MAX_DEPTH} levels")
+        if depth > (MAX_DEPTH if subclasses else MAX_GIVEN):
+            raise TooDeep("it is nested too deep")
         tag = CONTAINERS[kind]
         if tag in MUTABLE:
             known = self._numbers.get(id(value))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from promptmill.errors import ConfigError
 from promptmill.evaluate.sandbox.jail import Limits
 from promptmill.evaluate.sandbox.pool import Job, Sandbox
 
@@ -15,6 +16,13 @@ TASK, ATTEMPT = PROGRAMS["TASK"], PROGRAMS["ATTEMPT"]
 FORGED, ESCAPES, EXHAUST, BOUNDED = (PROGRAMS[name] for name in ("FORGED", "ESCAPES", "EXHAUST", "BOUNDED"))
 CANARY = "sk-canary-3f9a"
 GOOD = Job("def add(a, b):\n    return a + b\n", TASK)
+
+
+def start_or_skip(sandbox):
+    try:
+        sandbox.start()
+    except ConfigError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +35,16 @@ def canary():
 @pytest.fixture(scope="module")
 def sandbox(canary):
     sandbox = Sandbox(Limits(timeout_s=5.0, memory_mib=256, disk_mib=16), workers=2)
-    sandbox.start()
+    start_or_skip(sandbox)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def open_sandbox(canary):
+    """Without namespaces: what is outside may be seen, verdicts cannot be forged all the same."""
+    sandbox = Sandbox(Limits(timeout_s=5.0, memory_mib=256, disk_mib=16), level="rlimits-only", workers=2)
+    start_or_skip(sandbox)
     yield sandbox
     sandbox.close()
 
@@ -36,7 +53,7 @@ def sandbox(canary):
 def hurried(canary):
     """With little time, for programs that never end."""
     sandbox = Sandbox(Limits(timeout_s=1.2, memory_mib=256, disk_mib=16), workers=2)
-    sandbox.start()
+    start_or_skip(sandbox)
     yield sandbox
     sandbox.close()
 
@@ -62,6 +79,13 @@ def test_a_verdict_cannot_be_forged(sandbox, name):
     assert ruling.detail
     assert ruling.detail.isprintable()
     assert sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_verdict_cannot_be_forged_without_namespaces_either(open_sandbox, name):
+    ruling = open_sandbox.judge(Job(FORGED[name], TASK))
+    assert (ruling.passed, ruling.together) == (False, False)
+    assert open_sandbox.judge(GOOD) == (True, "", False)
 
 
 @pytest.mark.parametrize("name", ESCAPES)

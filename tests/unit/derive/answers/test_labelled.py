@@ -1,0 +1,74 @@
+"""The labelled suite: what a reader takes for the answer of a response, by kind."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from promptmill.derive.answers import answer
+from promptmill.records import Reference
+
+DATA = Path(__file__).parents[3] / "data"
+FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", "_held_out_2", "_held_out_3", "_held_out_4")]
+KNOWN_WRONG: frozenset[str] = frozenset()  # ids of cases that the ladder gets wrong; they stay in the suite
+
+
+def cases():
+    for name in FILES:
+        for line in (DATA / name).read_text(encoding="utf-8").split("\n"):
+            if line:
+                yield json.loads(line)
+
+
+CASES = list(cases())
+KINDS = sorted({case["kind"] for case in CASES})
+
+
+def reference(case):
+    return Reference(answer=case.get("reference"), choices=tuple(case["choices"] or ()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_case_of_a_kind_is_read_as_a_reader_would(kind):
+    extract = answer()
+    wrong = {}
+    for case in CASES:
+        if case["kind"] == kind:
+            found = extract(case["text"], reference(case))
+            if (found.text if found else None) != case["expected"]:
+                wrong[case["id"]] = found
+    assert set(wrong) == {case["id"] for case in CASES if case["kind"] == kind} & KNOWN_WRONG, wrong
+
+
+def test_the_suite_is_large_and_has_no_case_twice():
+    assert len(CASES) >= 1200
+    assert len(KNOWN_WRONG) <= 0.03 * len(CASES)
+    assert len({case["id"] for case in CASES}) == len(CASES)
+    same = Counter((case["text"], tuple(case["choices"] or ()), case.get("reference")) for case in CASES)
+    assert not [text for text, count in same.items() if count > 1]
+
+
+def test_a_place_is_given_where_the_answer_stands():
+    extract = answer()
+    for case in CASES:
+        found = extract(case["text"], reference(case))
+        if found is None:
+            continue
+        start, end = found.span
+        assert 0 <= start < end <= len(case["text"]), case
+        shown = case["text"][start:end]
+        if case["choices"]:
+            assert is_shown(found.text, shown, case["choices"]), (case, shown)
+        elif shown.isascii() and "\\" not in shown:
+            assert found.text in shown, (case, shown)
+
+
+def is_shown(letter, shown, choices):
+    if len(shown) == 1:
+        return True  # the letter itself, perhaps in another script
+    if shown.endswith("third option"):
+        return letter == "C"
+    own = "".join(filter(str.isalnum, choices[ord(letter) - 65].lower().replace("frac", "")))
+    said = "".join(filter(str.isalnum, shown.lower().replace("dfrac", "").replace("frac", "").replace("text", "")))
+    return own in said or said in own or said.removeprefix("the") in own or said.removeprefix("a") in own
