@@ -19,6 +19,8 @@ import msgspec
 from promptmill.derive.responses import ProblemRow, Response, graded_row, plain_row
 from promptmill.evaluate.comparisons import Comparison, compare
 from promptmill.evaluate.estimates import Graded, Summary, summarise
+from promptmill.evaluate.numbers import read_number
+from promptmill.evaluate.spelling import MAX_LENGTH, dense, spell
 from promptmill.io.jsonl import atomic
 from promptmill.records import Prompt, Score
 
@@ -138,5 +140,13 @@ def graded_of(prompt: Prompt, response: Response, score: Score) -> Graded:
 
 
 def vote(answer: str) -> str:
-    """A form in which answers that are written alike are equal texts, for the vote of the majority."""
-    return "".join(answer.split()).casefold().rstrip(".")
+    """A form in which answers that say the same are equal texts, as far as spelling tells, for the vote of the majority.
+
+    Numbers by their value (`$1,000` and `1000.0`), other texts without blanks, case and ways to write the same TeX.
+    """
+    if len(answer) > MAX_LENGTH:
+        return answer
+    number = read_number(answer)
+    if number is not None:
+        return f"{number.value}{'%' if number.percent else ''}"
+    return dense(spell(answer)).casefold().rstrip(".")
