@@ -140,7 +140,7 @@ def graded_of(prompt: Prompt, response: Response, score: Score) -> Graded:
 
 
 def vote(answer: str) -> str:
-    """A form in which answers that say the same are equal texts, as far as spelling tells, for the vote of the majority.
+    """A form in which answers that say the same are equal texts, as far as spelling tells; for majority votes.
 
     Numbers by their value (`$1,000` and `1000.0`), other texts without blanks, case and ways to write the same TeX.
     """
