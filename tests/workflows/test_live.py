@@ -188,3 +188,20 @@ def test_a_slow_server_is_hedged_by_the_other_and_every_prompt_has_one_answer(mi
     assert status["requests"] == received  # the losers too
     assert received > len(PROMPTS)
     assert len(rows(out)) == len({row.key for row in rows(out)}) == len(PROMPTS)
+
+
+def test_a_cap_that_cannot_be_kept_is_not_taken_and_the_run_goes_on(start_mill, mill, recipe, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import asyncio\nasync def answer(request):\n    await asyncio.sleep(0.1)\n    return 'so'\n"
+    )
+    use = {"kind": "function", "function": f"{tmp_path / 'slow.py'}:answer"}
+    path = recipe("", prompts=PROMPTS[:60], concurrency=1, endpoints=[use], sampling={"max_tokens": "context"})
+    out = tmp_path / "run"
+    process = start_mill("lengths", "generate", path, "--out", out)
+    wait_for(process, out, lambda s: s["done"] > 2)
+    assert mill("set", out, "max_tokens=100000", "concurrency=3").code == 0
+    status = wait_for(process, out, lambda s: s["limits"]["concurrency"] == 3)
+    assert status["limits"]["max_tokens"] is None
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "max_tokens and max_cost are not taken: how long an answer can get is not known" in err

@@ -84,7 +84,8 @@ class Steering:
 
     def _steer(self, said: Limits) -> None:
         assert self.window is not None
-        before, self._said = self._said, said
+        before, self._said = self._said, self._possible(said)
+        said = self._said
         number = said.concurrency or self._options.concurrency
         self._lanes.steer(
             paused=said.paused,
@@ -97,6 +98,17 @@ class Steering:
             self._reporter.line("generate: paused." if said.paused else "generate: goes on.")
         if said.stop:
             self.window.end(KeyboardInterrupt(), grace_s=0.0)
+
+    def _possible(self, said: Limits) -> Limits:
+        """What was said without caps that cannot be kept: nobody knows how long an answer can get."""
+        known = self._options.sampling.max_tokens != "context" or self._lanes.budget.context is not None
+        if known or (said.max_tokens is None and said.max_cost is None):
+            return said
+        self._reporter.line(
+            "generate: max_tokens and max_cost are not taken: how long an answer can get is not known, since "
+            "sampling.max_tokens is 'context' and the server does not tell it. Stop, and give it a number."
+        )
+        return replace(said, max_tokens=None, max_cost=None)
 
     def _caps(self) -> Caps:
         said = {name: getattr(self._said, name) for name in Caps.__struct_fields__}
