@@ -352,3 +352,17 @@ def test_code_is_run_against_the_tests_of_the_problem(mill, solver, rows, tmp_pa
     assert [response["is_correct"] for response in row["responses"]] == [True, False, False]
     assert {response["metric"] for response in row["responses"]} == {"code"}
     assert row["responses"][0]["verified_by"].startswith("code: ")
+
+
+def test_fewer_attempts_than_before_grade_the_responses_that_then_count(mill, solver, rows, tmp_path):
+    empty = {**GOOD, "1200": ["", r"<answer>\boxed{1234}</answer>"]}
+    path = solver(empty, generate={"k": 1})
+    run = tmp_path / "run"
+    assert mill("answers", "run", path, "--out", run).code == 0
+    assert [each["is_correct"] for each in processed(rows, run)["sum"]["responses"]] == [True]
+    said = mill("answers", "evaluate", path, "--out", run, "--max-attempts", 1)
+    assert said.code == 0, said.err
+    (response,) = processed(rows, run)["sum"]["responses"]
+    assert (response["sample"], response["verified_by"], response["is_correct"]) == (0, "unanswered", False)
+    mill("answers", "evaluate", path, "--out", run)
+    assert [each["sample"] for each in processed(rows, run)["sum"]["responses"]] == [1]
