@@ -352,3 +352,39 @@ def test_code_is_run_against_the_tests_of_the_problem(mill, solver, rows, tmp_pa
     assert [response["is_correct"] for response in row["responses"]] == [True, False, False]
     assert {response["metric"] for response in row["responses"]} == {"code"}
     assert row["responses"][0]["verified_by"].startswith("code: ")
+
+
+def test_fewer_attempts_than_before_grade_the_responses_that_then_count(mill, solver, rows, tmp_path):
+    empty = {**GOOD, "1200": ["", r"<answer>\boxed{1234}</answer>"]}
+    path = solver(empty, generate={"k": 1})
+    run = tmp_path / "run"
+    assert mill("answers", "run", path, "--out", run).code == 0
+    assert [each["is_correct"] for each in processed(rows, run)["sum"]["responses"]] == [True]
+    said = mill("answers", "evaluate", path, "--out", run, "--max-attempts", 1)
+    assert said.code == 0, said.err
+    (response,) = processed(rows, run)["sum"]["responses"]
+    assert (response["sample"], response["verified_by"], response["is_correct"]) == (0, "unanswered", False)
+    mill("answers", "evaluate", path, "--out", run)
+    assert [each["sample"] for each in processed(rows, run)["sum"]["responses"]] == [1]
+
+
+def test_two_runs_of_one_model_are_told_apart(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "one")
+    mill("answers", "run", solver({**GOOD, "1200": "The answer is 7."}), "--out", tmp_path / "two")
+    said = mill("answers", "compare", tmp_path / "one", tmp_path / "two", "--json")
+    assert said.code == 0, said.err
+    (pair,) = json.loads(said.out)["comparisons"]
+    assert (pair["first"], pair["second"]) == ("solver (one: solver_problems)", "solver (two: solver_problems)")
+    assert "hold the answers of one model" in mill("answers", "compare", tmp_path / "one", tmp_path / "one").error
+
+
+def test_other_problems_under_the_same_ids_are_not_compared(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "one")
+    others = [{**PROBLEMS[0], "question": "What is 1200 + 35?"}]
+    mill("answers", "run", solver(GOOD, problems=others, generate={"model": "other"}), "--out", tmp_path / "two")
+    assert "problem 'sum' is another one in" in mill("answers", "compare", tmp_path / "one", tmp_path / "two").error
+    others = [{**PROBLEMS[0], "unique_id": "further"}]
+    mill("answers", "run", solver(GOOD, problems=others, generate={"model": "other"}), "--out", tmp_path / "three")
+    said = mill("answers", "compare", tmp_path / "one", tmp_path / "three")
+    assert said.code == 0
+    assert "there is nothing to compare" in said.out

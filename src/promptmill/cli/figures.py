@@ -32,6 +32,8 @@ def show_report(report: Report, *, by_category: bool) -> None:
     console.print(_figures(report, by_category=by_category))
     if report.comparisons:
         console.print(_pairs(report.comparisons))
+    elif len(report.models) > 1:
+        click.echo("No problem was graded for two of these models: there is nothing to compare.")
     click.echo("In brackets: 95 % intervals, clustered by problem.")
 
 

@@ -38,6 +38,9 @@ COLUMNS = (
     *("choices", "choice_index_correct", "explanation_correct", "answer_correct", "aliases", "category"),
     *("tests", "test", "test_list", "test_setup_code", "test_imports", "entry_point"),
 )
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERED = re.compile(r"[( ]*(?P<letter>[A-Za-z])(?:[).:\s]*|[).:]+\s*(?P<text>\S.*))", re.DOTALL)
+WHOLE = re.compile(r"-?[0-9]{1,9}(?:\.0*)?", re.ASCII)
 CHECK = re.compile(r"^check\((?P<name>[A-Za-z_]\w*)\)\s*\Z", re.MULTILINE)
 log = logging.getLogger(__name__)
 
@@ -171,6 +174,8 @@ def _reference(
         if isinstance(answer, bool) or not isinstance(answer, int | float):
             raise BadRow(f"column 'answer_correct' holds {kind(answer)}, not an answer. Write it as a text.")
         answer = str(answer)
+    if answer is not None and not answer.strip():  # an empty cell of a table
+        answer = None
     aliases = _texts(row, "aliases")
     tests = next((found for name in ("tests", "test_list", "test") if (found := _texts(row, name))), ())
     index = None
@@ -196,8 +201,8 @@ def _reference(
 def _index(row: dict[str, Any], choices: tuple[str, ...], answer: str | None) -> int | None:
     """The right option by its index, its letter or its text; they must agree."""
     index = row.get("choice_index_correct")
-    if isinstance(index, str) and index.strip().lstrip("-").isdecimal():
-        index = int(index)
+    if isinstance(index, str) and WHOLE.fullmatch(index.strip()):
+        index = float(index)
     if isinstance(index, float) and index.is_integer():  # tables have no whole numbers beside nulls
         index = int(index)
     if index in ("", None):
@@ -206,29 +211,38 @@ def _index(row: dict[str, Any], choices: tuple[str, ...], answer: str | None) ->
         raise BadRow(f"column 'choice_index_correct' holds {kind(index)}, not a number from 0. Mend it.")
     if index is not None and not 0 <= index < len(choices):
         raise _Contradiction(f"choice_index_correct is {index}, and there are {len(choices)} choices. Count from 0.")
-    said = _named(answer, choices)
-    if index is not None and said is not None and said != index:
+    same, letters = ([], []) if answer is None else _named(answer, choices)
+    if index is None and answer is not None:
+        said = same or letters
+        if len(said) != 1:
+            why = (
+                "the text of several choices. Add choice_index_correct"
+                if said
+                else "no letter and no text of the choices. Mend it"
+            )
+            raise _Contradiction(f"answer_correct '{answer[:60]}' is {why}.")
+        return said[0]
+    said = same + letters
+    if said and index not in said:
         raise _Contradiction(
-            f"answer_correct '{answer}' is option {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[said]}, and choice_index_correct is "
-            f"{index}. Mend one of them."
+            f"answer_correct '{answer}' is option {LETTERS[said[0]]}, and choice_index_correct is {index}. Mend one of "
+            "them."
         )
-    if index is None and answer is not None and said is None:
-        raise _Contradiction(f"answer_correct '{answer[:60]}' is no letter and no text of the choices. Mend it.")
-    return said if index is None else index
+    return index
 
 
-def _named(answer: str | None, choices: tuple[str, ...]) -> int | None:
-    """The option that an answer names: its text, else its letter."""
-    if answer is None or not answer.strip():
-        return None
+def _named(answer: str, choices: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """The options that an answer may name: those it is the text of, and the one it is the letter of."""
     texts = [choice.strip().casefold() for choice in choices]
     wanted = answer.strip().casefold()
-    if texts.count(wanted) == 1:
-        return texts.index(wanted)
-    letter = wanted.strip("().: ")
-    if len(letter) == 1 and "a" <= letter <= "z" and ord(letter) - ord("a") < len(choices):
-        return ord(letter) - ord("a")
-    return None
+    same = [index for index, text in enumerate(texts) if text == wanted]
+    found = LETTERED.fullmatch(answer.strip())
+    if found is None:
+        return same, []
+    index = LETTERS.index(found["letter"].upper())
+    rest = (found["text"] or "").strip().casefold()
+    fits = index < len(choices) and rest in ("", texts[index])
+    return same, [index] if fits else []
 
 
 def _texts(row: dict[str, Any], column: str) -> tuple[str, ...]:

@@ -224,6 +224,7 @@ def _report(folder: Run, rows: _Rows, results: Files, reporter: Reporter) -> dic
         "limit": rows.asking.limit,
         "outcomes": outcome_sizes(parts_of(folder, rows.asking)),
         "verdicts": content_id(rows.verdicts),
+        "judge": None if rows.bench is None else rows.bench.facts(),
     }
     folder.identify("report", identity)
     if folder.is_current("report") and all(path.exists() for path in results if path):

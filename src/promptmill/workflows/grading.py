@@ -206,7 +206,8 @@ def make_scores(
     """Stage `grade`: judge every response that counts; return the counts."""
     parts = parts_of(run, asking)
     rules = msgspec.to_builtins(options) | {"threads": None, "usable": rule, "k": asking.options.k}
-    run.identify("grade", {"rules": rules, "limit": asking.limit, "outcomes": outcome_sizes(parts)})
+    rested = {"limit": asking.limit, "further": content_id(asking.further), "outcomes": outcome_sizes(parts)}
+    run.identify("grade", {"rules": rules, **rested})
     if run.is_current("grade") and all(scores_of(run, part).exists() for part in parts):
         reporter.line(f"grade: {run.counts('grade')['responses']} responses are graded already.")
         return run.counts("grade")
@@ -218,7 +219,8 @@ def make_scores(
     with Grader(options) as grader:
         for part in parts:
             target, name = scores_of(run, part), part.prompts.name
-            made[name] = content_id([run.fingerprint("prompts"), rules, part.limit, outcome_sizes([part])])
+            follows = [run.fingerprint("prompts"), rules, part.limit, asking.further.get(name), outcome_sizes([part])]
+            made[name] = content_id(follows)
             if known.get(name) != made[name] or not target.exists():
                 pairs = ((prompt, said) for prompt, found in iter_chosen(part, asking, usable) for said in found)
                 write_jsonl(target, (score for _, _, score in grader.scores(pairs)))

@@ -9,7 +9,7 @@ Not covered: the judge, who asks a model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -87,18 +87,14 @@ def compare_files(given: Sequence[Path]) -> Report:
     """The figures of every model in some runs and processed files, and of each pair on the problems they share.
 
     Raises:
-        DataError: a file is missing or not graded, or there is only one model.
+        DataError: a file is missing, not graded or named twice, an id is another problem elsewhere, or there is only
+            one model.
     """
-    files = [file for each in given for file in _processed(each)]
-    named = [(file, *each) for file in files for each in _iter_graded(file)]
-    models = {(file, model) for file, model, _ in named}
-    several = Counter(model for _, model in models)
-    rows = [
-        msgspec.structs.replace(row, model=f"{model} ({file.stem.removesuffix('_processed')})")
-        if several[model] > 1 or not model
-        else row
-        for file, model, row in named
-    ]
+    files = list(dict.fromkeys(file.resolve() for each in given for file in _processed(each)))
+    questions: dict[str, tuple[str, str]] = {}
+    named = [(file, *each) for file in files for each in _iter_graded(file, questions)]
+    names = _names({(file, model) for file, model, _ in named})
+    rows = [replace(row, model=names[file, model]) for file, model, row in named]
     report = Report(
         problems=len({row.problem for row in rows}),
         responses=len(rows),
@@ -112,6 +108,22 @@ def compare_files(given: Sequence[Path]) -> Report:
     return report
 
 
+def _names(models: set[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
+    """What each model of each file is called: its name, with as much of the file's as tells it from others."""
+    several = Counter(model for _, model in models)
+    ways: list[Callable[[Path], str]] = [_stem, lambda file: f"{file.parent.parent.name}: {_stem(file)}", str]
+    names = {}
+    for file, model in models:
+        same = [other for other, name in models if name == model]
+        told = next(way for way in ways if len({way(other) for other in same}) == len(same))
+        names[file, model] = model if model and several[model] == 1 else f"{model} ({told(file)})".strip()
+    return names
+
+
+def _stem(file: Path) -> str:
+    return file.stem.removesuffix("_processed")
+
+
 def _processed(given: Path) -> list[Path]:
     """The processed files that a run, a folder or a file stands for."""
     if not given.is_dir():
@@ -123,10 +135,25 @@ def _processed(given: Path) -> list[Path]:
     return found
 
 
-def _iter_graded(path: Path) -> Iterator[tuple[str, Graded]]:
-    """Model and sample of every response of a processed file."""
+def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Graded]]:
+    """Model and sample of every response of a processed file.
+
+    Args:
+        path: the file.
+        questions: what is asked under each id, and where that was seen first; grows.
+
+    Raises:
+        DataError: a response is not graded, or an id stands for another problem elsewhere.
+    """
     reader = ResponseRows("")
     for prompt in Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read):
+        asked = content_id([prompt.plain.split(), prompt.reference.choices if prompt.reference else ()])
+        before, where = questions.setdefault(prompt.id, (asked, str(path)))
+        if before != asked:
+            raise DataError(
+                f"{path}: {prompt.source}: problem '{prompt.id}' is another one in {where}. Compare answers to the "
+                "same problems, with the same ids."
+            )
         for sample, row in enumerate(prompt.meta[RESPONSES]):
             if not isinstance(row, dict) or "is_correct" not in row:
                 raise DataError(f"{path}: {prompt.source}: has responses that are not graded. Grade them (extract).")

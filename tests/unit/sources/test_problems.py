@@ -95,12 +95,40 @@ def test_tables_hold_lists_as_json(tmp_path):
     assert (second.reference.choices, second.reference.answer) == ((), "7")
 
 
+def test_tables_with_nulls_write_an_index_as_a_float(tmp_path):
+    path = tmp_path / "p.csv"  # as pandas writes it
+    path.write_text('question,choices,choice_index_correct,answer_correct\nQ?,"[""x"", ""y""]",1.0,\nR?,,,7\n')
+    first, _ = problems(path=str(path))
+    assert (first.reference.answer, first.meta["choice_index_correct"]) == ("y", 1)
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "index", "right"),
+    [
+        (["O", "A", "B"], "B", 1, 1),  # the letter of one and the text of another: the index settles it
+        (["O", "A", "B"], "B", 2, 2),
+        (["O", "A", "B"], "B", None, 2),
+        (["x", "x", "y"], "x", 1, 1),
+        (["trout", "bat"], "B. bat", None, 1),
+        (["trout", "bat"], "(b) Bat", None, 1),
+        (["trout", "bat"], " (B) ", None, 1),
+    ],
+)
+def test_the_right_option_is_named_by_its_text_its_letter_or_both(file, choices, answer, index, right):
+    row = {"question": "?", "choices": choices, "answer_correct": answer, "choice_index_correct": index}
+    (prompt,) = problems(path=file(row))
+    assert (prompt.meta["choice_index_correct"], prompt.reference.answer) == (right, choices[right])
+
+
 WRONG = {
     "contradicts": (CHOICE | {"answer_correct": "A", "choice_index_correct": 1}, "'A' is option A, and choice_index"),
     "out of range": (CHOICE | {"choice_index_correct": 3}, "choice_index_correct is 3, and there are 3 choices"),
     "negative": (CHOICE | {"choice_index_correct": -1}, "choice_index_correct is -1"),
     "no such option": (CHOICE | {"answer_correct": "whale"}, "is no letter and no text of the choices"),
     "letter too far": (CHOICE | {"answer_correct": "D"}, "is no letter and no text of the choices"),
+    "two like it": (CHOICE | {"choices": ["bat", "Bat", "wren"], "answer_correct": "bat"}, "text of several choices"),
+    "letter of another": (CHOICE | {"answer_correct": "A. bat"}, "is no letter and no text of the choices"),
+    "empty answer": ({"question": "?", "answer_correct": " "}, "nothing says what is right"),
     "nothing right": ({"question": "?"}, "nothing says what is right"),
     "no question": ({"answer_correct": "4"}, "A problem needs its question"),
     "empty question": ({"question": " ", "answer_correct": "4"}, "holds a text, not a question"),

@@ -1,0 +1,166 @@
+"""A run of `answers` that is killed at any moment goes on to the files of a run that nobody disturbed."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from promptmill.generate.index import read_outcomes
+
+SOLVER = '''
+import asyncio, hashlib, os
+CALLS = {calls!r}
+
+async def solve(request):
+    """Answer by a hash of the question and the sample number: right, wrong, nothing, cut, or code."""
+    await called("solver", request)
+    question = request.messages[-1].content
+    roll = int(hashlib.sha256(f"{{question}}{{request.sample}}".encode()).hexdigest(), 16) % 7
+    if roll == 0:
+        return {{"text": "", "finish": "stop"}}
+    if roll == 1:
+        return {{"text": "<think>I go on and on", "finish": "length"}}
+    if "Write a function" in question:
+        return {{"text": "```python\\ndef double(x):\\n    return " + ("x * 2" if roll > 3 else "x") + "\\n```"}}
+    said = {{2: "Ernest Rutherfurd", 3: "4.0", 4: "B", 5: "4", 6: r"\\sqrt{{16}}"}}[roll]
+    return {{"text": rf"So: <answer>\\boxed{{{{{{said}}}}}}</answer>", "finish": "stop"}}
+
+async def judge(request):
+    """Say yes to whatever names Rutherfurd."""
+    await called("judge", request)
+    verdict = "yes" if "Rutherfurd" in request.messages[-1].content else "no"
+    return {{"text": '{{"verdict": "' + verdict + '"}}', "finish": "stop"}}
+
+async def called(who, request):
+    """Note the call at once, and take a moment."""
+    note = os.open(CALLS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(note, f"{{who}} {{request.key}}\\n".encode())
+    os.close(note)
+    await asyncio.sleep(0.004)
+'''
+KINDS = [
+    {"question": "What is 2 + 2?", "answer_correct": "4", "category": "numbers"},
+    {"question": "Who split the atom?", "answer_correct": "Ernest Rutherford", "category": "people"},
+    {"question": "Which is a mammal?", "choices": ["trout", "bat", "wren"], "answer_correct": "B"},
+    {"question": "Write a function double.", "tests": ["assert double(2) == 4", "assert double(0) == 0"]},
+]
+PROBLEMS = [{**row, "question": f"{row['question']} ({n})"} for n in range(7) for row in KINDS]
+
+
+def write_recipe(folder):
+    (folder / "solver.py").write_text(SOLVER.format(calls=str(folder / "calls")))
+    (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
+    here = str(folder / "solver.py")
+    tree = {
+        "workflow": "answers",
+        "source": {"kind": "problems", "path": str(folder / "problems.jsonl")},
+        "generate": {
+            "model": "solver",
+            "endpoints": [{"kind": "function", "function": f"{here}:solve"}],
+            "k": 3,
+            "concurrency": 4,
+            "unusable": ["empty", "truncated"],
+        },
+        "judge": {
+            "generate": {
+                "model": "judge",
+                "endpoints": [{"kind": "function", "function": f"{here}:judge"}],
+                "concurrency": 4,
+            }
+        },
+        "grade": {"code": {"sandbox": "rlimits-only"}},
+        "rows_per_part": 9,
+    }
+    (folder / "answers.yaml").write_text(yaml.safe_dump(tree))
+    return folder / "answers.yaml"
+
+
+def stored(out):
+    """Who answered which request, as far as it is in the run folder; a torn last line is left out."""
+    found = set()
+    for who, folder in (("solver", out / "generate"), ("judge", out / "judge" / "generate")):
+        for path in (*folder.glob("part-*.jsonl"), *folder.glob("part-*.journal")):
+            try:
+                found |= {f"{who} {outcome.key}" for outcome in read_outcomes(path, torn=path.suffix == ".journal")}
+            except FileNotFoundError:  # committed meanwhile
+                continue
+    return found
+
+
+def offspring(session):
+    """The processes of a session that still run: number and command."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if fields[0] != "Z" and int(fields[3]) == session:
+                found.append((int(entry.name), command))
+    return found
+
+
+def wait_until_alone(session):
+    """Fail if processes of a dead run live on for more than ten seconds."""
+    for _ in range(200):
+        left = offspring(session)
+        if not left:
+            return
+        time.sleep(0.05)
+    for number, _ in left:
+        os.kill(number, signal.SIGKILL)
+    pytest.fail(f"processes outlived their run: {left}")
+
+
+def exports(out):
+    return {path.name: path.read_bytes() for path in (out / "exports").iterdir() if not path.name.startswith(".")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill, mill, tmp_path):
+    (tmp_path / "calm").mkdir()
+    calm = write_recipe(tmp_path / "calm")
+    began = time.monotonic()
+    assert start_mill("answers", "run", calm, "--out", tmp_path / "calm" / "run").wait(120) == 0
+    whole_s = time.monotonic() - began
+    wanted = exports(tmp_path / "calm" / "run")
+    calls = (tmp_path / "calm" / "calls").read_text().split("\n")[:-1]
+    assert len(calls) == len(set(calls))
+    assert len({call.split()[0] for call in calls}) == 2
+
+    seed = random.SystemRandom().randrange(10**6)
+    print("seed", seed)
+    dice = random.Random(seed)
+    for number in range(3):
+        folder = tmp_path / f"storm-{number}"
+        folder.mkdir()
+        recipe, out = write_recipe(folder), folder / "run"
+        note, kills = folder / "calls", 0
+        for _ in range(6):
+            before, had = stored(out), note.read_text().count("\n") if note.exists() else 0
+            process = start_mill("answers", "run", recipe, "--out", out, start_new_session=True)
+            time.sleep(dice.uniform(0.3, whole_s))
+            sign = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+            if process.poll() is None:
+                process.send_signal(sign)
+                kills += 1
+            process.communicate(timeout=60)
+            assert process.returncode in {0, -signal.SIGKILL, 130, 143, -signal.SIGTERM}, sign
+            wait_until_alone(process.pid)
+            asked = note.read_text().split("\n")[had:-1] if note.exists() else []
+            assert not before.intersection(asked), "an answer that was kept was asked again"
+        said = mill("answers", "run", recipe, "--out", out)
+        assert said.code == 0, said.err
+        assert exports(out) == wanted
+        asked = note.read_text().split("\n")[:-1]
+        assert set(asked) == set(calls)
+        assert len(asked) - len(set(asked)) <= 4 * kills  # those under way when the run ended
+        assert not list(out.rglob(".*.tmp"))
