@@ -94,9 +94,7 @@ def compare_files(given: Sequence[Path]) -> Report:
     models = {(file, model) for file, model, _ in named}
     several = Counter(model for _, model in models)
     rows = [
-        msgspec.structs.replace(row, model=f"{model} ({file.stem.removesuffix('_processed')})")
-        if several[model] > 1 or not model
-        else row
+        row if model and several[model] == 1 else replace(row, model=_told_apart(model, file))
         for file, model, row in named
     ]
     report = Report(
@@ -108,8 +106,16 @@ def compare_files(given: Sequence[Path]) -> Report:
         comparisons=compare(rows),
     )
     if len(report.models) < 2:
-        raise DataError(f"{', '.join(map(str, given))}: hold the answers of one model. Name another run or file.")
+        raise DataError(
+            f"{', '.join(map(str, given))}: only one model is in there. Name another run or file beside it."
+        )
     return report
+
+
+def _told_apart(model: str, file: Path) -> str:
+    """A name for answers that share their model's name with others, or have none."""
+    name = file.stem.removesuffix("_processed")
+    return f"{model} ({name})" if model else name
 
 
 def _processed(given: Path) -> list[Path]:
