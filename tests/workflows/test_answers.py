@@ -352,3 +352,12 @@ def test_code_is_run_against_the_tests_of_the_problem(mill, solver, rows, tmp_pa
     assert [response["is_correct"] for response in row["responses"]] == [True, False, False]
     assert {response["metric"] for response in row["responses"]} == {"code"}
     assert row["responses"][0]["verified_by"].startswith("code: ")
+
+
+def test_figures_are_shown_only_by_the_commands_that_make_them(mill, solver, tmp_path):
+    path = solver(GOOD)
+    assert "In brackets" in mill("answers", "run", path, "--out", tmp_path / "run").out
+    said = mill("answers", "generate", path, "--out", tmp_path / "run", "--k-responses", "3")
+    assert said.code == 0, said.err
+    assert "In brackets" not in said.out  # they would be those of two responses each
+    assert "No such option" in mill("answers", "generate", path, "--by-category").err
