@@ -63,6 +63,8 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
                 if not equals or not path:
                     raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
                 config.override(document, path, config.parse_value(text), origin=f"--set {path}")
+            if document.name == FLAGS and "source" not in document.tree:
+                raise ConfigError("no source is named. Give --input PATH, or a recipe file.")
             return command(document=document, **values)
 
         wrapped.__name__ = command.__name__
