@@ -174,6 +174,8 @@ def override(document: Document, path: str, value: Any, *, origin: str) -> None:
         at = (*at, step)
         if number == len(keys) - 1:
             here[step] = value
+            for old in [place for place in document.places if place[: len(at)] == at]:
+                del document.places[old]  # what stood inside is gone
             document.places[at] = origin
         else:
             following = keys[number + 1]

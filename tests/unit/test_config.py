@@ -98,6 +98,13 @@ def test_a_wrong_override_names_the_flag(tmp_path):
         config.check(document, Outer)
 
 
+def test_an_override_of_a_whole_section_is_named_for_what_is_wrong_inside_it(tmp_path):
+    document = read(tmp_path, "name: x\nengine:\n  kind: local\n")
+    config.override(document, "engine", "locl", origin="--engine")
+    with pytest.raises(ConfigError, match=r"^--engine: engine\.kind: no 'locl'"):
+        config.check(document, Outer)
+
+
 def test_an_override_through_a_scalar_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="name is 'x', it has no 'first' inside"):
         config.override(read(tmp_path, "name: x\n"), "name.first", 1, origin="--set")

@@ -388,3 +388,12 @@ def test_other_problems_under_the_same_ids_are_not_compared(mill, solver, tmp_pa
     said = mill("answers", "compare", tmp_path / "one", tmp_path / "three")
     assert said.code == 0
     assert "there is nothing to compare" in said.out
+
+
+def test_figures_are_shown_only_by_the_commands_that_make_them(mill, solver, tmp_path):
+    path = solver(GOOD)
+    assert "In brackets" in mill("answers", "run", path, "--out", tmp_path / "run").out
+    said = mill("answers", "generate", path, "--out", tmp_path / "run", "--k-responses", "3")
+    assert said.code == 0, said.err
+    assert "In brackets" not in said.out  # they would be those of two responses each
+    assert "No such option" in mill("answers", "generate", path, "--by-category").err

@@ -26,25 +26,29 @@ def answers() -> None:
 _by_category = click.option("--by-category", is_flag=True, help="Show the figures of each category too.")
 
 
-def _finish(screen: Screen, recipe: workflow.Answers, folder: Path, *, by_category: bool) -> None:
+def _finish(screen: Screen, recipe: workflow.Answers, folder: Path, *, by_category: bool | None = None) -> None:
     files = workflow.files(recipe, folder)
-    for path in files:
-        if path.name.endswith(SUMMARY):
-            show_report(read_report(path), by_category=by_category)
+    if by_category is not None:  # a command without this flag made no figures: those that stand are old
+        for path in files:
+            if path.name.endswith(SUMMARY):
+                show_report(read_report(path), by_category=by_category)
     screen.summary(folder, files)
 
 
-_stages = Stages(answers, workflow, workflow.Answers, finish=_finish, extra=(_by_category,), name=workflow.name_of)
-_stages.add("run", workflow.STAGES, "Run every stage that the recipe has.")
+_stages = Stages(answers, workflow, workflow.Answers, finish=_finish, name=workflow.name_of)
+_stages.add("run", workflow.STAGES, "Run every stage that the recipe has.", extra=(_by_category,))
 _stages.add("prompts", ("prompts",), "Read the problems.")
 _stages.add("generate", ("prompts", "generate"), "Ask the model; grades nothing.")
-_stages.add("evaluate", ("grade", "report"), "Grade the stored answers again and write the files; asks nobody.")
+_stages.add("evaluate", ("grade", "report"), "Grade the stored answers again; asks nobody.", extra=(_by_category,))
 
 
 @answers.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def templates(folder: Path) -> None:
-    """Copy the words that are put around a problem into FOLDER, to be edited and named in generate.templates."""
+    """Copy the words around a problem into FOLDER.
+
+    Edit the files there, and name them in the recipe under generate.templates.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for kind in KINDS:
         target = folder / f"{kind}.txt"
@@ -72,7 +76,11 @@ def extract(
     model: str,
     by_category: bool,
 ) -> None:
-    """Take the answers out of files of responses and grade them, whoever wrote the files; asks nobody."""
+    """Grade files of responses that other tools wrote.
+
+    Takes the answer out of each response, verifies it, and writes NAME_processed.jsonl and NAME_summary.json; asks
+    nobody. Files are JSON, JSON Lines, CSV or Parquet.
+    """
     from promptmill.workflows.regrading import regrade
 
     document = config.Document({}, {}, "extract")
@@ -96,7 +104,10 @@ def extract(
 @click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
 @_by_category
 def compare(given: tuple[Path, ...], *, as_json: bool, by_category: bool) -> None:
-    """Compare models on the problems that they share: two or more runs, or processed files."""
+    """Compare two or more models on the same problems.
+
+    Give run folders, or processed files.
+    """
     from promptmill.workflows.regrading import compare_files
 
     report = compare_files(given)

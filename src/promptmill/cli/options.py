@@ -20,6 +20,13 @@ from promptmill.errors import ConfigError
 from promptmill.registry import Option
 
 FLAGS = "flags"  # the name of a recipe that is none but flags
+INSIDE = {
+    "source.path": "a file, a folder, or a pattern like 'data/*.jsonl'.",
+    "source.n": "how many problems to take from the beginning, or all.",
+    "generate.endpoints.0.base_url": "address of the server; `local` is http://localhost:8000/v1, `remote` OpenAI's.",
+    "generate.endpoints.0.api_key_env": "the environment variable that holds the server's key; never the key.",
+}
+"""What short flags mean that set an option inside an entry of a table."""
 
 
 def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Callable[[Any], Any]:
@@ -30,9 +37,8 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         leaves = dict(config.iter_leaves(recipe))
-        flags: dict[str, tuple[str, ...]] = dict.fromkeys(leaves, ())
-        for flag, path in short.items():
-            flags[path] = (flag, *flags.get(path, ()))
+        flags: dict[str, tuple[str, ...]] = {path: (flag,) for flag, path in short.items()}  # these first
+        flags |= {path: () for path in leaves if path not in flags}
         params: list[click.Parameter] = [click.Argument(["recipe_file"], required=False, metavar="[RECIPE]")]
         paths: dict[str, str] = {}
         for number, (path, names) in enumerate(flags.items()):
@@ -57,6 +63,8 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
                 if not equals or not path:
                     raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
                 config.override(document, path, config.parse_value(text), origin=f"--set {path}")
+            if document.name == FLAGS and "source" not in document.tree:
+                raise ConfigError("no source is named. Give --input PATH, or a recipe file.")
             return command(document=document, **values)
 
         wrapped.__name__ = command.__name__
@@ -72,7 +80,7 @@ def _option(variable: str, path: str, names: tuple[str, ...], option: Option | N
     default = ""
     if option is not None and option.default is not msgspec.NODEFAULT:
         default = f" [{plain(option.default)}]"
-    text = option.help if option is not None else f"Sets {path}."
+    text = option.help if option is not None else INSIDE[path]
     return click.Option(
         [*dict.fromkeys([*names, f"--{path}"]), variable], metavar="VALUE", help=f"{text}{default}", default=None
     )

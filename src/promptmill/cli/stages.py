@@ -27,8 +27,7 @@ class Stages:
         group: the group of the workflow.
         workflow: its module.
         recipe: its recipe.
-        finish: shows what came of it: a screen, the recipe, the folder, and the flags of `extra`.
-        extra: decorators with further flags, which change nothing but what is shown.
+        finish: shows what came of it: a screen, the recipe, the folder, and the flags that `add` gave the command.
         name: what a run is called that flags alone describe.
         check: refuses a recipe that a command cannot run: its name, the document, the recipe.
     """
@@ -40,15 +39,21 @@ class Stages:
         recipe: type[msgspec.Struct],
         *,
         finish: Finish,
-        extra: Sequence[Callable[[Any], Any]] = (),
         name: Callable[[Any], str] = lambda _: "flags",
         check: Callable[[str, Document, Any], None] | None = None,
     ) -> None:
         self._group, self._workflow, self._recipe = group, workflow, recipe
-        self._finish, self._extra, self._name, self._check = finish, extra, name, check
+        self._finish, self._name, self._check = finish, name, check
 
-    def add(self, name: str, only: Sequence[str], text: str) -> None:
-        """Add one command."""
+    def add(self, name: str, only: Sequence[str], text: str, *, extra: Sequence[Callable[[Any], Any]] = ()) -> None:
+        """Add one command.
+
+        Args:
+            name: of the command.
+            only: the stages that it runs, where the recipe has them.
+            text: its help.
+            extra: decorators with further flags, which change nothing but what is shown.
+        """
 
         @click.option("--out", metavar="DIR", help="Run folder [runs/<recipe name>].")
         @click.option("--limit", type=click.IntRange(min=1), help="Ask only the first N prompts.")
@@ -77,6 +82,6 @@ class Stages:
             return 1 if is_short_of_answers(recipe.generate, counts) else 0
 
         command.__doc__ = text
-        for decorate in self._extra:
+        for decorate in extra:
             command = decorate(command)
         self._group.add_command(click.command(name)(command))

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from promptmill.records import Reference, Verdict
+from promptmill.registry import Metric
 
-Judge = Callable[[Reference, str], Verdict]
 LETTERS = string.ascii_uppercase
 _PUNCTUATION = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cf"}
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
@@ -56,7 +56,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_PARTS.findall(normalise(text)))
 
 
-def exact() -> Judge:
+def exact() -> Metric:
     """The answer equals the reference or an alias, apart from case, punctuation, articles and spaces."""
     return _exact
 
@@ -65,7 +65,7 @@ def _exact(reference: Reference, answer: str) -> Verdict:
     return _any(reference, answer, "exact", lambda gold, said: gold == said)
 
 
-def cem() -> Judge:
+def cem() -> Metric:
     """Cover exact match: the reference or an alias stands in the answer as whole words, case and punctuation apart."""
     return _cem
 
@@ -78,7 +78,7 @@ def _within(gold: tuple[str, ...], said: tuple[str, ...]) -> bool:
     return any(said[place : place + len(gold)] == gold for place in range(len(said) - len(gold) + 1))
 
 
-def f1() -> Judge:
+def f1() -> Metric:
     """F1 of the words that answer and reference share, as SQuAD counts it; the best of reference and aliases."""
     return _f1
 
@@ -123,7 +123,7 @@ def _any(
     return Verdict(value=0.0, method=method, detail="another text", settled=False)
 
 
-def em_mc() -> Judge:
+def em_mc() -> Metric:
     """Multiple choice: the answer is the right option's letter, or the text of that option and of no other."""
     return _em_mc
 

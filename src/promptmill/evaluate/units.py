@@ -43,7 +43,6 @@ _MONEY = {
     **dict.fromkeys(("¥", "yen", "jpy"), ("yen", 100)),
     **dict.fromkeys(("₹", "rupee", "rs", "inr"), ("rupee", 100)),
 }
-CURRENCY_SIGNS = "$€£¥₹¢"
 _KNOWN: dict[str, Unit] = {
     name: Unit(dimension, Fraction(factor))
     for dimension, line in _TABLE.items()

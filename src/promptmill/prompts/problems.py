@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Literal
 
 import msgspec
@@ -23,7 +24,6 @@ from promptmill.records import Message, Prompt, Reference
 Kind = Literal["open", "choice", "function", "program"]
 Templates = dict[Kind, str]
 KINDS: tuple[Kind, ...] = ("open", "choice", "function", "program")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NEEDED = {"choice": ("question", "choices")}
 _FIELD = re.compile(r"\{(question|choices|tests)\}")
 
@@ -85,7 +85,9 @@ def in_words(prompt: Prompt, templates: Templates) -> Prompt:
     """The prompt as it is asked. The last message of a chat is the question; those before it stay."""
     reference = prompt.reference or Reference()
     fields = {
-        "choices": "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, reference.choices, strict=False)),
+        "choices": "\n".join(
+            f"{letter}. {text}" for letter, text in zip(ascii_uppercase, reference.choices, strict=False)
+        ),
         "tests": "\n".join(reference.tests),
     }
     template = templates[kind_of(prompt.reference)].strip()

@@ -5,14 +5,12 @@ Not covered: downloading (hand the file over, or use `hub`), and judging an answ
 
 from __future__ import annotations
 
-import itertools
 import string
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from promptmill.errors import ConfigError
 from promptmill.records import Prompt, Reference, content_id
-from promptmill.sources.rows import BadRow, Format, Rows, decode_row, kind, value_of
+from promptmill.sources.rows import BadRow, Format, Rows, decode_row, first, kind, value_of
 
 
 class _Read(NamedTuple):
@@ -48,7 +46,7 @@ def gsm8k(
     Raises:
         DataError: a file is missing or broken, a row is no GSM8K row, or a question stands twice.
     """
-    return _prompts(Rows(path, format, columns=("question", "answer"), read=_Reader(_gsm8k)), n)
+    return first(Rows(path, format, columns=("question", "answer"), read=_Reader(_gsm8k)), n)
 
 
 def _gsm8k(row: dict[str, Any]) -> _Read:
@@ -83,7 +81,7 @@ def nq_open(
     Raises:
         DataError: a file is missing or broken, a row is no NQ-open row, or a question stands twice.
     """
-    return _prompts(Rows(path, format, columns=("question", "answer"), read=_Reader(_nq_open)), n)
+    return first(Rows(path, format, columns=("question", "answer"), read=_Reader(_nq_open)), n)
 
 
 def _nq_open(row: dict[str, Any]) -> _Read:
@@ -119,7 +117,7 @@ def commonsense_qa(
         DataError: a file is missing or broken, a row is no CommonsenseQA row or has no key, or an id stands twice.
     """
     columns = ("id", "question", "answerKey")
-    return _prompts(Rows(path, format, columns=columns, read=_Reader(_commonsense_qa)), n)
+    return first(Rows(path, format, columns=columns, read=_Reader(_commonsense_qa)), n)
 
 
 def _commonsense_qa(row: dict[str, Any]) -> _Read:
@@ -173,11 +171,3 @@ class _Reader:
             raise BadRow(f"the question with the id '{own}' stands at {self._seen[own]} already. Remove one of them.")
         self._seen[own] = source
         return Prompt(id=own, source=source, text=found.question, reference=found.reference, meta=found.meta or {})
-
-
-def _prompts(rows: Rows, n: int | Literal["all"]) -> Iterator[Prompt]:
-    if n == "all":
-        return rows
-    if n < 1:
-        raise ConfigError(f"n: is {n}. Give a number from 1, or all.")
-    return itertools.islice(rows, n)

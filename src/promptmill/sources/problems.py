@@ -27,7 +27,7 @@ import msgspec
 from promptmill.errors import DataError
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Prompt, Reference, content_id
-from promptmill.sources.rows import BadRow, Format, Rows, decode_row, id_of, kind
+from promptmill.sources.rows import BadRow, Format, Rows, decode_row, first, id_of, kind
 
 MAX_CHOICES = 26
 IDS = ("unique_id", "id", "task_id")
@@ -78,19 +78,21 @@ def some(rows: Iterator[Prompt], n: int | Literal["all"], reader: ProblemRows) -
     """The first n problems; says how many were dropped.
 
     Raises:
+        ConfigError: n is less than 1.
         DataError: none is left.
     """
     taken = 0
-    for prompt in rows:
-        if n != "all" and taken >= n:
-            break
-        if prompt is not _DROPPED:
-            taken += 1
-            yield prompt
+    for prompt in first((prompt for prompt in rows if prompt is not _DROPPED), n):
+        taken += 1
+        yield prompt
     if reader.dropped:
         log.warning("%d problems contradict themselves and were dropped, the first: %s", reader.dropped, reader.first)
     if not taken:
-        raise DataError("source: no problem is left. Mend the rows that contradict themselves.")
+        raise DataError(
+            "source: no problem is left. Mend the rows that contradict themselves."
+            if reader.dropped
+            else "source: holds no problem. Check path and format."
+        )
 
 
 _DROPPED = Prompt(id="", source="", text="")
@@ -252,7 +254,8 @@ def _texts(row: dict[str, Any], column: str) -> tuple[str, ...]:
         try:
             value = msgspec.json.decode(value)
         except UNREADABLE:
-            raise BadRow(f'column \'{column}\' is no list. Write it as JSON: ["one", "two"].') from None
+            other = " HumanEval's text goes into 'test'." if column == "tests" else ""
+            raise BadRow(f'column \'{column}\' is no list. Write it as JSON: ["one", "two"].{other}') from None
     if value is None or value == "":
         return ()
     if isinstance(value, str):

@@ -9,6 +9,7 @@ Not covered: what a row means (see `messages`, `chats`, `files`).
 from __future__ import annotations
 
 import glob
+import itertools
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -115,6 +116,19 @@ class Rows(Iterator[Prompt]):
                 log.warning("%s: no rows", file.path)
         if rows == 0:
             raise DataError(f"{self._path}: no rows. Check that this is the right file and that it was written whole.")
+
+
+def first(rows: Iterator[Prompt], n: int | Literal["all"]) -> Iterator[Prompt]:
+    """The first n prompts, or all.
+
+    Raises:
+        ConfigError: n is less than 1.
+    """
+    if n == "all":
+        return rows
+    if n < 1:
+        raise ConfigError(f"n: is {n}. Give a number from 1, or all.")
+    return itertools.islice(rows, n)
 
 
 def decode_row(line: bytes) -> Any:

@@ -316,7 +316,7 @@ def _tell(progress: Progress, lanes: Lanes, *, found: Open, reporter: Reporter) 
     if any(lane.has_price for lane in lanes.lanes):
         words.append(f"cost {spent.cost:.6g}")
     if spent.uncertain_tokens:
-        words.append(f"perhaps {spent.uncertain_tokens:,} tokens more, of requests that broke")
+        words.append(f"perhaps {spent.uncertain_tokens:,} tokens more, of requests that broke or did not say")
     reporter.line(f"generate: used by this run so far: {', '.join(words)}.")
 
 

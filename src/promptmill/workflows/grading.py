@@ -231,7 +231,7 @@ def make_scores(
     run.finish("grade", counts)
     reporter.line(
         f"grade: {counts['responses']} responses: {counts['unanswered']} without an answer, "
-        f"{counts['not_gradable']} that cannot be graded."
+        f"{counts['not_gradable']} that cannot be graded, {counts['unsettled']} that a judge could settle."
     )
     return counts
 

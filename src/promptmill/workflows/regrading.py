@@ -104,7 +104,9 @@ def compare_files(given: Sequence[Path]) -> Report:
         comparisons=compare(rows),
     )
     if len(report.models) < 2:
-        raise DataError(f"{', '.join(map(str, given))}: hold the answers of one model. Name another run or file.")
+        raise DataError(
+            f"{', '.join(map(str, given))}: only one model is in there. Name another run or file beside it."
+        )
     return report
 
 
@@ -116,7 +118,9 @@ def _names(models: set[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
     for file, model in models:
         same = [other for other, name in models if name == model]
         told = next(way for way in ways if len({way(other) for other in same}) == len(same))
-        names[file, model] = model if model and several[model] == 1 else f"{model} ({told(file)})".strip()
+        names[file, model] = (
+            model if model and several[model] == 1 else f"{model} ({told(file)})" if model else told(file)
+        )
     return names
 
 

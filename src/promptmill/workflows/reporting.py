@@ -39,7 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         metrics: how many responses each metric judged.
         models: the figures of each model.
         comparisons: each pair of models on the problems that both answered.
-        judge: who judged what the rules could not settle, and how often; None without a judge.
+        judge: who judged what the rules could not settle, as `model` and `prompt`; None without a judge.
     """
 
     problems: int
