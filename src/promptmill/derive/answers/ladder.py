@@ -33,8 +33,8 @@ def answer(
 
     Args:
         rules: the rules to ask; leave some out to be stricter. They are asked in a fixed order.
-        several: what "A or B" is: none, no answer; first, the option that is named first; prose takes the first where it
-            is said in a sentence, as published figures do, and none in tags, boxes and JSON.
+        several: what "A or B" is: none, no answer; first, the option that is named first; prose takes the first where
+            it is said in a sentence, as published figures do, and none in tags, boxes and JSON.
         expect: number takes the number out of a sentence that holds one; auto does so where the reference is one.
     """
     unknown = [rule for rule in rules if rule not in RULES]
