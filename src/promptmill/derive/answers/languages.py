@@ -111,6 +111,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
 _OPTION_NOUNS = [  # for multiple choice only
     ("pick selection correct choose select", ""),
     ("guess", "is|would be"),
+    ("option", r"ist|est|är|er"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),

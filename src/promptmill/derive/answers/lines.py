@@ -22,7 +22,7 @@ CONCLUDES = re.compile(
 _BOLD = re.compile(r"\*\*([^*\n]{1,120})\*\*|__([^_\n]{1,120})__")
 HEDGE = re.compile(
     r"\b(?:not|n't|cannot|can't|no|could|may|might|maybe|possibly|perhaps|if|unless|either|or|but|however|except|never|let|need|"
-    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule)\b|isn't|doesn't|don't"
+    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely)\b|isn't|doesn't|don't"
 )
 """Words of a sentence that does not commit itself, or is a step on the way."""
 

@@ -41,7 +41,7 @@ _DOUBT = re.compile(
 )
 _RIGHT = re.compile(
     r"(?:^|[\n.*_>|#])[\s*_#>|-]*$|\b(?:final|correct|right|best|appropriate|accurate|suitable|my|likely|only|logical|"
-    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|endgültige|beste|"
+    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|bonne|meilleure|juste|endgültige|beste|"
     r"cuối cùng|최종)\s(?:is\s)?$"
 )
 _LINE_LABEL = re.compile(r"(?:^|[\n*_>|#.])[\s*_#>|-]{0,8}(?:(?:final|my|correct|the|overall)\s)?$")
