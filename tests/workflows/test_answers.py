@@ -375,7 +375,7 @@ def test_two_runs_of_one_model_are_told_apart(mill, solver, tmp_path):
     assert said.code == 0, said.err
     (pair,) = json.loads(said.out)["comparisons"]
     assert (pair["first"], pair["second"]) == ("solver (one: solver_problems)", "solver (two: solver_problems)")
-    assert "hold the answers of one model" in mill("answers", "compare", tmp_path / "one", tmp_path / "one").error
+    assert "only one model is in there" in mill("answers", "compare", tmp_path / "one", tmp_path / "one").error
 
 
 def test_other_problems_under_the_same_ids_are_not_compared(mill, solver, tmp_path):

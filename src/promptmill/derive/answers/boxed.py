@@ -30,6 +30,7 @@ _BETWEEN = re.compile(
     r"oder|et|ou|y|o)\b)"
     r"{0,12}"
 )
+_DISPLAY_ENDS = ("\\]", "$$")
 _SPACED = re.compile(r"\$?\s{0,2}([^\s$.,;{}\\]{1,20})")
 
 
@@ -150,8 +151,9 @@ def _first_of_chain(clear: str, before: list[Box], box: Box) -> int:
         between = _BETWEEN.match(clear, earlier.after, first.mark)
         if not between or between.end() != first.mark or clear.count("\n", earlier.after, first.mark) > 1:
             break
-        if not clear[earlier.after : first.mark].strip(" \n$\\()[]"):
-            break  # side by side without a word: the same answer given twice, or two attempts
+        gap = clear[earlier.after : first.mark]
+        if not gap.strip(" \n$\\()[]") or gap.lstrip(" .,\n").startswith(_DISPLAY_ENDS):
+            break  # side by side without a word, or equations of their own: given twice, or two attempts
         first = earlier
     return first.mark
 

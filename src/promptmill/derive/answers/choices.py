@@ -44,7 +44,7 @@ _OPENERS = re.compile(
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
     r"opzione|opção|lettera|letra|réponse|respuesta|risposta|resposta|antwort|correct|best|right|correcta|correcte|one|"
-    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-Z](?!\w)))|(?:most\slikely|very\slikely|"
+    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-ZΑ-Ω](?!\w)))|(?:most\slikely|very\slikely|"
     r"almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
     r"it\sis|it's|it\smust\sbe|it\sshould\sbe|it\swould\sbe|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"

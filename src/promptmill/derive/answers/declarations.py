@@ -67,6 +67,9 @@ _COMMIT = re.compile(
     r"(?:corresponds? to|matches|which is|this is)\s(?:option|choice|answer|answer choice)\s)"
     r"(?=[(*]{0,3}[a-z][)*]{0,3}(?:[.,;!]|\s*$|\s*\n|\s(?:because|since|as)\b|\)\s))"
 )
+_ONLY = re.compile(
+    r"[Oo]nly\s(?:(?:option|choice|answer|statement)\s)?[(*]{0,3}([A-Z])[)*]{0,3}\s(?:\w{2,12}ly\s)?(?:can|\w{1,12}s)\b"
+)
 _OTHERS = re.compile(r"\b(?:some|many|people|you|one|others|they|students|who)\s(?:\w{1,12}\s){0,2}$")
 _UNSURE = re.compile(
     r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
@@ -79,7 +82,7 @@ _OTHER = re.compile(r"\([A-Z]\)|\b(?:or|and|nor)\s[A-Z]\b")
 def declared(page: Page, start: int, end: int, options: Options) -> Iterator[tuple[int, Picked]]:
     """Options that are called correct or chosen, with their places; the last first."""
     found: list[tuple[int, Picked]] = []
-    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed))
+    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed), (("only ",), _only))
     for hints, read in kinds:
         for hint in hints:
             if page.lower.find(hint, start, end) >= 0:
@@ -118,6 +121,18 @@ def _committed(page: Page, at: int, within: tuple[int, int], options: Options) -
     if not match or match.end() <= at or _UNSURE.search(page.lower[max(line, match.start() - 60) : match.start()]):
         return None
     return _named(page, match, within, options)
+
+
+def _only(page: Page, at: int, within: tuple[int, int], options: Options) -> tuple[int, Picked] | None:
+    """The option of which alone something is told ("Only option C fits")."""
+    match = _ONLY.match(page.clear, at, within[1])
+    if (
+        not match
+        or _UNSURE.search(page.lower[max(within[0], at - 60) : at])
+        or ord(match[1]) - 65 >= len(options.texts)
+    ):
+        return None
+    return at, Piece(match[1], match.start(1), match.end(1), "phrase")
 
 
 def _named(page: Page, match: re.Match[str], within: tuple[int, int], options: Options) -> tuple[int, Picked] | None:

@@ -69,7 +69,7 @@ def conclusion(page: Page, start: int, end: int, *, number: bool) -> Piece | Non
     return found if found is not None and numbers.is_value(found.text) else None
 
 
-def bare(page: Page, start: int, end: int) -> Piece | None:
+def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     """A response of a few words that is no sentence: the answer and nothing else, or the label `A:` before it."""
     last = lines.last(page.clear, start, end)
     if last is None or last[1] - last[0] > 200:
@@ -82,7 +82,16 @@ def bare(page: Page, start: int, end: int) -> Piece | None:
     if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
         return None  # a heading, or code
     found = numbers.result(page, marks.piece(page, label.end() if label else last[0], last[1], "whole"))
-    return found if found is not None and _is_name(page, found) else None
+    if found is None or _is_name(page, found):
+        return found
+    value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None
+    return value if value is not None and numbers.is_value(value.text) else None
+
+
+def _is_plain_sentence(page: Page, found: Piece) -> bool:
+    """Whether a piece is one sentence, ended and without doubt ("She has 36 stickers left.")."""
+    ended = page.clear[found.end : found.end + 1] in {".", "!"}
+    return ended and len(sentences_of(page, found)) == 1 and not lines.HEDGE.search(page.lower, found.start, found.end)
 
 
 def _is_name(page: Page, found: Piece) -> bool:

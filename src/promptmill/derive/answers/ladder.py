@@ -199,7 +199,8 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
         return found if not number else numbers.only(page, found)
     if "conclusion" in rules and (found := endings.conclusion(page, *within, number=number)) is not None:
         return found
-    return endings.bare(page, *within) if "whole" in rules else None
+    bare = endings.bare(page, *within, number=number) if "whole" in rules else None
+    return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 
 def _tagged_open(page: Page, tagged: tags.Tagged, *, number: bool) -> Piece | None:

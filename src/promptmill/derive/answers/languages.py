@@ -51,6 +51,7 @@ _EN_TAIL = re.compile(
 
 def _tail(be: str, *, words: int = 3) -> re.Pattern[str]:
     """The pattern behind a noun: a few words, then `is` or a sign."""
+    be = "|".join(sorted(be.split("|"), key=len, reverse=True))  # "est donc" before "est"
     be = rf"(?<![^\W\d_])(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
     return re.compile(
         rf"(?:\s{{1,2}}[^\s.:;!?,=]{{1,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})"
@@ -110,6 +111,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
 _OPTION_NOUNS = [  # for multiple choice only
     ("pick selection correct choose select", ""),
     ("guess", "is|would be"),
+    ("option", r"ist|est|är|er"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),

@@ -21,9 +21,9 @@ _LISTED = re.compile(
     re.IGNORECASE,
 )
 _FIRST_LETTER = re.compile(
-    r"\s*(?:[*_\"'`$(\[✅✔ ]|\\text\{|\\boxed\{){0,6}"
+    r"\s*(?:[*_\"'`$(\[<✅✔ ]|\\text\{|\\boxed\{){0,6}"
     r"(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
-    r"(?:[)\]*_\"'`$}.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅]|\s(?=(?:because|since)\b))"
+    r"(?:[)\]*_\"'`$}>.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅]|\s(?=(?:because|since)\b))"
 )
 _CLOSE = re.compile(r"\s*[(*]{0,3}([A-Z])[).:](?=\S)")  # "C.forest"
 _ABOUT = re.compile(
@@ -70,8 +70,15 @@ def _ticked(page: Page, start: int, end: int) -> Picked:
 _NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{0,3}(?:[.:)]|(?=\s|$))")
 
 
+_ENDS_IN_LETTER = re.compile(
+    r"(?:\b(?:is|be|ist|est|es|by|gives?|choose)\s|[:=]\s?|[\w.,]\s(?=[*_]{0,2}\())[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
+)
+
+_FITS = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}\s(?:\w{2,10}ly\s|best\s)?(?:matches|fits|satisfies|works|meets)\b")
+
+
 def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Picked:
-    """The one letter of a last line that stands beside its option's text: "is **B. mantle**", "mantle (option B)"."""
+    """The one letter of a last line: at its end ("is **B**."), beside its text ("**B. mantle**"), "D matches ..."."""
     if line_end - line > 600 or lines.HEDGE.search(page.lower, line, line_end):
         return None
     said = page.clear[line:line_end]
@@ -79,6 +86,8 @@ def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Pick
     if len({m[1] for m in named}) != 1:
         return None
     match = named[-1]
+    if _ENDS_IN_LETTER.search(said, max(match.start() - 8, 0)) or _FITS.match(said, match.start()):
+        return Piece(match[1], line + match.start(1), line + match.end(1), "letter")
     own = options.plain[ord(match[1]) - 65]
     behind, before = normalised(said[match.end() :]), normalised(said[: match.start()])
     beside = (behind.startswith(own) and re.search(r"\w", before)) or (

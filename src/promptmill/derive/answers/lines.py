@@ -10,7 +10,7 @@ import re
 from promptmill.derive.answers import marks, sentences
 from promptmill.derive.answers.page import Page
 
-_CONCLUDES = re.compile(
+CONCLUDES = re.compile(
     r"\s*(?:[*_>#-]{0,4}\s?)(?:so|therefore|thus|hence|in conclusion|in summary|to conclude|consequently|"
     r"in total|overall|"
     r"this means|that means|finally|altogether|as a result|accordingly|daher|also|somit|folglich|donc|ainsi|"
@@ -22,7 +22,7 @@ _CONCLUDES = re.compile(
 _BOLD = re.compile(r"\*\*([^*\n]{1,120})\*\*|__([^_\n]{1,120})__")
 HEDGE = re.compile(
     r"\b(?:not|n't|cannot|can't|no|could|may|might|maybe|possibly|perhaps|if|unless|either|or|but|however|except|never|let|need|"
-    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule)\b|isn't|doesn't|don't"
+    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely)\b|isn't|doesn't|don't"
 )
 """Words of a sentence that does not commit itself, or is a step on the way."""
 
@@ -60,7 +60,7 @@ def conclusion(page: Page, line: int, line_end: int) -> tuple[int, int] | None:
         if stop >= line_end or not page.clear[stop + 1 : line_end].strip(" *_\"')$"):
             break
         at = stop + 1
-    opened = _CONCLUDES.match(page.clear, at, line_end)
+    opened = CONCLUDES.match(page.clear, at, line_end)
     if not opened or page.clear[line_end - 1] not in ".!。*":
         short = opened and line_end - opened.end() <= 8
         return (opened.end(), line_end) if opened and short else None
@@ -75,7 +75,7 @@ def lone_bold(page: Page, line: int, line_end: int, *, alone: bool = True) -> tu
     match = found[0]
     group = 1 if match[1] is not None else 2
     outside = (page.clear[line : match.start()] + page.clear[match.end() : line_end]).strip(" .:!>#-")
-    if alone and outside and not _CONCLUDES.match(page.clear, line, line_end):
+    if alone and outside and not CONCLUDES.match(page.clear, line, line_end):
         return None
     if match[group].rstrip().endswith(":"):
         return None

@@ -17,7 +17,9 @@ _PAIRS = (  # the longest of a kind first
     *((f"<{tag}>", f"</{tag}>") for tag in ("b", "strong", "i", "em", "code", "p")),
 )
 _FIRST = frozenset(opening[0] for opening, _ in _PAIRS)
-_LEFT = re.compile(r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|(?:=>|⇒|→|∴)\s?|\*\*|#+ )+")
+_LEFT = re.compile(
+    r"(?:\s|\\(?:displaystyle|textstyle|quad|qquad|[,;:! ])|[:>|](?=\s)|(?:=>|⇒|→|∴)\s?|=\s?(?=[-+\d$\\])|\*\*|#+ )+"
+)
 _RIGHT = ("\\,", "\\;", "\\!", "\\:", "\\quad", "\\\\", "\\ ", "<br>", "<br/>", "</answer>", "**")
 _WRAP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|texttt|textsf|bf|rm|mbox|hbox)\s?\{")
 _UNWRAPPED = re.compile(

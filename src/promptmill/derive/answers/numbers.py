@@ -23,6 +23,9 @@ _VALUE = re.compile(
     r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d[\d,.\s']*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
 )
 _ARITHMETIC = re.compile(r"(?:[\s\d.,+\-*/×÷x·^()$€£%−–\[\]{}]|\\(?:times|cdot|div|[$%,; ]))*")
+_PREDICATE = re.compile(
+    r"\b(?:is|are|was|were|equals|be)\s(?=[-+−~$€£\\*\d][^.!?]{0,60}$)(?!.*\b(?:is|are|was|were)\s)"
+)
 _WORDS = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 
 
@@ -67,6 +70,8 @@ def only(page: Page, found: Piece) -> Piece | None:
     values = list(NUMBER.finditer(text))
     if not values:
         return None if _WORDS.search(text) else found
+    if len(values) > 1 and (told := _PREDICATE.search(text)) and values[-1].end() > told.end():
+        values = [v for v in values if v.start() >= told.end()]
     if len(values) > 1 or re.search(r"\d\s?[-+*/×÷x]\s?\$?\d", text.replace(values[0][0], "0")):
         return found
     if (

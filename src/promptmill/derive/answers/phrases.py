@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from promptmill.derive.answers import declarations, marks, numbers, sentences
+from promptmill.derive.answers import declarations, lines, marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
 from promptmill.derive.answers.languages import (
     ANNOUNCEMENTS,
@@ -36,11 +36,12 @@ _DOUBT = re.compile(
     r"example|falsche|"
     r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
     r"|\bif\s(?:the\s)?(?:correct\s|final\s)?"
-    r"|\bis\s(?:the\s)?(?:correct\s)?|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
+    r"|(?:^|[\n.,;:]\s?|\bor\s)\s{0,2}is\s(?:the\s)?(?:correct\s)?"
+    r"|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
 )
 _RIGHT = re.compile(
     r"(?:^|[\n.*_>|#])[\s*_#>|-]*$|\b(?:final|correct|right|best|appropriate|accurate|suitable|my|likely|only|logical|"
-    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|endgültige|beste|"
+    r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|bonne|meilleure|juste|endgültige|beste|"
     r"cuối cùng|최종)\s(?:is\s)?$"
 )
 _LINE_LABEL = re.compile(r"(?:^|[\n*_>|#.])[\s*_#>|-]{0,8}(?:(?:final|my|correct|the|overall)\s)?$")
@@ -80,6 +81,16 @@ _NOTHING = re.compile(
     r"cannot|can't))"
 )
 _ONLY_LETTER = re.compile(r"\s{0,2}[(\"'*]{0,3}[A-Za-z][)\"'*]{0,3}\s*(?:[.,;:!\n]|$)")
+
+
+_IS_THE_ANSWER = re.compile(
+    r"\s(?:is|are|would be|must be)\s(?:therefore\s|thus\s|indeed\s)?(?:the|our|my)\s(?:final\s|correct\s|right\s)?"
+    r"answer(?=[\s*_.!]*(?:\n|$|[.!]\s))"
+)
+_POINTS = re.compile(
+    r"\b(?:this|that|these|those|it|which|what|who|here|there|none|nothing|neither|not|if|i|you|we|one|both|where|how|why|"
+    r"whether|answer|option|choice|number|value)\b"
+)
 
 
 class Announced(NamedTuple):
@@ -245,7 +256,10 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
 def open_answer(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     """What the last announcement says that says something."""
     kept: Piece | None = None
+    told = _told(page, start, end)
     for one in announced(page, start, end, choice=False):
+        if told is not None and one.noun < told.end:
+            break
         found = _read_open(page, one, end)
         if found is None:
             continue
@@ -255,7 +269,30 @@ def open_answer(page: Page, start: int, end: int, *, number: bool) -> Piece | No
         if value is not None:
             return value
         kept = kept or found
-    return kept
+    return kept or (told if told is None or not number else numbers.only(page, told))
+
+
+def _told(page: Page, start: int, end: int) -> Piece | None:
+    """What is told to be the answer ("x = 5 is the answer.")."""
+    for at in _places(page.lower, " answer", start, end):
+        line = max(page.clear.rfind("\n", start, at) + 1, start)
+        said = _IS_THE_ANSWER.search(page.lower, max(line, at - 40), min(end, at + 40))
+        if said is None:
+            continue
+        begin = max(
+            line, page.clear.rfind(". ", line, said.start()) + 1, page.clear.rfind(", ", line, said.start()) + 1
+        )
+        opened = lines.CONCLUDES.match(page.clear, begin, said.start())
+        begin = opened.end() if opened else begin
+        found = marks.piece(page, begin, said.start(), "phrase")
+        if found is not None and (numbers.is_value(found.text) or _is_named(found.text)):
+            return found
+    return None
+
+
+def _is_named(text: str) -> bool:
+    """Whether a subject is a name or an equation, not a pronoun or a clause."""
+    return len(text.split()) <= 6 and not _POINTS.search(text.lower())
 
 
 def _read_open(page: Page, one: Announced, end: int) -> Piece | None:

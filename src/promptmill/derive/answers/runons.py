@@ -1,8 +1,8 @@
 r"""Where a response runs on into another question, which is not to be read for an answer to this one.
 
 A base model goes on with "Q: ...", a chat model now and then with a turn of the user. `pieces` cuts before each such
-line and at marks that end a turn; the ladder reads the first piece that says something. A response that begins with
-such a line repeats its prompt: it is left whole, and what comes last counts.
+line and at marks that end a turn; the ladder reads the first piece that says something. So a response that repeats its
+question answers that one, and what it asks itself afterwards is left alone.
 
 Not covered: a next question without a mark.
 """
@@ -28,7 +28,7 @@ _QUESTION = re.compile(
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
-_WITHIN_LINE = re.compile(r" Q(?:uestion)?[ \t]?\d{0,3}:(?=\s)")
+_WITHIN_LINE = re.compile(r"(?<=[.!?]) (?:Q(?:uestion)?[ \t]?\d{0,3}|Human|User):(?=\s)")
 _HINTS = (
     *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
     *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
@@ -44,7 +44,7 @@ _END_OF_TURN = re.compile(
 def pieces(page: Page) -> Iterator[tuple[int, int]]:
     """The pieces of a response, in order; the first that says something is the answer to the question asked."""
     for start, end in _turns(page.clear):
-        marked = any(hint in page.lower for hint in _HINTS) and not _begins_with_question(page.clear, start, end)
+        marked = any(hint in page.lower for hint in _HINTS)
         cuts = _questions(page.clear, start, end) if marked else []
         places = [start, *cuts, end]
         yield from pairwise(places)
@@ -68,11 +68,4 @@ def _questions(clear: str, start: int, end: int) -> list[int]:
     """Where the first questions begin behind the first line."""
     found = [match.start() for match in islice(_QUESTION.finditer(clear, start, end), _MOST)]
     within = (match.start() for match in islice(_WITHIN_LINE.finditer(clear, start, end), _MOST))
-    return sorted([*found, *(at for at in within if clear[at - 1 : at] in {".", "!", "?"})])[:_MOST]
-
-
-def _begins_with_question(clear: str, start: int, end: int) -> bool:
-    at = start
-    while at < end and clear[at].isspace():
-        at += 1
-    return at < end and _QUESTION.match("\n" + clear[at : at + 60]) is not None
+    return sorted([*found, *within])[:_MOST]
