@@ -38,7 +38,6 @@ COLUMNS = (
     *("choices", "choice_index_correct", "explanation_correct", "answer_correct", "aliases", "category"),
     *("tests", "test", "test_list", "test_setup_code", "test_imports", "entry_point"),
 )
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTERED = re.compile(r"[( ]*(?P<letter>[A-Za-z])(?:[).:\s]*|[).:]+\s*(?P<text>\S.*))", re.DOTALL)
 WHOLE = re.compile(r"-?[0-9]{1,9}(?:\.0*)?", re.ASCII)
 CHECK = re.compile(r"^check\((?P<name>[A-Za-z_]\w*)\)\s*\Z", re.MULTILINE)
@@ -227,7 +226,7 @@ def _index(row: dict[str, Any], choices: tuple[str, ...], answer: str | None) ->
     said = same + letters
     if said and index not in said:
         raise _Contradiction(
-            f"answer_correct '{answer}' is option {LETTERS[said[0]]}, and choice_index_correct is {index}. Mend one of "
+            f"answer_correct '{answer}' is option {ascii_uppercase[said[0]]}, and choice_index_correct is {index}. Mend one of "
             "them."
         )
     return index
@@ -241,7 +240,7 @@ def _named(answer: str, choices: tuple[str, ...]) -> tuple[list[int], list[int]]
     found = LETTERED.fullmatch(answer.strip())
     if found is None:
         return same, []
-    index = LETTERS.index(found["letter"].upper())
+    index = ascii_uppercase.index(found["letter"].upper())
     rest = (found["text"] or "").strip().casefold()
     fits = index < len(choices) and rest in ("", texts[index])
     return same, [index] if fits else []
