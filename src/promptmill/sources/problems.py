@@ -227,8 +227,8 @@ def _index(row: dict[str, Any], choices: tuple[str, ...], answer: str | None) ->
     said = same + letters
     if said and index not in said:
         raise _Contradiction(
-            f"answer_correct '{answer}' is option {ascii_uppercase[said[0]]}, and choice_index_correct is {index}. Mend one of "
-            "them."
+            f"answer_correct '{answer}' is option {ascii_uppercase[said[0]]}, and choice_index_correct is {index}. "
+            "Mend one of them."
         )
     return index
 
