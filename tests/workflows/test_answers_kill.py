@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from promptmill import cli
 from promptmill.generate.index import read_outcomes
 
 SOLVER = '''
@@ -164,3 +166,63 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
         assert set(asked) == set(calls)
         assert len(asked) - len(set(asked)) <= 4 * kills  # those under way when the run ended
         assert not list(out.rglob(".*.tmp"))
+
+
+def lose(out, name):
+    next(out.glob(name)).unlink()
+
+
+def cut(out, name):
+    path = next(out.glob(name))
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def miss_a_line(out, name):
+    path = next(out.glob(name))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+
+
+DAMAGES = {  # what happens, to which file, what verify says, how many are asked again
+    "scores cut": (cut, "grade/part-00001.jsonl", 0, 0),
+    "a score missing": (miss_a_line, "grade/part-00001.jsonl", 0, 0),
+    "scores missing": (lose, "grade/part-00001.jsonl", 0, 0),
+    "memory of scores cut": (cut, "grade/made.json", 0, 0),
+    "attempts cut": (cut, "attempts.json", 1, 0),
+    "judge's manifest missing": (lose, "judge/manifest.json", 2, 0),
+    "judge's manifest cut": (cut, "judge/manifest.json", 2, 0),
+    "judge's questions missing": (lose, "judge/prompts/part-00000.jsonl", 1, 0),
+    "judge's answers cut": (cut, "judge/generate/part-00000.jsonl", 2, 1),
+    "judge's answers missing": (lose, "judge/generate/part-00000.jsonl", 2, None),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run: its recipe and its folder."""
+    folder = tmp_path_factory.mktemp("finished")
+    recipe = write_recipe(folder)
+    assert cli.run(["answers", "run", str(recipe), "--out", str(folder / "run")]) == 0
+    return recipe, folder / "run"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_is_damaged_of_scores_and_judge_is_named_and_made_again(mill, finished, tmp_path, name):
+    recipe, good = finished
+    damage, file, code, asked_again = DAMAGES[name]
+    out, calls = tmp_path / "run", recipe.parent / "calls"
+    shutil.copytree(good, out)
+    damage(out, file)
+    if file.startswith("grade"):
+        shutil.rmtree(out / "exports")  # else nothing of it is read
+    assert mill("verify", out).code == (code or 1 if file.startswith("grade") else code)
+    if code == 2:
+        assert mill("recover", out).code == 0
+        assert mill("verify", out).code == 1
+    before = calls.read_text().count("\n")
+    said = mill("answers", "run", recipe, "--out", out)
+    assert said.code == 0, said.err
+    again = calls.read_text().count("\n") - before
+    assert again == asked_again if asked_again is not None else again > 0
+    assert exports(out) == exports(good)
+    assert mill("verify", out).code == 0
