@@ -415,3 +415,10 @@ def test_other_problems_under_the_same_ids_are_not_compared(mill, solver, tmp_pa
     said = mill("answers", "compare", tmp_path / "one", tmp_path / "three")
     assert said.code == 0
     assert "there is nothing to compare" in said.out
+
+
+def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solver, tmp_path):
+    said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--output", tmp_path)
+    assert said.code == 2
+    assert f"{tmp_path}: is a folder" in said.error
+    assert solver.calls() == 0
