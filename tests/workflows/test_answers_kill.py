@@ -94,9 +94,9 @@ def stored(out):
     return found
 
 
-def offspring(session):
-    """The processes of a session that still run: number and command."""
-    found = []
+def processes():
+    """Every process that runs: number -> parent, start and command."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -104,19 +104,30 @@ def offspring(session):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if fields[0] != "Z" and int(fields[3]) == session:
-                found.append((int(entry.name), command))
+            if fields[0] != "Z":
+                found[int(entry.name)] = (int(fields[1]), fields[19], command)
     return found
 
 
-def wait_until_alone(session):
+def offspring(number):
+    """The processes that a process started, and those that they started: number -> parent, start and command."""
+    running, found, parents = processes(), {}, {number}
+    while parents:
+        children = {child for child, (parent, *_) in running.items() if parent in parents}
+        found |= {child: running[child] for child in children}
+        parents = children
+    return found
+
+
+def wait_until_gone(started):
     """Fail if processes of a dead run live on for more than ten seconds."""
     for _ in range(200):
-        left = offspring(session)
+        running = processes()
+        left = {n: facts for n, facts in started.items() if n in running and running[n][1:] == facts[1:]}
         if not left:
             return
         time.sleep(0.05)
-    for number, _ in left:
+    for number in left:
         os.kill(number, signal.SIGKILL)
     pytest.fail(f"processes outlived their run: {left}")
 
@@ -140,7 +151,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
 
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)
-    dice = random.Random(seed)
+    dice, helpers = random.Random(seed), 0
     for number in range(3):
         folder = tmp_path / f"storm-{number}"
         folder.mkdir()
@@ -148,15 +159,17 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
         note, kills = folder / "calls", 0
         for _ in range(6):
             before, had = stored(out), note.read_text().count("\n") if note.exists() else 0
-            process = start_mill("answers", "run", recipe, "--out", out, start_new_session=True)
+            process = start_mill("answers", "run", recipe, "--out", out)
             time.sleep(dice.uniform(0.3, whole_s))
             sign = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+            started = offspring(process.pid)
+            helpers += len(started)
             if process.poll() is None:
                 process.send_signal(sign)
                 kills += 1
             process.communicate(timeout=60)
             assert process.returncode in {0, -signal.SIGKILL, 130, 143, -signal.SIGTERM}, sign
-            wait_until_alone(process.pid)
+            wait_until_gone(started)
             asked = note.read_text().split("\n")[had:-1] if note.exists() else []
             assert not before.intersection(asked), "an answer that was kept was asked again"
         said = mill("answers", "run", recipe, "--out", out)
@@ -166,6 +179,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
         assert set(asked) == set(calls)
         assert len(asked) - len(set(asked)) <= 4 * kills  # those under way when the run ended
         assert not list(out.rglob(".*.tmp"))
+    print("processes of sandbox and mathematics that were under way:", helpers)
 
 
 def lose(out, name):
