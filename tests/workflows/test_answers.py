@@ -248,6 +248,33 @@ def test_the_judge_settles_what_the_rules_cannot_and_is_asked_once(mill, solver,
     assert solver.calls() == 3
 
 
+def test_a_judge_with_another_task_is_asked_again_and_his_old_verdicts_count_no_more(mill, solver, rows, tmp_path):
+    problems = [{"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}]
+    answers = {
+        "Compare": '{"reason": "the same person", "verdict": "yes"}',
+        "Strictly": '{"reason": "not the full name", "verdict": "no"}',
+        "Faust": r"<answer>\boxed{J. W. Goethe, the poet}</answer>",
+    }
+    task, out = tmp_path / "judge.txt", tmp_path / "run"
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}]}
+    judge = {"prompt_file": str(task), "generate": generate}
+    path = solver(answers, problems=problems, judge=judge, generate={"k": 1})
+
+    def judged(command, words):
+        task.write_text(f"{words} {{reference}} with {{answer}}.")
+        said = mill("answers", command, path, "--out", out)
+        assert said.code == 0, said.err
+        (response,) = processed(rows, out)["who"]["responses"]
+        return response["is_correct"], solver.calls()
+
+    assert judged("run", "Compare") == (True, 2)
+    assert judged("evaluate", "Strictly compare") == (False, 2)  # as the rules say: nobody has judged it so
+    assert processed(rows, out)["who"]["responses"][0]["judge"] is None
+    assert judged("run", "Strictly compare") == (False, 3)
+    assert processed(rows, out)["who"]["responses"][0]["judge"]["verdict"] == 0.0
+    assert judged("run", "Compare") == (True, 3)  # he said so before
+
+
 def test_a_judge_may_be_asked_about_every_answer(mill, solver, rows, tmp_path):
     (tmp_path / "judge.txt").write_text("Compare {reference} with {answer}.")
     generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}]}
@@ -397,3 +424,10 @@ def test_figures_are_shown_only_by_the_commands_that_make_them(mill, solver, tmp
     assert said.code == 0, said.err
     assert "In brackets" not in said.out  # they would be those of two responses each
     assert "No such option" in mill("answers", "generate", path, "--by-category").err
+
+
+def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solver, tmp_path):
+    said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--output", tmp_path)
+    assert said.code == 2
+    assert f"{tmp_path}: is a folder" in said.error
+    assert solver.calls() == 0

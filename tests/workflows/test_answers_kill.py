@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from promptmill import cli
 from promptmill.generate.index import read_outcomes
 
 SOLVER = '''
@@ -92,9 +94,9 @@ def stored(out):
     return found
 
 
-def offspring(session):
-    """The processes of a session that still run: number and command."""
-    found = []
+def processes():
+    """Every process that runs: number -> parent, start and command."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -102,19 +104,30 @@ def offspring(session):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if fields[0] != "Z" and int(fields[3]) == session:
-                found.append((int(entry.name), command))
+            if fields[0] != "Z":
+                found[int(entry.name)] = (int(fields[1]), fields[19], command)
     return found
 
 
-def wait_until_alone(session):
+def offspring(number):
+    """The processes that a process started, and those that they started: number -> parent, start and command."""
+    running, found, parents = processes(), {}, {number}
+    while parents:
+        children = {child for child, (parent, *_) in running.items() if parent in parents}
+        found |= {child: running[child] for child in children}
+        parents = children
+    return found
+
+
+def wait_until_gone(started):
     """Fail if processes of a dead run live on for more than ten seconds."""
     for _ in range(200):
-        left = offspring(session)
+        running = processes()
+        left = {n: facts for n, facts in started.items() if n in running and running[n][1:] == facts[1:]}
         if not left:
             return
         time.sleep(0.05)
-    for number, _ in left:
+    for number in left:
         os.kill(number, signal.SIGKILL)
     pytest.fail(f"processes outlived their run: {left}")
 
@@ -138,7 +151,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
 
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)
-    dice = random.Random(seed)
+    dice, helpers = random.Random(seed), 0
     for number in range(3):
         folder = tmp_path / f"storm-{number}"
         folder.mkdir()
@@ -146,15 +159,17 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
         note, kills = folder / "calls", 0
         for _ in range(6):
             before, had = stored(out), note.read_text().count("\n") if note.exists() else 0
-            process = start_mill("answers", "run", recipe, "--out", out, start_new_session=True)
+            process = start_mill("answers", "run", recipe, "--out", out)
             time.sleep(dice.uniform(0.3, whole_s))
             sign = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+            started = offspring(process.pid)
+            helpers += len(started)
             if process.poll() is None:
                 process.send_signal(sign)
                 kills += 1
             process.communicate(timeout=60)
             assert process.returncode in {0, -signal.SIGKILL, 130, 143, -signal.SIGTERM}, sign
-            wait_until_alone(process.pid)
+            wait_until_gone(started)
             asked = note.read_text().split("\n")[had:-1] if note.exists() else []
             assert not before.intersection(asked), "an answer that was kept was asked again"
         said = mill("answers", "run", recipe, "--out", out)
@@ -164,3 +179,64 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
         assert set(asked) == set(calls)
         assert len(asked) - len(set(asked)) <= 4 * kills  # those under way when the run ended
         assert not list(out.rglob(".*.tmp"))
+    print("processes of sandbox and mathematics that were under way:", helpers)
+
+
+def lose(out, name):
+    next(out.glob(name)).unlink()
+
+
+def cut(out, name):
+    path = next(out.glob(name))
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def miss_a_line(out, name):
+    path = next(out.glob(name))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+
+
+DAMAGES = {  # what happens, to which file, what verify says, how many are asked again
+    "scores cut": (cut, "grade/part-00001.jsonl", 0, 0),
+    "a score missing": (miss_a_line, "grade/part-00001.jsonl", 0, 0),
+    "scores missing": (lose, "grade/part-00001.jsonl", 0, 0),
+    "memory of scores cut": (cut, "grade/made.json", 0, 0),
+    "attempts cut": (cut, "attempts.json", 1, 0),
+    "judge's manifest missing": (lose, "judge/manifest.json", 2, 0),
+    "judge's manifest cut": (cut, "judge/manifest.json", 2, 0),
+    "judge's questions missing": (lose, "judge/prompts/part-00000.jsonl", 1, 0),
+    "judge's answers cut": (cut, "judge/generate/part-00000.jsonl", 2, 1),
+    "judge's answers missing": (lose, "judge/generate/part-00000.jsonl", 2, None),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run: its recipe and its folder."""
+    folder = tmp_path_factory.mktemp("finished")
+    recipe = write_recipe(folder)
+    assert cli.run(["answers", "run", str(recipe), "--out", str(folder / "run")]) == 0
+    return recipe, folder / "run"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_is_damaged_of_scores_and_judge_is_named_and_made_again(mill, finished, tmp_path, name):
+    recipe, good = finished
+    damage, file, code, asked_again = DAMAGES[name]
+    out, calls = tmp_path / "run", recipe.parent / "calls"
+    shutil.copytree(good, out)
+    damage(out, file)
+    if file.startswith("grade"):
+        shutil.rmtree(out / "exports")  # else nothing of it is read
+    assert mill("verify", out).code == (code or 1 if file.startswith("grade") else code)
+    if code == 2:
+        assert mill("recover", out).code == 0
+        assert mill("verify", out).code == 1
+    before = calls.read_text().count("\n")
+    said = mill("answers", "run", recipe, "--out", out)
+    assert said.code == 0, said.err
+    again = calls.read_text().count("\n") - before
+    assert again == asked_again if asked_again is not None else again > 0
+    assert exports(out) == exports(good)
+    assert mill("verify", out).code == 0

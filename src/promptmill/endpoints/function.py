@@ -102,8 +102,8 @@ class Function:
             prompt_id=request.prompt_id,
             model=request.model,
             sample=request.sample,
-            text=said.text,
-            reasoning=said.reasoning,
+            text=_whole_characters(said.text),
+            reasoning=None if said.reasoning is None else _whole_characters(said.reasoning),
             finish=said.finish,
             usage=usage,
             token_ids=said.token_ids,
@@ -139,6 +139,11 @@ class Function:
         if said.prompt_tokens is None or said.completion_tokens is None:
             return said, None
         return said, Usage(prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens)
+
+
+def _whole_characters(text: str) -> str:
+    """The text with half surrogate pairs marked as unreadable, as servers send them: no file can hold them."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def function(*, function: str, timeout_s: float = 300.0) -> Function:

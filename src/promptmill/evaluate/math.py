@@ -128,7 +128,10 @@ class Math:
         return computed if computed.value or wrong.settled else msgspec.structs.replace(computed, settled=False)
 
     def _compute(self, golds: tuple[str, ...], answer: str) -> Verdict:
-        request = msgspec.msgpack.encode(Question(list(golds), answer))
+        try:
+            request = msgspec.msgpack.encode(Question(list(golds), answer))
+        except UnicodeEncodeError:
+            raise _NoResult("half of a surrogate pair is no character") from None
         if len(request) > MAX_REQUEST:
             raise _NoResult("too long to be compared")
         body, why = self._pool.ask(request, limit_s=self._limit_s)

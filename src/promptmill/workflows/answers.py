@@ -109,7 +109,8 @@ def run(
     if "generate" in only:
         asking.check()
         asking.identity()  # reads the templates
-        check_target(results.processed)
+        for path in filter(None, results):
+            check_target(path)
     if "judge" in only and bench is not None:
         bench.asking().check()
     refuse_overwriting(recipe.source, {path.resolve() for path in results if path}, read="prompts" in only)

@@ -208,24 +208,24 @@ def make_scores(
     rules = msgspec.to_builtins(options) | {"threads": None, "usable": rule, "k": asking.options.k}
     rested = {"limit": asking.limit, "further": content_id(asking.further), "outcomes": outcome_sizes(parts)}
     run.identify("grade", {"rules": rules, **rested})
-    if run.is_current("grade") and all(scores_of(run, part).exists() for part in parts):
-        reporter.line(f"grade: {run.counts('grade')['responses']} responses are graded already.")
-        return run.counts("grade")
     made_path = run.folder("grade") / MADE
     known = _read_made(made_path)
+    if run.is_current("grade") and all(_stands(scores_of(run, part), known) for part in parts):
+        reporter.line(f"grade: {run.counts('grade')['responses']} responses are graded already.")
+        return run.counts("grade")
     run.begin("grade")
-    made: dict[str, str] = {}
     counts = {"responses": 0, "unanswered": 0, "not_gradable": 0, "unsettled": 0}
     with Grader(options) as grader:
         for part in parts:
             target, name = scores_of(run, part), part.prompts.name
             follows = [run.fingerprint("prompts"), rules, part.limit, asking.further.get(name), outcome_sizes([part])]
-            made[name] = content_id(follows)
-            if known.get(name) != made[name] or not target.exists():
+            made_of = content_id(follows)
+            if not _stands(target, known) or known[name].made_of != made_of:
                 pairs = ((prompt, said) for prompt, found in iter_chosen(part, asking, usable) for said in found)
                 write_jsonl(target, (score for _, _, score in grader.scores(pairs)))
+                known[name] = Made(made_of, target.stat().st_size)
                 with atomic(made_path) as file:
-                    file.write(msgspec.json.encode(known | made))
+                    file.write(msgspec.json.encode(known))
             _count(target, counts)
             run.heartbeat(stage="grade", **counts)
     run.finish("grade", counts)
@@ -236,9 +236,26 @@ def make_scores(
     return counts
 
 
-def _read_made(path: Path) -> dict[str, str]:
+class Made(msgspec.Struct, frozen=True):
+    """What is known of the scores of one part.
+
+    Attributes:
+        made_of: what they follow from: the rules, and the answers.
+        size: bytes of their file; one that was cut or edited is made again.
+    """
+
+    made_of: str
+    size: int
+
+
+def _stands(path: Path, known: dict[str, Made]) -> bool:
+    """Whether a file of scores is as it was written."""
+    return path.name in known and path.is_file() and path.stat().st_size == known[path.name].size
+
+
+def _read_made(path: Path) -> dict[str, Made]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Made])
     except (FileNotFoundError, *UNREADABLE):  # then everything is graded anew
         return {}
 

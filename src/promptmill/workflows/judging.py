@@ -83,7 +83,7 @@ class Bench:
         asking = self.asking()
         with open_run(self.path, workflow=FOLDER, seeds={}) as run:
             different = {prompt.id: prompt for prompt in prompts}
-            run.identify("prompts", content_id(list(different)))
+            run.identify("prompts", content_id([self._template.fingerprint, *different]))
             run.identify("generate", asking.identity())
             if not different:
                 return {"asked": 0}
@@ -124,6 +124,8 @@ class Bench:
         found: dict[str, Verdict] = {}
         for file in sorted((self.path / "prompts").glob("part-*.jsonl")):
             for prompt in iter_jsonl(file, Prompt):
+                if prompt.meta.get("judge_prompt") != self._template.fingerprint:
+                    continue  # he was asked in other words
                 for request in asking.requests(prompt):
                     if request.key in said:
                         found[prompt.id] = parse(said[request.key].text, asked=prompt, model=asking.model)

@@ -26,6 +26,7 @@ from promptmill.generate.proof import Looked
 from promptmill.run import MANIFEST, SPENT, Run, locked
 from promptmill.workflows import batching, stages
 from promptmill.workflows.asking import remember_asked
+from promptmill.workflows.judging import FOLDER as JUDGE
 from promptmill.workflows.options import Recipe
 from promptmill.workflows.proving import Survey, check_run, refuse_live
 
@@ -71,6 +72,27 @@ def recover(
         return _recover(out, recipe, workflow=workflow, trouble=trouble, dry=False)
 
 
+def _mend_judge(out: Path, *, dry: bool) -> Mended:
+    """Repair the judge's own run, if there is one: his requests follow from the scores, so the next run makes them."""
+    path = out / JUDGE
+    if not path.is_dir():
+        return Mended(done=[], left=[], lost=0, open=0)
+    survey = Survey(path, None, None)
+    done: list[str] = []
+    if survey.bad_manifest:
+        if (path / MANIFEST).exists():
+            done.append(repair.move_away(path / MANIFEST, path / DAMAGED, dry=dry))
+        done.append(f"{path / MANIFEST}: written anew; the next run puts the same questions together again")
+        if not dry:
+            Run(path, {"workflow": JUDGE, "seeds": {}, "versions": {}, "stages": {}}).save_manifest()
+    lost = 0
+    for part in survey.parts():
+        looked = survey.look(part)
+        done += repair.mend(looked, path / DAMAGED / f"{part.outcomes.stem}.lines", dry=dry)
+        lost += _n_lost(looked)
+    return Mended(done=done, left=[], lost=lost, open=0)
+
+
 def _recover(out: Path, recipe: Recipe | None, *, workflow: str, trouble: str | None, dry: bool) -> Mended:
     survey = Survey(out, recipe, trouble)
     if survey.bad_manifest and survey.asking is None:
@@ -94,7 +116,13 @@ def _recover(out: Path, recipe: Recipe | None, *, workflow: str, trouble: str | 
         done += _bring_home(survey, part, strangers, counts, dry=dry)
     done += _mend_prompts(survey, dry=dry)
     done += _mend_small(survey, counts, dry=dry)
-    return Mended(done=done, left=list(_left(survey)), lost=max(0, counts["lost"]), open=counts["open"])
+    judge = _mend_judge(out, dry=dry)
+    return Mended(
+        done=done + judge.done,
+        left=list(_left(survey)),
+        lost=max(0, counts["lost"]) + judge.lost,
+        open=counts["open"],
+    )
 
 
 def _aside(survey: Survey, part: Part) -> Path:

@@ -31,6 +31,7 @@ from promptmill.workflows import slicing, stages
 from promptmill.workflows.asking import Asking, asking, outcome_sizes
 from promptmill.workflows.attempts import remembered
 from promptmill.workflows.batching import ledger as batches
+from promptmill.workflows.judging import FOLDER as JUDGE
 from promptmill.workflows.options import Recipe
 from promptmill.workflows.reporting import files_of
 from promptmill.workflows.stages import CHECKSUMS, PromptPart
@@ -289,7 +290,7 @@ def verify(out: Path, recipe: Recipe | None, *, trouble: str | None = None) -> P
             misplaced.add("damage", path, f"holds an outcome of {part.outcomes.name}")
     _check_exports(survey, parts)
     refuse_live(out)
-    found = [*survey.tally.found(), *found, *misplaced.found()]
+    found = [*survey.tally.found(), *found, *misplaced.found(), *_of_judge(out)]
     grades = {each.grade for each in found}
     return Proof(
         run=str(out),
@@ -303,6 +304,25 @@ def verify(out: Path, recipe: Recipe | None, *, trouble: str | None = None) -> P
         strangers=counts["strangers"],
         found=found,
     )
+
+
+def _of_judge(out: Path) -> Iterator[Found]:
+    """What is not as it was written in the judge's own run, if there is one; his requests follow from the scores."""
+    if not (out / JUDGE).is_dir():
+        return
+    survey = Survey(out / JUDGE, None, None)
+    for each in survey.tally.found():  # what is asked is put together again where it is not as it was
+        yield each if survey.bad_manifest else msgspec.structs.replace(each, grade="open")
+    kept = 0
+    for part in survey.parts():
+        looked = survey.look(part)
+        kept += len(looked.kept)
+        yield from (each for each in looked.tally.found() if each.grade != "note")
+    counts = survey.run.counts("generate")
+    known = counts.get("completions", 0) + sum(counts.get("failures", {}).values())
+    if kept < known:
+        what = f"holds {kept} outcomes, and there were {known}; the next run asks the rest"
+        yield Found(grade="open", where=str(out / JUDGE / "generate"), what=what)
 
 
 def refuse_live(out: Path) -> None:

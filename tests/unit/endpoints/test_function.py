@@ -34,6 +34,12 @@ def test_a_mapping_can_say_more(ask, raw):
     assert got.usage == Usage(prompt_tokens=3, completion_tokens=5)
 
 
+def test_half_a_surrogate_pair_becomes_the_sign_for_what_cannot_be_read(ask, raw):
+    said = {"text": "\ud83d\ude00 \ud83d end", "reasoning": "\ude00"}
+    got = ask(returning(said), raw())
+    assert (got.text, got.reasoning) == ("\U0001f600 \ufffd end", "\ufffd")
+
+
 def test_a_completion_of_another_endpoint_gets_this_requests_key(ask, raw):
     usage = Usage(prompt_tokens=3, completion_tokens=5)
     other = Completion(key="other", prompt_id="q", model="m", text="4", finish="stop", usage=usage, token_ids=(1, 2))
