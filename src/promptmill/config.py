@@ -185,6 +185,18 @@ def override(document: Document, path: str, value: Any, *, origin: str) -> None:
             here = here[step]
 
 
+def assign(document: Document, assignment: str) -> None:
+    """Lay what stands behind `--set`, `a.b.c=value`, over the tree.
+
+    Raises:
+        ConfigError: it is not of that form, or the path leads through something that is not a mapping or list.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
+    override(document, path, parse_value(text), origin=f"--set {path}")
+
+
 def check(document: Document, recipe: type[T]) -> T:
     """Turn the tree into `recipe`, every option checked and every default filled in.
 

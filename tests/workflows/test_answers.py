@@ -426,8 +426,28 @@ def test_figures_are_shown_only_by_the_commands_that_make_them(mill, solver, tmp
     assert "No such option" in mill("answers", "generate", path, "--by-category").err
 
 
+<<<<<<< HEAD
 def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solver, tmp_path):
     said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--output", tmp_path)
     assert said.code == 2
     assert f"{tmp_path}: is a folder" in said.error
     assert solver.calls() == 0
+=======
+@pytest.mark.parametrize("responses", [["5"], [{"text": "5"}]])
+def test_a_file_in_which_no_response_holds_a_text_is_refused(mill, tmp_path, responses):
+    given = tmp_path / "theirs.jsonl"
+    given.write_text(json.dumps({"problem": "2 + 3?", "answer_correct": "5", "responses": responses}))
+    said = mill("answers", "extract", "--input", given)
+    assert said.code == 2
+    assert (
+        f'{given}: none of its 1 responses holds a text. Write "responses": [{{"full_response": "..."}}].' in said.err
+    )
+    assert list(tmp_path.iterdir()) == [given]
+
+
+def test_a_run_is_not_taken_for_a_folder_of_files(mill, solver, tmp_path):
+    assert mill("answers", "run", solver(GOOD), "--out", tmp_path / "run").code == 0
+    said = mill("answers", "extract", "--input", tmp_path / "run")
+    assert said.code == 2
+    assert f"is a run. Grade it with: promptmill answers evaluate --out {tmp_path / 'run'}" in said.err
+>>>>>>> newcomer

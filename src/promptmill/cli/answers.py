@@ -11,7 +11,6 @@ from promptmill import config
 from promptmill.cli.figures import read_report, show_report
 from promptmill.cli.screen import Screen, size
 from promptmill.cli.stages import Stages
-from promptmill.errors import ConfigError
 from promptmill.prompts.problems import KINDS, packaged
 from promptmill.workflows import answers as workflow
 from promptmill.workflows.grading import GradeOptions
@@ -87,10 +86,7 @@ def extract(
     if metric is not None:
         config.override(document, "metric", metric, origin="--metric")
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {assignment}: is not of the form key=value.")
-        config.override(document, key, config.parse_value(text), origin=f"--set {key}")
+        config.assign(document, assignment)
     options = config.check(document, GradeOptions)
     for graded in regrade(source, target, options, model=model, reporter=Screen()):
         show_report(graded.report, by_category=by_category)

@@ -59,10 +59,7 @@ def recipe_options(recipe: type[msgspec.Struct], short: Mapping[str, str]) -> Ca
                 value = config.parse_value(text, leaves[path].type if path in leaves else Any)
                 config.override(document, path, value, origin=(flags[path] or (f"--{path}",))[0])
             for assignment in assignments:
-                path, equals, text = assignment.partition("=")
-                if not equals or not path:
-                    raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
-                config.override(document, path, config.parse_value(text), origin=f"--set {path}")
+                config.assign(document, assignment)
             if document.name == FLAGS and "source" not in document.tree:
                 raise ConfigError("no source is named. Give --input PATH, or a recipe file.")
             return command(document=document, **values)

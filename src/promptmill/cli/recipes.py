@@ -12,7 +12,6 @@ from typing import Any
 
 from promptmill import config, registry
 from promptmill.config import Document
-from promptmill.errors import ConfigError
 
 WORKFLOWS = {
     "answers": "promptmill.workflows.answers:Answers",
@@ -44,8 +43,5 @@ def document_of(given: str | Path, assignments: tuple[str, ...] = ()) -> Documen
     path = Path(given)
     document = config.read_recipe(path / "recipe.yaml" if path.is_dir() else path)
     for assignment in assignments:
-        at, equals, text = assignment.partition("=")
-        if not equals or not at:
-            raise ConfigError(f"--set {assignment}: is not of the form key.path=value.")
-        config.override(document, at, config.parse_value(text), origin=f"--set {at}")
+        config.assign(document, assignment)
     return document

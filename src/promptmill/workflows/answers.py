@@ -187,7 +187,7 @@ def _n_further(asking: Asking) -> dict[str, int]:
 def _judge(folder: Run, asking: Asking, bench: Bench, reporter: Reporter) -> dict[str, Any]:
     folder.heartbeat(stage="judge")
     counts = bench.ask(unsettled(folder, parts_of(folder, asking), bench), reporter=reporter)
-    reporter.line(f"judge: {counts['asked']} answers that the rules could not settle were put before the judge.")
+    reporter.line(f"judge: {counts['asked']} different answers that the rules left open were put before the judge.")
     return counts
 
 

@@ -30,6 +30,7 @@ from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, Ro
 from promptmill.workflows.stages import Reporter
 
 RESPONSES = "responses"
+SHAPE = f'"{RESPONSES}": [{{"full_response": "..."}}]'
 SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
 AT_ONCE = 256  # problems in memory
 
@@ -182,6 +183,8 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
 def _sources(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
+    if (source / MANIFEST).exists():
+        raise DataError(f"{source}: is a run. Grade it with: promptmill answers evaluate --out {source}")
     files = [path for path in sorted(source.iterdir()) if path.is_file() and SUFFIXES.intersection(path.suffixes[-2:])]
     files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
     if not files:
@@ -223,7 +226,7 @@ class ResponseRows:
         if isinstance(responses, str):  # a table holds lists as JSON
             responses = decode_row(responses.encode())
         if not isinstance(responses, list):
-            raise BadRow(f'column \'{RESPONSES}\' is no list of responses. Write [{{"full_response": "..."}}].')
+            raise BadRow(f"column '{RESPONSES}' is no list of responses. Write {SHAPE}.")
         return replace(prompt, meta={**prompt.meta, RESPONSES: responses})
 
     def responses(self, prompt: Prompt) -> Iterator[Response]:
@@ -237,11 +240,19 @@ class ResponseRows:
 
 
 def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
-    """The problems of a file with their graded responses, in order; also those that got none."""
+    """The problems of a file with their graded responses, in order; also those that got none.
+
+    Raises:
+        DataError: a row is wrong, or there are responses and none of them holds a text.
+    """
     problems = Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read)
+    n_graded = 0
     while some := list(islice(problems, AT_ONCE)):
         pairs = [(prompt, response) for prompt in some for response in reader.responses(prompt)]
         graded: dict[str, list[tuple[Response, Score]]] = {prompt.id: [] for prompt in some}
         for prompt, response, score in grader.scores(pairs):
             graded[prompt.id].append((response, score))
+        n_graded += len(pairs)
         yield from ((prompt, graded[prompt.id]) for prompt in some)
+    if reader.missing and not n_graded:
+        raise DataError(f"{path}: none of its {reader.missing} responses holds a text. Write {SHAPE}.")
