@@ -426,13 +426,13 @@ def test_figures_are_shown_only_by_the_commands_that_make_them(mill, solver, tmp
     assert "No such option" in mill("answers", "generate", path, "--by-category").err
 
 
-<<<<<<< HEAD
 def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solver, tmp_path):
     said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--output", tmp_path)
     assert said.code == 2
     assert f"{tmp_path}: is a folder" in said.error
     assert solver.calls() == 0
-=======
+
+
 @pytest.mark.parametrize("responses", [["5"], [{"text": "5"}]])
 def test_a_file_in_which_no_response_holds_a_text_is_refused(mill, tmp_path, responses):
     given = tmp_path / "theirs.jsonl"
@@ -450,4 +450,3 @@ def test_a_run_is_not_taken_for_a_folder_of_files(mill, solver, tmp_path):
     said = mill("answers", "extract", "--input", tmp_path / "run")
     assert said.code == 2
     assert f"is a run. Grade it with: promptmill answers evaluate --out {tmp_path / 'run'}" in said.err
->>>>>>> newcomer

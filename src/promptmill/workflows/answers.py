@@ -107,10 +107,7 @@ def run(
     results = _results(recipe, out, asking)
     bench = None if recipe.judge is None else Bench(out, recipe.judge)
     if "generate" in only:
-        asking.check()
-        asking.identity()  # reads the templates
-        for path in filter(None, results):
-            check_target(path)
+        _check(asking, results)
     if "judge" in only and bench is not None:
         bench.asking().check()
     refuse_overwriting(recipe.source, {path.resolve() for path in results if path}, read="prompts" in only)
@@ -144,6 +141,14 @@ def run(
             counts["report"] = _report(folder, rows, results, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
+
+
+def _check(asking: Asking, results: Files) -> None:
+    """Find out what can be wrong before anything is asked."""
+    asking.check()
+    asking.identity()  # reads the templates
+    for path in filter(None, results):
+        check_target(path)
 
 
 def _asking(recipe: Answers, out: Path, only: Sequence[str], limit: int | None) -> Asking:
