@@ -422,3 +422,22 @@ def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solve
     assert said.code == 2
     assert f"{tmp_path}: is a folder" in said.error
     assert solver.calls() == 0
+
+
+def test_files_that_another_command_wrote_over_are_written_again(mill, solver, rows, tmp_path):
+    path, out = solver(GOOD), tmp_path / "run"
+    mill("answers", "run", path, "--out", out)
+    before = processed(rows, out)
+    assert mill("answers", "extract", "--input", out).code == 0  # a run is its files
+    assert processed(rows, out) != before  # nobody told it the model
+    said = mill("verify", out)
+    assert said.code == 1
+    assert "problems_processed.jsonl: is missing or not as it was written; the next run makes it anew" in said.out
+    assert mill("answers", "evaluate", path, "--out", out).code == 0
+    assert processed(rows, out) == before
+    assert mill("verify", out).code == 0
+
+
+def test_no_problems_are_no_number_of_problems(mill, solver, tmp_path):
+    said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--num-problems", 0)
+    assert said.error == "error: source.n: 0: is no number of problems. Give 1 or more, or all."

@@ -109,8 +109,7 @@ def run(
     if "generate" in only:
         asking.check()
         asking.identity()  # reads the templates
-        for path in filter(None, results):
-            check_target(path)
+        _check_targets(results)
     if "judge" in only and bench is not None:
         bench.asking().check()
     refuse_overwriting(recipe.source, {path.resolve() for path in results if path}, read="prompts" in only)
@@ -144,6 +143,11 @@ def run(
             counts["report"] = _report(folder, rows, results, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
+
+
+def _check_targets(results: Files) -> None:
+    for path in filter(None, results):
+        check_target(path)
 
 
 def _asking(recipe: Answers, out: Path, only: Sequence[str], limit: int | None) -> Asking:
@@ -228,15 +232,21 @@ def _report(folder: Run, rows: _Rows, results: Files, reporter: Reporter) -> dic
         "judge": None if rows.bench is None else rows.bench.facts(),
     }
     folder.identify("report", identity)
-    if folder.is_current("report") and all(path.exists() for path in results if path):
+    if folder.is_current("report") and folder.counts("report").get("bytes") == _sizes(results):
         reporter.line("report: the files stand.")
         return folder.counts("report")
     folder.begin("report")
     folder.heartbeat(stage="report")
     judge = None if rows.bench is None else rows.bench.facts()
     report = write_report(rows.of(folder), results, k=rows.asking.options.k, judge=judge)
-    folder.finish("report", {"problems": report.problems, "responses": report.responses, "files": len(results)})
+    counts = {"problems": report.problems, "responses": report.responses, "files": len(results)}
+    folder.finish("report", {**counts, "bytes": _sizes(results)})
     return folder.counts("report")
+
+
+def _sizes(results: Files) -> list[int | None]:
+    """The sizes of the files: one that another command wrote, or that was cut, is written again."""
+    return [path.stat().st_size if path is not None and path.is_file() else None for path in results]
 
 
 def files(recipe: Answers, out: Path) -> list[Path]:

@@ -54,7 +54,7 @@ def regrade(
     """Grade a file, or every file of a folder.
 
     Args:
-        source: a file or a folder; in a folder, what was written by this command is passed over.
+        source: a file, a folder or a run; in a folder, what was written by this command is passed over.
         target: the processed file, or a folder for it; left out, beside the source.
         options: how answers are found and judged.
         model: who answered, where the rows do not say.
@@ -178,6 +178,9 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
 def _sources(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
+    source = source / "exports" if (source / MANIFEST).exists() else source
+    if not source.is_dir():
+        raise DataError(f"{source}: is not there yet. Write the files of the run first (promptmill answers evaluate).")
     files = [path for path in sorted(source.iterdir()) if path.is_file() and SUFFIXES.intersection(path.suffixes[-2:])]
     files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
     if not files:
