@@ -7,6 +7,8 @@ import time
 import pytest
 import yaml
 
+import promptmill
+
 PROBLEMS = [
     {"unique_id": "sum", "question": "What is 1200 + 34?", "answer_correct": "1,234", "category": "numbers"},
     {"unique_id": "half", "question": "What is 1/2 as a decimal?", "answer_correct": "0.5", "category": "numbers"},
@@ -441,3 +443,12 @@ def test_files_that_another_command_wrote_over_are_written_again(mill, solver, r
 def test_no_problems_are_no_number_of_problems(mill, solver, tmp_path):
     said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--num-problems", 0)
     assert said.error == "error: source.n: 0: is no number of problems. Give 1 or more, or all."
+
+
+def test_another_version_grades_again(mill, solver, tmp_path, monkeypatch):
+    path = solver(GOOD)
+    mill("answers", "run", path, "--out", tmp_path / "run")
+    assert "are graded already" in mill("answers", "evaluate", path, "--out", tmp_path / "run").err
+    monkeypatch.setattr(promptmill, "__version__", "999.0")
+    assert "are graded already" not in mill("answers", "evaluate", path, "--out", tmp_path / "run").err
+    assert solver.calls() == 6
