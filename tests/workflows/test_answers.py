@@ -452,3 +452,19 @@ def test_another_version_grades_again(mill, solver, tmp_path, monkeypatch):
     monkeypatch.setattr(promptmill, "__version__", "999.0")
     assert "are graded already" not in mill("answers", "evaluate", path, "--out", tmp_path / "run").err
     assert solver.calls() == 6
+
+
+def test_a_judge_who_gives_no_verdicts_is_told_and_is_no_success(mill, solver, rows, tmp_path):
+    (tmp_path / "broken.py").write_text("async def judge(request):\n    raise ValueError('no')\n")
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'broken.py'}:judge"}]}
+    problems = [{"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}]
+    answers = {"Faust": "<answer>J. W. Goethe, the poet</answer>"}
+    path = solver(answers, problems=problems, judge={"generate": generate})
+    said = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert "judge: 1 of them got no verdict, for their requests failed, and stay as the rules left them." in said.err
+    assert [each["judge"] for each in processed(rows, tmp_path / "run")["who"]["responses"]] == [None, None]
+    (tmp_path / "broken.py").write_text('async def judge(request):\n    return \'{"verdict": "yes"}\'\n')
+    again = mill("answers", "run", path, "--out", tmp_path / "run", "--judge.generate.retry_refused", "true")
+    assert again.code == 0, again.err
+    assert [each["is_correct"] for each in processed(rows, tmp_path / "run")["who"]["responses"]] == [True, True]

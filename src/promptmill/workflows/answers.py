@@ -192,6 +192,12 @@ def _judge(folder: Run, asking: Asking, bench: Bench, reporter: Reporter) -> dic
     folder.heartbeat(stage="judge")
     counts = bench.ask(unsettled(folder, parts_of(folder, asking), bench), reporter=reporter)
     reporter.line(f"judge: {counts['asked']} answers that the rules could not settle were put before the judge.")
+    silent = sum(counts.get("failures", {}).values()) + counts.get("missing", 0)
+    if silent:
+        reporter.line(
+            f"judge: {silent} of them got no verdict, for their requests failed, and stay as the rules left them. "
+            "Requests that were refused are asked again with judge.generate.retry_refused."
+        )
     return counts
 
 
