@@ -7,6 +7,8 @@ import time
 import pytest
 import yaml
 
+import promptmill
+
 PROBLEMS = [
     {"unique_id": "sum", "question": "What is 1200 + 34?", "answer_correct": "1,234", "category": "numbers"},
     {"unique_id": "half", "question": "What is 1/2 as a decimal?", "answer_correct": "0.5", "category": "numbers"},
@@ -450,3 +452,47 @@ def test_a_run_is_not_taken_for_a_folder_of_files(mill, solver, tmp_path):
     said = mill("answers", "extract", "--input", tmp_path / "run")
     assert said.code == 2
     assert f"is a run. Grade it with: promptmill answers evaluate --out {tmp_path / 'run'}" in said.err
+
+
+def test_files_that_another_command_wrote_over_are_written_again(mill, solver, rows, tmp_path):
+    path, out = solver(GOOD), tmp_path / "run"
+    mill("answers", "run", path, "--out", out)
+    before = processed(rows, out)
+    assert mill("answers", "extract", "--input", out / "exports").code == 0
+    assert processed(rows, out) != before  # nobody told it the model
+    said = mill("verify", out)
+    assert said.code == 1
+    assert "problems_processed.jsonl: is missing or not as it was written; the next run makes it anew" in said.out
+    assert mill("answers", "evaluate", path, "--out", out).code == 0
+    assert processed(rows, out) == before
+    assert mill("verify", out).code == 0
+
+
+def test_no_problems_are_no_number_of_problems(mill, solver, tmp_path):
+    said = mill("answers", "run", solver(GOOD), "--out", tmp_path / "run", "--num-problems", 0)
+    assert said.error == "error: source.n: 0: is no number of problems. Give 1 or more, or all."
+
+
+def test_another_version_grades_again(mill, solver, tmp_path, monkeypatch):
+    path = solver(GOOD)
+    mill("answers", "run", path, "--out", tmp_path / "run")
+    assert "are graded already" in mill("answers", "evaluate", path, "--out", tmp_path / "run").err
+    monkeypatch.setattr(promptmill, "__version__", "999.0")
+    assert "are graded already" not in mill("answers", "evaluate", path, "--out", tmp_path / "run").err
+    assert solver.calls() == 6
+
+
+def test_a_judge_who_gives_no_verdicts_is_told_and_is_no_success(mill, solver, rows, tmp_path):
+    (tmp_path / "broken.py").write_text("async def judge(request):\n    raise ValueError('no')\n")
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'broken.py'}:judge"}]}
+    problems = [{"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}]
+    answers = {"Faust": "<answer>J. W. Goethe, the poet</answer>"}
+    path = solver(answers, problems=problems, judge={"generate": generate})
+    said = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert "judge: 1 of them got no verdict, for their requests failed, and stay as the rules left them." in said.err
+    assert [each["judge"] for each in processed(rows, tmp_path / "run")["who"]["responses"]] == [None, None]
+    (tmp_path / "broken.py").write_text('async def judge(request):\n    return \'{"verdict": "yes"}\'\n')
+    again = mill("answers", "run", path, "--out", tmp_path / "run", "--judge.generate.retry_refused", "true")
+    assert again.code == 0, again.err
+    assert [each["is_correct"] for each in processed(rows, tmp_path / "run")["who"]["responses"]] == [True, True]

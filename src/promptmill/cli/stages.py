@@ -79,7 +79,11 @@ class Stages:
             with screen:
                 counts = self._workflow.run(recipe, folder, only=only, limit=limit, reporter=screen)
             self._finish(screen, recipe, folder, **shown)
-            return 1 if is_short_of_answers(recipe.generate, counts) else 0
+            judge = getattr(recipe, "judge", None)
+            short = is_short_of_answers(recipe.generate, counts)
+            if judge is not None:
+                short = short or is_short_of_answers(judge.generate, counts, stage="judge")
+            return 1 if short else 0
 
         command.__doc__ = text
         for decorate in extra:

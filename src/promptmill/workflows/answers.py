@@ -193,6 +193,12 @@ def _judge(folder: Run, asking: Asking, bench: Bench, reporter: Reporter) -> dic
     folder.heartbeat(stage="judge")
     counts = bench.ask(unsettled(folder, parts_of(folder, asking), bench), reporter=reporter)
     reporter.line(f"judge: {counts['asked']} different answers that the rules left open were put before the judge.")
+    silent = sum(counts.get("failures", {}).values()) + counts.get("missing", 0)
+    if silent:
+        reporter.line(
+            f"judge: {silent} of them got no verdict, for their requests failed, and stay as the rules left them. "
+            "Requests that were refused are asked again with judge.generate.retry_refused."
+        )
     return counts
 
 
@@ -233,15 +239,21 @@ def _report(folder: Run, rows: _Rows, results: Files, reporter: Reporter) -> dic
         "judge": None if rows.bench is None else rows.bench.facts(),
     }
     folder.identify("report", identity)
-    if folder.is_current("report") and all(path.exists() for path in results if path):
+    if folder.is_current("report") and folder.counts("report").get("bytes") == _sizes(results):
         reporter.line("report: the files stand.")
         return folder.counts("report")
     folder.begin("report")
     folder.heartbeat(stage="report")
     judge = None if rows.bench is None else rows.bench.facts()
     report = write_report(rows.of(folder), results, k=rows.asking.options.k, judge=judge)
-    folder.finish("report", {"problems": report.problems, "responses": report.responses, "files": len(results)})
+    counts = {"problems": report.problems, "responses": report.responses, "files": len(results)}
+    folder.finish("report", {**counts, "bytes": _sizes(results)})
     return folder.counts("report")
+
+
+def _sizes(results: Files) -> list[int | None]:
+    """The sizes of the files: one that another command wrote, or that was cut, is written again."""
+    return [path.stat().st_size if path is not None and path.is_file() else None for path in results]
 
 
 def files(recipe: Answers, out: Path) -> list[Path]:

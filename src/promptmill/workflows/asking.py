@@ -363,10 +363,10 @@ def outcome_sizes(parts: list[Part]) -> list[list[Any]]:
     return [[file.name, file.stat().st_size] for file in files if file.exists()]
 
 
-def is_short_of_answers(options: GenerateOptions, counts: dict[str, Any]) -> bool:
+def is_short_of_answers(options: GenerateOptions, counts: dict[str, Any], *, stage: str = "generate") -> bool:
     """Whether more requests failed than the recipe allows, or a cap ended the run: exit code 1."""
-    made = counts.get("generate")
-    if not made or not made["requests"]:
+    made = counts.get(stage)
+    if not made or not made.get("requests"):
         return False
     failed = sum(made["failures"].values()) + made["missing"]
     return "stopped" in made or bool(failed > options.max_failure_share * made["requests"])

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 import msgspec
 
+import promptmill
 from promptmill import registry
 from promptmill.config import Table, Use
 from promptmill.derive.responses import Response, of_completion
@@ -206,6 +207,7 @@ def make_scores(
     """Stage `grade`: judge every response that counts; return the counts."""
     parts = parts_of(run, asking)
     rules = msgspec.to_builtins(options) | {"threads": None, "usable": rule, "k": asking.options.k}
+    rules["version"] = promptmill.__version__  # the rules of another version may be others
     rested = {"limit": asking.limit, "further": content_id(asking.further), "outcomes": outcome_sizes(parts)}
     run.identify("grade", {"rules": rules, **rested})
     made_path = run.folder("grade") / MADE

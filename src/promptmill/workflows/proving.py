@@ -351,17 +351,15 @@ def _check_exports(survey: Survey, parts: list[Part]) -> None:
         results, sizes = Path(options["results"]), options["outcomes"]
         if survey.recipe is None or survey.recipe.output is None:  # in the run folder, wherever that is now
             results = survey.path / "exports" / results.name
-        n_files = int(stage["counts"]["files"])
+        n_files, sizes_made = int(stage["counts"]["files"]), stage["counts"].get("bytes")
     except (KeyError, TypeError, ValueError):
         tally.add("open", survey.path / MANIFEST, "does not say what the exports were made of; the next run does")
         return
     if sizes != outcome_sizes([part for part in parts if part.prompts.exists()]):
         tally.add("open", results, "was made of other answers than those that stand; the next run makes it anew")
-    elif not _stand(name, survey.path / "slices", results, n_files):
+    elif name == "report":
+        for path, made in zip(files_of(results), sizes_made or [None] * n_files, strict=False):
+            if path is not None and (not path.is_file() or made not in {None, path.stat().st_size}):
+                tally.add("open", path, "is missing or not as it was written; the next run makes it anew")
+    elif not slicing.stands(survey.path / "slices", results, files=n_files):
         tally.add("open", results, "or a file beside it is missing; the next run makes them anew")
-
-
-def _stand(stage: str, made: Path, results: Path, n_files: int) -> bool:
-    if stage == "report":
-        return all(path is None or path.exists() for path in files_of(results))
-    return slicing.stands(made, results, files=n_files)

@@ -55,7 +55,7 @@ def regrade(
     """Grade a file, or every file of a folder.
 
     Args:
-        source: a file or a folder; in a folder, what was written by this command is passed over.
+        source: a file, a folder or a run; in a folder, what was written by this command is passed over.
         target: the processed file, or a folder for it; left out, beside the source.
         options: how answers are found and judged.
         model: who answered, where the rows do not say.
