@@ -40,18 +40,28 @@ def hashes(page: Page, start: int, end: int) -> Piece | None:
     return None
 
 
-def bold(page: Page, start: int, end: int) -> Piece | None:
-    """The one bold text of the last line, where the line is nothing else or concludes."""
+def bold(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
+    """The one bold text of the last line, where the line is nothing else or concludes, or a number is asked for."""
     last = lines.last(page.clear, start, end)
-    place = lines.lone_bold(page, *last) if last else None
+    if last is None:
+        return None
+    if number and not lines.HEDGE.search(page.lower, *last):
+        value = _bold(page, lines.lone_bold(page, *last, alone=False))
+        value = numbers.only(page, value) if value else None
+        if value is not None and numbers.is_value(value.text):
+            return value
+    found = _bold(page, lines.lone_bold(page, *last))
+    return numbers.only(page, found) if found is not None and number else found
+
+
+def _bold(page: Page, place: tuple[int, int] | None) -> Piece | None:
+    """What is bold at a place, if it is a value or a name."""
     if place is None or page.lower.startswith(("step", "note", "case"), place[0]):
         return None
     found = numbers.result(page, marks.piece(page, *place, "bold"))
-    if found is None or (
-        not numbers.is_value(found.text) and (_NO_NAME.search(found.text.lower()) or len(found.text.split()) > 8)
-    ):
-        return None
-    return found
+    if found is None or numbers.is_value(found.text):
+        return found
+    return None if _NO_NAME.search(found.text.lower()) or len(found.text.split()) > 8 else found
 
 
 def conclusion(page: Page, start: int, end: int, *, number: bool) -> Piece | None:

@@ -71,9 +71,10 @@ _NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{
 
 
 _ENDS_IN_LETTER = re.compile(
-    r"(?:\b(?:is|be|ist|est|es|by|gives?|choose)\s|[:=]\s?|[\w.,]\s(?=[*_]{0,2}\())[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
+    r"(?:\b(?:is|be|ist|est|es|by|gives?|choose|so|thus|hence|therefore|making it)\s|"
+    r"\bi\.e\.,?\s|[:=→]\s?|[\w.,!]\s(?=\*\*|[*_]{0,2}\())"
+    r"[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
 )
-
 _FITS = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}\s(?:\w{2,10}ly\s|best\s)?(?:matches|fits|satisfies|works|meets)\b")
 
 
@@ -166,20 +167,23 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     return whole or _concluded(page, lines.conclusion(page, *last), options)
 
 
+_LEADING_MARKS = re.compile(r"[\s*_\"'`$>#-]*")
+
+
 def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     """The option whose text a response begins with as a statement of its own: "Yes, because ...", "Paris. It"."""
     first = lines.first_end(page.clear, start, end)
-    start, _ = marks.narrow(page.clear, start, first)
+    start = _LEADING_MARKS.match(page.clear, start, first).end()  # type: ignore[union-attr]  # matches nothing, too
     head = page.lower[start : min(first, start + 200)]
     fits = [
         (len(text), index)
         for index, text in enumerate(map(str.lower, options.texts))
-        if text and head.startswith(text) and _PAUSE.match(head, len(text))
+        if text and head.startswith(text) and (_PAUSE.match(head, len(text)) or not head[len(text) :].strip(" *_"))
     ]
     if not fits:
         return None
     length, index = max(fits)
-    follows = normalised(head[length:])
+    follows = normalised(head[length:]) or normalised(page.clear[first : min(end, first + 200)])
     if any(text and re.match(rf"(?:\S+ (?:or|and) )?{re.escape(text)}\b", follows) for text in options.plain):
         return None  # a list of options
     return Piece(LETTERS[index], start, start + length, "letter:option_text")

@@ -173,7 +173,9 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
     """Whether a noun that is more often used otherwise announces an answer here."""
     plural = tail[:1] == "s" and tail[1:2] not in {"", "e"}
     sign = tail.strip(" *_\"'`")
-    if _CODE.search(before) or (sign[-1:] == "=" and (len(sign) > 2 or _INDENTED.search(before))):
+    if _CODE.search(before[before.rfind("\n") + 1 :]) or (
+        sign[-1:] == "=" and (len(sign) > 2 or _INDENTED.search(before))
+    ):
         return False
     if plural and (how.label or not choice) and not tail.rstrip(" *:").endswith(("is", "are")):
         return False
