@@ -13,7 +13,7 @@ import re
 from promptmill.derive.answers import lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
-_LABEL = re.compile(r"\s*A:\s")
+_LABEL = re.compile(r"\s*(?:A:\s|[^\W\d_]{4,12}:\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _NO_NAME = re.compile(
     r"\b(?:i|i'm|we|you|let|let's|is|are|was|were|be|been|need|needs|think|know|sorry|sure|here|please|okay|ok|hello|hi|thanks|"
@@ -86,6 +86,8 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         return None
     label = _LABEL.match(page.clear, *last)
     before = page.clear[start : last[0]].strip()
+    if before and (value := _leading_value(page, start, end)):
+        return value
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
     line = page.clear[last[0] : last[1]]
@@ -96,6 +98,16 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None
     return value if value is not None and numbers.is_value(value.text) else None
+
+
+def _leading_value(page: Page, start: int, end: int) -> Piece | None:
+    """A number alone on the first line, with prose behind it."""
+    stop = lines.first_end(page.clear, start, end)
+    found = marks.piece(page, start, stop, "whole")
+    if found is None or not numbers.is_value(found.text) or page.clear[found.end : stop].strip(" *_$`"):
+        return None
+    rest = page.clear[stop:end].strip().split("\n", 8)
+    return None if any(numbers.is_value(line) for line in rest) else found
 
 
 def _is_plain_sentence(page: Page, found: Piece) -> bool:

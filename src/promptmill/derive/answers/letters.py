@@ -12,6 +12,7 @@ import re
 
 from promptmill.derive.answers import lines, marks
 from promptmill.derive.answers.choices import LETTERS, Options, Picked
+from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece
 from promptmill.derive.answers.wording import normalised
 
@@ -71,7 +72,7 @@ _NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{
 
 
 _ENDS_IN_LETTER = re.compile(
-    r"(?:\b(?:is|be|ist|est|es|by|gives?|choose|so|thus|hence|therefore|making it)\s|"
+    rf"(?:\b(?:is|be|ist|est|es|by|gives?|choose|so|thus|hence|therefore|making it)\s|[.!?]\s|\b(?i:{BEFORE_LETTER})\s|"
     r"\bi\.e\.,?\s|[:=→]\s?|[\w.,!]\s(?=\*\*|[*_]{0,2}\())"
     r"[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
 )
@@ -87,7 +88,7 @@ def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Pick
     if len({m[1] for m in named}) != 1:
         return None
     match = named[-1]
-    if _ENDS_IN_LETTER.search(said, max(match.start() - 8, 0)) or _FITS.match(said, match.start()):
+    if _ENDS_IN_LETTER.search(said, max(match.start() - 14, 0)) or _FITS.match(said, match.start()):
         return Piece(match[1], line + match.start(1), line + match.end(1), "letter")
     own = options.plain[ord(match[1]) - 65]
     behind, before = normalised(said[match.end() :]), normalised(said[: match.start()])

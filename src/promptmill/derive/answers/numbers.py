@@ -15,7 +15,7 @@ from promptmill.derive.answers import marks
 from promptmill.derive.answers.page import Page, Piece, folded
 
 NUMBER = re.compile(
-    r"(?<![\w.])(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
+    r"(?:(?<![\w.])|(?<=[\u2e80-\u9fff\uac00-\ud7af]))(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
     r"(?:(?:\d{1,3}(?:[, \u202f\u00a0']\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
     r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?\s?(?:\\?%)?"
 )
