@@ -20,7 +20,8 @@ from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 5
 _DECLARED = re.compile(
-    rf"\s(?:is|would be|must be|should be|are|ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|"
+    rf"\s(?:is|seems to be|appears to be|would be|must be|should be|are|"
+    r"ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|"
     rf"-)?\s?(?:therefore |thus |then |"
     rf"clearly |definitely |indeed |also |probably |likely |actually )?(?:{CORRECT})"
 )

@@ -113,6 +113,7 @@ def _leading_value(page: Page, start: int, end: int) -> Piece | None:
 def _is_plain_sentence(page: Page, found: Piece) -> bool:
     """Whether a piece is one sentence, ended and without doubt ("She has 36 stickers left.")."""
     ended = page.clear[found.end : found.end + 1] in {".", "!"}
+    ended = ended and ":" not in found.text  # "Step 1: find the number of apples."
     return ended and len(sentences_of(page, found)) == 1 and not lines.HEDGE.search(page.lower, found.start, found.end)
 
 

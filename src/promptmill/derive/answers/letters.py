@@ -46,7 +46,8 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     first = _line_letter(page, start, lines.first_end(page.clear, start, end), options)
     found = _line_letter(page, *last, options) if last[0] > start else None
     alone = found is not None and _is_lone(page.clear, *last)
-    if first is not None and not (listed - {first.text}):
+    others = listed - {first.text} if first is not None else listed
+    if first is not None and (not others or min(others) < first.text):  # a list of options begins with the first
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
     if found is None:
@@ -165,7 +166,7 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     bold = lines.lone_bold(page, *last, alone=lines.HEDGE.search(page.lower, *last) is not None)
     if whole is None and bold is not None:
         whole = options.whole(page, *bold, "bold")
-    return whole or _concluded(page, lines.conclusion(page, *last), options)
+    return whole or _predicate(page, *last, options) or _concluded(page, lines.conclusion(page, *last), options)
 
 
 _LEADING_MARKS = re.compile(r"[\s*_\"'`$>#-]*")
@@ -188,6 +189,18 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     if any(text and re.match(rf"(?:\S+ (?:or|and) )?{re.escape(text)}\b", follows) for text in options.plain):
         return None  # a list of options
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
+
+
+_IS = re.compile(r"\b(?:is|are|was|were|ist|war|est|es|è|é)\s|:\s")
+
+
+def _predicate(page: Page, line: int, line_end: int, options: Options) -> Picked:
+    """The option that a last sentence ends with behind its verb: "The largest ocean is the Pacific Ocean"."""
+    at = max(line, page.clear.rfind(". ", line, line_end - 1) + 1)
+    verbs = list(_IS.finditer(page.lower, at, line_end)) if line_end - at < 300 else []
+    if not verbs or lines.HEDGE.search(page.lower, at, line_end) or page.clear[line_end - 1] == "?":
+        return None
+    return options.whole(page, *marks.narrow(page.clear, verbs[-1].end(), line_end), "conclusion")
 
 
 def _concluded(page: Page, sentence: tuple[int, int] | None, options: Options) -> Picked:

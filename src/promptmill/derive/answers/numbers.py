@@ -81,5 +81,7 @@ def only(page: Page, found: Piece) -> Piece | None:
     ):
         return found  # an expression such as `2x`
     at, until = start + values[0].start(), start + values[0].end()
+    if page.clear[at] == "$" and page.clear.startswith("$", until):
+        at += 1  # maths between dollar signs, no money
     at, until = marks.narrow(page.clear, at, until)
     return Piece(folded(page.text[at:until]).strip(), at, until, found.rule)
