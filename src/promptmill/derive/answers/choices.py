@@ -34,7 +34,7 @@ _OTHER_LETTERS = {
     **dict(zip("①②③④⑤⑥⑦⑧⑨⑩", LETTERS, strict=False)),
     **dict(zip("🅐🅑🅒🅓🅔🅕", LETTERS, strict=False)),
     **dict(zip("🅰🅱", "AB", strict=False)),
-    "А": "A", "С": "C", "Е": "E", "Α": "A", "Β": "B",
+    "А": "A", "С": "C", "Е": "E", "Α": "A", "Β": "B", "Γ": "C", "Δ": "D", "Б": "B", "Г": "D",
     "أ": "A", "ا": "A", "ب": "B", "ج": "C", "د": "D", "א": "A", "ב": "B", "ג": "C", "ד": "D",
 }  # fmt: skip
 _OTHERS = "".join(_OTHER_LETTERS)
@@ -51,7 +51,7 @@ _FILLER = re.compile(
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
     re.IGNORECASE,
 )
-_LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ'^_+#]|\.[A-Za-z]\b)|([{_OTHERS}])(?!\w)")
+_LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}])(?!\w)")
 _CJK = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af。，、！]")
 _CLOSERS = re.compile(r"[\s)\]}*_\"'`$]{0,8}")
 _STANDS = re.compile(

@@ -13,14 +13,15 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from promptmill.derive.answers import sentences
+from promptmill.derive.answers import marks, sentences
 from promptmill.derive.answers.choices import ORDINALS, Options, Picked
 from promptmill.derive.answers.languages import CORRECT
 from promptmill.derive.answers.page import Page, Piece
 
 _MOST = 5
 _DECLARED = re.compile(
-    rf"\s(?:is|would be|must be|should be|are|ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|"
+    rf"\s(?:is|seems to be|appears to be|would be|must be|should be|are|"
+    r"ist|wäre|est|serait|es|sería|è|é|está|är|er|jest|je|on|—|"
     rf"-)?\s?(?:therefore |thus |then |"
     rf"clearly |definitely |indeed |also |probably |likely |actually )?(?:{CORRECT})"
 )
@@ -28,7 +29,7 @@ _SUBJECT = re.compile(
     r"(?:^|[\s,;:*_(\"'])(?:(?:option|choice|answer|alternative|statement|letter|antwort|opción|opção|opzione|l'option|"
     r"la réponse|réponse|la opción|respuesta|resposta|risposta|alternativa|optie|antwoord|вариант|ответ|svar|"
     r"odpowiedź|odpověď|"
-    r"cevap|seçenek|选项|選項)\s{0,2}[(*_\"']{0,3}([A-Za-z])(?![\w'])[)*_\"'.:]{0,3}|[*_]{0,2}\(([A-Za-z])\)[*_]{0,2}|"
+    r"cevap|seçenek|选项|選項)(?!s\b)\s{0,2}[(*_\"']{0,3}([A-Za-z])(?![\w'])[)*_\"'.:]{0,3}|[*_]{0,2}\(([A-Za-z])\)[*_]{0,2}|"
     r"([A-Z])(?![\w'])[*_\"']{0,3})(?P<between>[\s,:–—-]{0,3}[^.!?\n]{0,70}?,?)$",
     re.IGNORECASE,
 )
@@ -58,7 +59,18 @@ _CHINESE = re.compile(
     r"(?:故选|应选|因此选|所以选|故答案选|选择|选|選擇|選|应该选|正确选项[是为]|正确的?选项[是为：:])[项项]?[：:\s*(\"]{0,4}([A-Z])(?![A-Za-z])"
 )
 _COMMIT_HINTS = (
-    *("it's ", "it is ", "must be ", "leaves ", "leaving ", "definitely ", "that's ", "going with ", "should be "),
+    *(
+        "it's ",
+        "it is ",
+        "must be ",
+        "has to be ",
+        "leaves ",
+        "leaving ",
+        "definitely ",
+        "that's ",
+        "going with ",
+        "should be ",
+    ),
     *("corresponds to ", "correspond to ", "matches ", "which is option", "this is option"),
 )
 _COMMIT = re.compile(
@@ -166,7 +178,8 @@ def _subject(page: Page, at: int, within: tuple[int, int], options: Options) -> 
             break
         subject = _SUBJECT.search(page.clear, subject.end(_group(subject)), verb)
     if subject is None:
-        return _ordinal(page, head, verb, options)
+        denied = _DENIED.search(said[0])
+        return None if denied else _ordinal(page, head, verb, options) or _by_name(page, head, verb, options)
     if _LESS.search(subject["between"]):
         return None
     place = subject.start(_group(subject))
@@ -176,6 +189,13 @@ def _subject(page: Page, at: int, within: tuple[int, int], options: Options) -> 
         return None
     letter = page.clear[place].upper()
     return (place, Piece(letter, place, place + 1, "phrase")) if ord(letter) - 65 < len(options.texts) else None
+
+
+def _by_name(page: Page, head: int, verb: int, options: Options) -> tuple[int, Picked] | None:
+    """The option whose whole text stands before the verb: "Pancreas is correct"."""
+    head = max(head, page.clear.rfind(", ", head, verb) + 1)
+    named = options.whole(page, *marks.narrow(page.clear, head, verb), "phrase")
+    return None if named is None else (named.start, named)
 
 
 def _verb(page: Page, at: int, head: int) -> tuple[int, re.Match[str] | None]:

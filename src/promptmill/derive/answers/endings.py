@@ -13,7 +13,7 @@ import re
 from promptmill.derive.answers import lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
-_LABEL = re.compile(r"\s*A:\s")
+_LABEL = re.compile(r"\s*(?:A:\s|[^\W\d_]{4,12}:\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _NO_NAME = re.compile(
     r"\b(?:i|i'm|we|you|let|let's|is|are|was|were|be|been|need|needs|think|know|sorry|sure|here|please|okay|ok|hello|hi|thanks|"
@@ -40,18 +40,28 @@ def hashes(page: Page, start: int, end: int) -> Piece | None:
     return None
 
 
-def bold(page: Page, start: int, end: int) -> Piece | None:
-    """The one bold text of the last line, where the line is nothing else or concludes."""
+def bold(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
+    """The one bold text of the last line, where the line is nothing else or concludes, or a number is asked for."""
     last = lines.last(page.clear, start, end)
-    place = lines.lone_bold(page, *last) if last else None
+    if last is None:
+        return None
+    if number and not lines.HEDGE.search(page.lower, *last):
+        value = _bold(page, lines.lone_bold(page, *last, alone=False))
+        value = numbers.only(page, value) if value else None
+        if value is not None and numbers.is_value(value.text):
+            return value
+    found = _bold(page, lines.lone_bold(page, *last))
+    return numbers.only(page, found) if found is not None and number else found
+
+
+def _bold(page: Page, place: tuple[int, int] | None) -> Piece | None:
+    """What is bold at a place, if it is a value or a name."""
     if place is None or page.lower.startswith(("step", "note", "case"), place[0]):
         return None
     found = numbers.result(page, marks.piece(page, *place, "bold"))
-    if found is None or (
-        not numbers.is_value(found.text) and (_NO_NAME.search(found.text.lower()) or len(found.text.split()) > 8)
-    ):
-        return None
-    return found
+    if found is None or numbers.is_value(found.text):
+        return found
+    return None if _NO_NAME.search(found.text.lower()) or len(found.text.split()) > 8 else found
 
 
 def conclusion(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
@@ -76,6 +86,8 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         return None
     label = _LABEL.match(page.clear, *last)
     before = page.clear[start : last[0]].strip()
+    if before and (value := _leading_value(page, start, end)):
+        return value
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
     line = page.clear[last[0] : last[1]]
@@ -88,9 +100,20 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     return value if value is not None and numbers.is_value(value.text) else None
 
 
+def _leading_value(page: Page, start: int, end: int) -> Piece | None:
+    """A number alone on the first line, with prose behind it."""
+    stop = lines.first_end(page.clear, start, end)
+    found = marks.piece(page, start, stop, "whole")
+    if found is None or not numbers.is_value(found.text) or page.clear[found.end : stop].strip(" *_$`"):
+        return None
+    rest = page.clear[stop:end].strip().split("\n", 8)
+    return None if any(numbers.is_value(line) for line in rest) else found
+
+
 def _is_plain_sentence(page: Page, found: Piece) -> bool:
     """Whether a piece is one sentence, ended and without doubt ("She has 36 stickers left.")."""
     ended = page.clear[found.end : found.end + 1] in {".", "!"}
+    ended = ended and ":" not in found.text  # "Step 1: find the number of apples."
     return ended and len(sentences_of(page, found)) == 1 and not lines.HEDGE.search(page.lower, found.start, found.end)
 
 

@@ -195,8 +195,8 @@ def _unannounced_box(page: Page, box: Piece) -> Piece:
 
 
 def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: bool) -> Piece | None:
-    if "bold" in rules and (found := endings.bold(page, *within)) is not None:
-        return found if not number else numbers.only(page, found)
+    if "bold" in rules and (found := endings.bold(page, *within, number=number)) is not None:
+        return found
     if "conclusion" in rules and (found := endings.conclusion(page, *within, number=number)) is not None:
         return found
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None

@@ -107,6 +107,12 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("sagot", r"ay", None),
     ("erantzuna", r"da|", None),
     ("ateb", r"yw|ydy", None),
+    ("ergebnis resultaat", r"ist|is", None),
+    ("résultat", r"est|est donc", None),
+    ("resultado", r"es|é|é igual a", None),
+    ("risultato", r"è", None),
+    ("wynik", r"to|wynosi", None),
+    ("результат", r"равен", None),
 ]
 _OPTION_NOUNS = [  # for multiple choice only
     ("pick selection correct choose select", ""),
@@ -125,7 +131,19 @@ _OPTION_NOUNS = [  # for multiple choice only
 SIGN_NOUNS = frozenset(_OPTION_NOUNS[0][0].split())
 """Words that announce an option only at the beginning of a line: "Correct: C"."""
 OPTION_NOUNS = frozenset(noun for nouns, _ in _OPTION_NOUNS for noun in nouns.split())
-_LABELS = {"kết quả", "결과"}  # results on the way as well as at the end
+_LABELS = {
+    "kết quả",
+    "결과",
+    "résultat",
+    "resultado",
+    "risultato",
+    "ergebnis",
+    "resultaat",
+    "wynik",
+    "результат",
+}  # results on the way as well as at the end
+RESULT_NOUNS = frozenset(("result", *_LABELS))
+"""Words that announce where they are a label, "final", or said last."""
 _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("答案", r"(?:应该|应当|应|就|则|最终|确实|即|便)?(?:是|为|选|等于|如下|為)(?:选项|：)?", _END_ZH),
     ("答え 答 解答 回答 正解 こたえ 正答", r"は|が|:", _END_JA),
@@ -141,7 +159,9 @@ def _announcements() -> tuple[Announcement, ...]:
     found = [Announcement(noun, german, None) for noun in ("lösung", "ergebnis")]
     found += [
         Announcement("answer", _EN_TAIL, None),
-        Announcement("ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))"), None),
+        Announcement(
+            "ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))|\.\s(?=[-+$\\\d]|[a-z](?!\w))"), None
+        ),
     ]
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))

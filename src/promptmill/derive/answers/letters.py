@@ -12,6 +12,7 @@ import re
 
 from promptmill.derive.answers import lines, marks
 from promptmill.derive.answers.choices import LETTERS, Options, Picked
+from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece
 from promptmill.derive.answers.wording import normalised
 
@@ -45,7 +46,8 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     first = _line_letter(page, start, lines.first_end(page.clear, start, end), options)
     found = _line_letter(page, *last, options) if last[0] > start else None
     alone = found is not None and _is_lone(page.clear, *last)
-    if first is not None and not (listed - {first.text}):
+    others = listed - {first.text} if first is not None else listed
+    if first is not None and (not others or min(others) < first.text):  # a list of options begins with the first
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
     if found is None:
@@ -71,9 +73,10 @@ _NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{
 
 
 _ENDS_IN_LETTER = re.compile(
-    r"(?:\b(?:is|be|ist|est|es|by|gives?|choose)\s|[:=]\s?|[\w.,]\s(?=[*_]{0,2}\())[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
+    rf"(?:\b(?:is|be|ist|est|es|by|gives?|choose|so|thus|hence|therefore|making it)\s|[.!?]\s|\b(?i:{BEFORE_LETTER})\s|"
+    r"\bi\.e\.,?\s|[:=→]\s?|[\w.,!]\s(?=\*\*|[*_]{0,2}\())"
+    r"[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
 )
-
 _FITS = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}\s(?:\w{2,10}ly\s|best\s)?(?:matches|fits|satisfies|works|meets)\b")
 
 
@@ -86,7 +89,7 @@ def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Pick
     if len({m[1] for m in named}) != 1:
         return None
     match = named[-1]
-    if _ENDS_IN_LETTER.search(said, max(match.start() - 8, 0)) or _FITS.match(said, match.start()):
+    if _ENDS_IN_LETTER.search(said, max(match.start() - 14, 0)) or _FITS.match(said, match.start()):
         return Piece(match[1], line + match.start(1), line + match.end(1), "letter")
     own = options.plain[ord(match[1]) - 65]
     behind, before = normalised(said[match.end() :]), normalised(said[: match.start()])
@@ -163,26 +166,41 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     bold = lines.lone_bold(page, *last, alone=lines.HEDGE.search(page.lower, *last) is not None)
     if whole is None and bold is not None:
         whole = options.whole(page, *bold, "bold")
-    return whole or _concluded(page, lines.conclusion(page, *last), options)
+    return whole or _predicate(page, *last, options) or _concluded(page, lines.conclusion(page, *last), options)
+
+
+_LEADING_MARKS = re.compile(r"[\s*_\"'`$>#-]*")
 
 
 def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     """The option whose text a response begins with as a statement of its own: "Yes, because ...", "Paris. It"."""
     first = lines.first_end(page.clear, start, end)
-    start, _ = marks.narrow(page.clear, start, first)
+    start = _LEADING_MARKS.match(page.clear, start, first).end()  # type: ignore[union-attr]  # matches nothing, too
     head = page.lower[start : min(first, start + 200)]
     fits = [
         (len(text), index)
         for index, text in enumerate(map(str.lower, options.texts))
-        if text and head.startswith(text) and _PAUSE.match(head, len(text))
+        if text and head.startswith(text) and (_PAUSE.match(head, len(text)) or not head[len(text) :].strip(" *_"))
     ]
     if not fits:
         return None
     length, index = max(fits)
-    follows = normalised(head[length:])
+    follows = normalised(head[length:]) or normalised(page.clear[first : min(end, first + 200)])
     if any(text and re.match(rf"(?:\S+ (?:or|and) )?{re.escape(text)}\b", follows) for text in options.plain):
         return None  # a list of options
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
+
+
+_IS = re.compile(r"\b(?:is|are|was|were|ist|war|est|es|è|é)\s|:\s")
+
+
+def _predicate(page: Page, line: int, line_end: int, options: Options) -> Picked:
+    """The option that a last sentence ends with behind its verb: "The largest ocean is the Pacific Ocean"."""
+    at = max(line, page.clear.rfind(". ", line, line_end - 1) + 1)
+    verbs = list(_IS.finditer(page.lower, at, line_end)) if line_end - at < 300 else []
+    if not verbs or lines.HEDGE.search(page.lower, at, line_end) or page.clear[line_end - 1] == "?":
+        return None
+    return options.whole(page, *marks.narrow(page.clear, verbs[-1].end(), line_end), "conclusion")
 
 
 def _concluded(page: Page, sentence: tuple[int, int] | None, options: Options) -> Picked:

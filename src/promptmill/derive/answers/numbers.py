@@ -15,7 +15,7 @@ from promptmill.derive.answers import marks
 from promptmill.derive.answers.page import Page, Piece, folded
 
 NUMBER = re.compile(
-    r"(?<![\w.])(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
+    r"(?:(?<![\w.])|(?<=[\u2e80-\u9fff\uac00-\ud7af]))(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
     r"(?:(?:\d{1,3}(?:[, \u202f\u00a0']\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
     r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?\s?(?:\\?%)?"
 )
@@ -81,5 +81,7 @@ def only(page: Page, found: Piece) -> Piece | None:
     ):
         return found  # an expression such as `2x`
     at, until = start + values[0].start(), start + values[0].end()
+    if page.clear[at] == "$" and page.clear.startswith("$", until):
+        at += 1  # maths between dollar signs, no money
     at, until = marks.narrow(page.clear, at, until)
     return Piece(folded(page.text[at:until]).strip(), at, until, found.rule)

@@ -20,6 +20,7 @@ from promptmill.derive.answers.languages import (
     ANNOUNCEMENTS,
     ASCII_ANNOUNCEMENTS,
     OPTION_NOUNS,
+    RESULT_NOUNS,
     SIGN_NOUNS,
     Announcement,
 )
@@ -40,7 +41,7 @@ _DOUBT = re.compile(
     r"|\bwhat(?:'s| is| was)\s(?:the\s)?(?:correct\s)?(?:final\s)?)$"
 )
 _RIGHT = re.compile(
-    r"(?:^|[\n.*_>|#])[\s*_#>|-]*$|\b(?:final|correct|right|best|appropriate|accurate|suitable|my|likely|only|logical|"
+    r"(?:^|[\n.*_>|#])[\s*_#>|-]*$|\b(?:final|correct|right|best|appropriate|accurate|suitable|my|likely|only|remaining|logical|"
     r"plausible|reasonable|proper|valid|chosen|selected|true|numerical|richtige|korrekte|bonne|meilleure|juste|endgültige|beste|"
     r"cuối cùng|최종)\s(?:is\s)?$"
 )
@@ -59,6 +60,7 @@ _SKIP = re.compile(
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
+_HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
 _CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
@@ -166,14 +168,25 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
     doubted = _DOUBT.search(before) and not _SURE.search(before)
-    return None if doubted or not _announces(how, before, tail[0], choice=choice) else tail.end()
+    if doubted or not (_announces(how, before, tail[0], choice=choice) or _concludes(page, how, tail.end(), end)):
+        return None
+    return tail.end()
+
+
+def _concludes(page: Page, how: Announcement, start: int, end: int) -> bool:
+    """Whether a result is the last thing that is said: one on the way has others behind it."""
+    return how.noun in RESULT_NOUNS and not page.clear[sentences.end_of(page.clear, start, end) + 1 : end].strip(
+        " \n*_$."
+    )
 
 
 def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
     """Whether a noun that is more often used otherwise announces an answer here."""
     plural = tail[:1] == "s" and tail[1:2] not in {"", "e"}
     sign = tail.strip(" *_\"'`")
-    if _CODE.search(before) or (sign[-1:] == "=" and (len(sign) > 2 or _INDENTED.search(before))):
+    if _CODE.search(before[before.rfind("\n") + 1 :]) or (
+        sign[-1:] == "=" and (len(sign) > 2 or _INDENTED.search(before))
+    ):
         return False
     if plural and (how.label or not choice) and not tail.rstrip(" *:").endswith(("is", "are")):
         return False
@@ -238,7 +251,7 @@ def _content(page: Page, one: Announced, end: int) -> int | None:
     for _ in range(4):
         while at < end and (page.clear[at] in " \t*_:#>|}\"'`" or page.clear.startswith(("..", "…", ". "), at)):
             at += 1
-        if ruler := _RULER.match(page.clear, at, end):
+        if ruler := _RULER.match(page.clear, at, end) or _HTML.match(page.clear, at, end):
             at = ruler.end()
         if at < end and page.clear[at] != "\n":
             break

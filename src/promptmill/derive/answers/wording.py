@@ -11,10 +11,12 @@ import unicodedata
 
 _WRAPS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|displaystyle|left|right|quad|[,;:! ])")
 _FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]{1,40})\}\s?\{([^{}]{1,40})\}")
-_DROPPED = re.compile(r"[$*`\"“”„«»{}~]|\\(?=[%$&#_ ])|\\$")
+_DROPPED = re.compile(r"[$*`\"“”„«»{}~]|\\(?=[%$&#_ {}])|\\$")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+(?=\S{2})")
 _PUNCTUATION = re.compile(r"(?<![\d])[.,;:!?]+(?=\s|$)|[.,;:!?]+(?=\s*$)|(?<=\d)[.,;:!?](?=\s)|['’]")
+_AROUND_SIGNS = re.compile(r"\s*([=+<>])\s*")
+_COMMAS = re.compile(r",(?=\S)")
 _BLANKS = re.compile(r"\s+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
@@ -28,8 +30,9 @@ def normalised(text: str) -> str:
         text = _WRAPS.sub(" ", text)
     text = _DROPPED.sub("", text.lower())
     if (text and text[-1:] in " .,;:!?") or any(mark in text for mark in ",.;:!?'"):
+        text = _COMMAS.sub(", ", _THOUSANDS.sub("", text))
         text = _PUNCTUATION.sub("", text)
-        text = _THOUSANDS.sub("", text)
+    text = _AROUND_SIGNS.sub(r"\1", text) if "=" in text else text
     text = _BLANKS.sub(" ", _HYPHEN.sub(" ", text)).strip()
     if text.startswith("(") and text.endswith(")") and text.count("(") == 1 and "," not in text:
         text = text[1:-1].strip()
