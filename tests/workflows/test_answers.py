@@ -373,10 +373,3 @@ def test_a_file_in_which_no_response_holds_a_text_is_refused(mill, tmp_path, res
         f'{given}: none of its 1 responses holds a text. Write "responses": [{{"full_response": "..."}}].' in said.err
     )
     assert list(tmp_path.iterdir()) == [given]
-
-
-def test_a_run_is_not_taken_for_a_folder_of_files(mill, solver, tmp_path):
-    assert mill("answers", "run", solver(GOOD), "--out", tmp_path / "run").code == 0
-    said = mill("answers", "extract", "--input", tmp_path / "run")
-    assert said.code == 2
-    assert f"is a run. Grade it with: promptmill answers evaluate --out {tmp_path / 'run'}" in said.err

@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from string import ascii_uppercase
 from typing import Any, Literal
 
 import msgspec
@@ -212,7 +211,7 @@ def _index(row: dict[str, Any], choices: tuple[str, ...], answer: str | None) ->
     said = _named(answer, choices)
     if index is not None and said is not None and said != index:
         raise _Contradiction(
-            f"answer_correct '{answer}' is option {ascii_uppercase[said]}, and choice_index_correct is "
+            f"answer_correct '{answer}' is option {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[said]}, and choice_index_correct is "
             f"{index}. Mend one of them."
         )
     if index is None and answer is not None and said is None:

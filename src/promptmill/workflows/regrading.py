@@ -95,7 +95,9 @@ def compare_files(given: Sequence[Path]) -> Report:
     models = {(file, model) for file, model, _ in named}
     several = Counter(model for _, model in models)
     rows = [
-        row if model and several[model] == 1 else replace(row, model=_told_apart(model, file))
+        msgspec.structs.replace(row, model=f"{model} ({file.stem.removesuffix('_processed')})")
+        if several[model] > 1 or not model
+        else row
         for file, model, row in named
     ]
     report = Report(
@@ -111,12 +113,6 @@ def compare_files(given: Sequence[Path]) -> Report:
             f"{', '.join(map(str, given))}: only one model is in there. Name another run or file beside it."
         )
     return report
-
-
-def _told_apart(model: str, file: Path) -> str:
-    """A name for answers that share their model's name with others, or have none."""
-    name = file.stem.removesuffix("_processed")
-    return f"{model} ({name})" if model else name
 
 
 def _processed(given: Path) -> list[Path]:
@@ -158,8 +154,6 @@ def _iter_graded(path: Path) -> Iterator[tuple[str, Graded]]:
 def _sources(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
-    if (source / MANIFEST).exists():
-        raise DataError(f"{source}: is a run. Grade it with: promptmill answers evaluate --out {source}")
     files = [path for path in sorted(source.iterdir()) if path.is_file() and SUFFIXES.intersection(path.suffixes[-2:])]
     files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
     if not files:
