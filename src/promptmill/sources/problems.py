@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from string import ascii_uppercase
 from typing import Any, Literal
 
 import msgspec
