@@ -102,6 +102,10 @@ class Run:
         """Whether the stage is finished, by whatever recipe."""
         return bool(self.manifest["stages"].get(stage, {}).get("finished"))
 
+    def options(self, stage: str) -> Any:
+        """What the manifest remembers of what a stage was made of; empty if it never began."""
+        return self.manifest["stages"].get(stage, {}).get("options") or {}
+
     def changed(self, stage: str) -> list[str]:
         """What differs between the remembered identity of a stage and today's, a line each; empty if nothing does."""
         known = self.manifest["stages"].get(stage)

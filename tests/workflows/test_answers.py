@@ -496,3 +496,18 @@ def test_a_judge_who_gives_no_verdicts_is_told_and_is_no_success(mill, solver, r
     again = mill("answers", "run", path, "--out", tmp_path / "run", "--judge.generate.retry_refused", "true")
     assert again.code == 0, again.err
     assert [each["is_correct"] for each in processed(rows, tmp_path / "run")["who"]["responses"]] == [True, True]
+
+
+def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, rows, tmp_path):
+    path, run = solver(GOOD), tmp_path / "run"
+    assert mill("answers", "run", path, "--out", run, "--num-problems", 2).code == 0
+    assert solver.calls() == 4
+    said = mill("answers", "run", path, "--out", run, "--num-problems", "all")
+    assert said.code == 0, said.err
+    assert solver.calls() == 6
+    assert list(processed(rows, run)) == ["sum", "half", "bat"]
+    assert mill("answers", "run", path, "--out", run, "--num-problems", 1).code == 0
+    assert solver.calls() == 6
+    assert list(processed(rows, run)) == ["sum"]
+    assert mill("answers", "run", path, "--out", run).code == 0
+    assert solver.calls() == 6

@@ -20,11 +20,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from string import ascii_uppercase
 from typing import Any, Literal
 
 import msgspec
 
-from promptmill.errors import ConfigError, DataError
+from promptmill.errors import DataError
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Prompt, Reference, content_id
 from promptmill.sources.rows import BadRow, Format, Rows, decode_row, first, id_of, kind
@@ -80,8 +81,6 @@ def some(rows: Iterator[Prompt], n: int | Literal["all"], reader: ProblemRows) -
         ConfigError: n is less than 1.
         DataError: none is left.
     """
-    if n != "all" and n < 1:
-        raise ConfigError(f"source.n: {n}: is no number of problems. Give 1 or more, or all.")
     taken = 0
     for prompt in first((prompt for prompt in rows if prompt is not _DROPPED), n):
         taken += 1

@@ -127,7 +127,7 @@ def first(rows: Iterator[Prompt], n: int | Literal["all"]) -> Iterator[Prompt]:
     if n == "all":
         return rows
     if n < 1:
-        raise ConfigError(f"n: is {n}. Give a number from 1, or all.")
+        raise ConfigError(f"source.n: {n}: is no number of problems. Give 1 or more, or all.")
     return itertools.islice(rows, n)
 
 

@@ -22,7 +22,11 @@ from promptmill.workflows.options import GenerateOptions, Recipe
 
 def changes_of(run: Run) -> list[str]:
     """What differs between today's recipe and the one that the answers were made by."""
-    return [*run.changed("prompts"), *run.changed("generate")]
+    prompts = run.changed("prompts")
+    if not run.options("prompts").get("select"):
+        # more or fewer prompts from the beginning: each stays in its part, and its answers with it
+        prompts = [change for change in prompts if not change.startswith("prompts.source.n:")]
+    return [*prompts, *run.changed("generate")]
 
 
 def foreign(changes: list[str], options: GenerateOptions) -> list[str]:

@@ -183,6 +183,8 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
 def _sources(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
+    if (source / MANIFEST).exists():
+        raise DataError(f"{source}: is a run. Grade it with: promptmill answers evaluate --out {source}")
     files = [path for path in sorted(source.iterdir()) if path.is_file() and SUFFIXES.intersection(path.suffixes[-2:])]
     files = [path for path in files if not path.name.endswith((PROCESSED, SUMMARY))]
     if not files:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.errors import DataError
+from promptmill.errors import ConfigError, DataError
 from promptmill.records import Reference
 from promptmill.sources.problems import problems
 
@@ -169,6 +169,11 @@ def test_rows_that_contradict_themselves_are_dropped_and_counted_when_the_recipe
 def test_the_first_n_are_taken(file):
     path = file(*({"question": f"{n}?", "answer_correct": "1"} for n in range(5)))
     assert [prompt.text for prompt in problems(path=path, n=2)] == ["0?", "1?"]
+
+
+def test_less_than_one_problem_is_refused(file):
+    with pytest.raises(ConfigError, match=r"source\.n: 0: is no number of problems\. Give 1 or more, or all\."):
+        list(problems(path=file({"question": "?", "answer_correct": "1"}), n=0))
 
 
 def test_a_text_where_a_list_of_tests_belongs_is_sent_to_the_column_of_humaneval(file):
