@@ -28,7 +28,7 @@ _QUESTION = re.compile(
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
-_WITHIN_LINE = re.compile(r" Question[ \t]?\d{0,3}:(?=\s)|(?<=[.!?]) (?:Q[ \t]?\d{0,3}|Human|User):(?=\s)")
+_WITHIN_LINE = re.compile(r" (?:Next q|Q)uestion[ \t]?\d{0,3}:(?=\s)|(?<=[.!?]) (?:Q[ \t]?\d{0,3}|Human|User):(?=\s)")
 _HINTS = (
     *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
     *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
