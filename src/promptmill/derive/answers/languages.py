@@ -118,7 +118,6 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
 _OPTION_NOUNS = [  # for multiple choice only
     ("pick selection correct choose select", ""),
     ("guess", "is|would be"),
-    ("option", r"ist|est|är|er"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),
@@ -166,6 +165,7 @@ def _announcements() -> tuple[Announcement, ...]:
     ]
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
+    found.append(Announcement("option", re.compile(r"\s(?:ist|est|är|er)(?=[\s:*\"'(])"), None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]
     for nouns, be, ending in _SPACED:

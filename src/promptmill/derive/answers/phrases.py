@@ -60,6 +60,7 @@ _SKIP = re.compile(
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
+_VALUE_LIKE = re.compile(r"[\s*_:]{0,6}[^\w\s]{0,3}[\d\\$]")
 _HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
 _CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
@@ -175,8 +176,10 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
 
 
 def _is_last(page: Page, start: int, end: int) -> bool:
-    """Whether a result is the last thing that is said: one on the way has others behind it."""
-    return not page.clear[sentences.end_of(page.clear, start, end) + 1 : end].strip(" \n*_$.")
+    """Whether a result that is a value is the last thing that is said: one on the way has others behind it."""
+    return _VALUE_LIKE.match(page.clear, start, end) is not None and not page.clear[
+        sentences.end_of(page.clear, start, end) + 1 : end
+    ].strip(" \n*_$.")
 
 
 def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
