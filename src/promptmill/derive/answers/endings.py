@@ -86,7 +86,7 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         return None
     label = _LABEL.match(page.clear, *last)
     before = page.clear[start : last[0]].strip()
-    if before and (value := _leading_value(page, start, end)):
+    if before and (value := _leading_value(page, start, end) or (_reached(page, before, last) if number else None)):
         return value
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
@@ -98,6 +98,16 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None
     return value if value is not None and numbers.is_value(value.text) else None
+
+
+def _reached(page: Page, before: str, last: tuple[int, int]) -> Piece | None:
+    """The one number of a last sentence, where a calculation before it came to the same."""
+    found = marks.piece(page, *last, "conclusion")
+    value = numbers.only(page, found) if found is not None and _is_plain_sentence(page, found) else None
+    if value is None or not numbers.is_value(value.text):
+        return None
+    plain = re.escape(value.text.lstrip("$€£ "))
+    return value if re.search(rf"=\s?[$€£\\*]{{0,4}}\s?{plain}(?![\d,.]\d)(?!\d)", before[-2000:]) else None
 
 
 def _leading_value(page: Page, start: int, end: int) -> Piece | None:

@@ -54,7 +54,7 @@ def _tail(be: str, *, words: int = 3) -> re.Pattern[str]:
     be = "|".join(sorted(be.split("|"), key=len, reverse=True))  # "est donc" before "est"
     be = rf"(?<![^\W\d_])(?:{be})(?=[\s:*\"'($\\\[,\d]|$)[\s*_]{{0,3}}:?|" if be else ""
     return re.compile(
-        rf"(?:\s{{1,2}}[^\s.:;!?,=]{{1,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})"
+        rf"(?:\s{{1,2}}[^\s.:;!?,=]{{2,20}}){{0,{words}}}?(?:\s{{0,2}}\([^()\n]{{1,40}}\))?{_OPEN}(?:{be}{_SIGN})"
     )
 
 
@@ -100,6 +100,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("پاسخ", r"برابر است با|", _END_FA),
     ("תשובה התשובה", r"היא|הוא|הינה", None),
     ("उत्तर जवाब", r"|", _END_HI),
+    ("सही विकल्प|सही जवाब", r"|", _END_HI),
     ("উত্তর", r"হল|হলো|হচ্ছে", None),
     ("đáp án|câu trả lời|đáp số|kết quả", r"là|đúng là|sẽ là", None),
     ("jawaban jawabannya jawapan", r"adalah|ialah|yaitu|yakni", None),
@@ -117,7 +118,6 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
 _OPTION_NOUNS = [  # for multiple choice only
     ("pick selection correct choose select", ""),
     ("guess", "is|would be"),
-    ("option", r"ist|est|är|er"),
     ("richtig korrekt", r"ist|sind|wäre"),
     ("opción alternativa inciso", r"es|é|è|sería|seria"),
     ("opção", r"é|seria"),
@@ -165,6 +165,7 @@ def _announcements() -> tuple[Announcement, ...]:
     ]
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
+    found.append(Announcement("option", re.compile(r"\s(?:ist|est|är|er)(?=[\s:*\"'(])"), None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]
     for nouns, be, ending in _SPACED:

@@ -191,7 +191,7 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
 
 
-_IS = re.compile(r"\b(?:is|are|was|were|ist|war|est|es|è|é)\s|:\s")
+_IS = re.compile(r"\b(?:is|are|was|were|called|named|ist|war|est|es|è|é)\s|(?<!\s\w):\s")
 
 
 def _predicate(page: Page, line: int, line_end: int, options: Options) -> Picked:

@@ -60,6 +60,7 @@ _SKIP = re.compile(
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
+_VALUE_LIKE = re.compile(r"[\s*_:]{0,6}[^\w\s]{0,3}[\d\\$]")
 _HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
 _CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
@@ -87,7 +88,7 @@ _ONLY_LETTER = re.compile(r"\s{0,2}[(\"'*]{0,3}[A-Za-z][)\"'*]{0,3}\s*(?:[.,;:!\
 
 _IS_THE_ANSWER = re.compile(
     r"\s(?:is|are|would be|must be)\s(?:therefore\s|thus\s|indeed\s)?(?:the|our|my)\s(?:final\s|correct\s|right\s)?"
-    r"answer(?=[\s*_.!]*(?:\n|$|[.!]\s))"
+    r"(?:answer|solution)(?=[\s*_.!]*(?:\n|$|[.!]\s))"
 )
 _POINTS = re.compile(
     r"\b(?:this|that|these|those|it|which|what|who|here|there|none|nothing|neither|not|if|i|you|we|one|both|where|how|why|"
@@ -168,16 +169,17 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
     doubted = _DOUBT.search(before) and not _SURE.search(before)
-    if doubted or not (_announces(how, before, tail[0], choice=choice) or _concludes(page, how, tail.end(), end)):
+    said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
+    if doubted or not (_announces(how, before, tail[0], choice=choice) or (said and _is_last(page, tail.end(), end))):
         return None
     return tail.end()
 
 
-def _concludes(page: Page, how: Announcement, start: int, end: int) -> bool:
-    """Whether a result is the last thing that is said: one on the way has others behind it."""
-    return how.noun in RESULT_NOUNS and not page.clear[sentences.end_of(page.clear, start, end) + 1 : end].strip(
-        " \n*_$."
-    )
+def _is_last(page: Page, start: int, end: int) -> bool:
+    """Whether a result that is a value is the last thing that is said: one on the way has others behind it."""
+    return _VALUE_LIKE.match(page.clear, start, end) is not None and not page.clear[
+        sentences.end_of(page.clear, start, end) + 1 : end
+    ].strip(" \n*_$.")
 
 
 def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
@@ -287,7 +289,8 @@ def open_answer(page: Page, start: int, end: int, *, number: bool) -> Piece | No
 
 def _told(page: Page, start: int, end: int) -> Piece | None:
     """What is told to be the answer ("x = 5 is the answer.")."""
-    for at in _places(page.lower, " answer", start, end):
+    places = (*_places(page.lower, " answer", start, end), *_places(page.lower, " solution", start, end))
+    for at in sorted(places, reverse=True):
         line = max(page.clear.rfind("\n", start, at) + 1, start)
         said = _IS_THE_ANSWER.search(page.lower, max(line, at - 40), min(end, at + 40))
         if said is None:

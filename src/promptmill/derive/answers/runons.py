@@ -28,7 +28,8 @@ _QUESTION = re.compile(
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
-_WITHIN_LINE = re.compile(r" Question[ \t]?\d{0,3}:(?=\s)|(?<=[.!?]) (?:Q[ \t]?\d{0,3}|Human|User):(?=\s)")
+_WITHIN_LINE = re.compile(r" (?:(?:Next q|Q)uestion[ \t]?\d{0,3}|(?<=[.!?] )(?:Q[ \t]?\d{0,3}|Human|User)):(?=\s)")
+_WITHIN_HINTS = (" Q", " Next q", " Human:", " User:")
 _HINTS = (
     *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
     *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
@@ -67,5 +68,6 @@ def _turns(clear: str) -> list[tuple[int, int]]:
 def _questions(clear: str, start: int, end: int) -> list[int]:
     """Where the first questions begin behind the first line."""
     found = [match.start() for match in islice(_QUESTION.finditer(clear, start, end), _MOST)]
-    within = (match.start() for match in islice(_WITHIN_LINE.finditer(clear, start, end), _MOST))
+    hinted = any(hint in clear for hint in _WITHIN_HINTS)  # no pattern over texts that cannot hold one
+    within = (match.start() for match in islice(_WITHIN_LINE.finditer(clear, start, end), _MOST)) if hinted else ()
     return sorted([*found, *within])[:_MOST]

@@ -10,8 +10,8 @@ from promptmill.derive.answers import answer
 from promptmill.records import Reference
 
 DATA = Path(__file__).parents[3] / "data"
-FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 10)))]
-KNOWN_WRONG = frozenset(("x068",))  # what the ladder gets wrong: the channels of gpt-oss with their marks taken out
+FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 11)))]
+KNOWN_WRONG = frozenset(("x068", "z016"))  # channels of gpt-oss with their marks taken out; "She pays $50."
 FIRST_TAKEN = frozenset(  # several options in a sentence are no answer to a reader; the default takes the first of them
     [
         "b123",
@@ -29,6 +29,7 @@ FIRST_TAKEN = frozenset(  # several options in a sentence are no answer to a rea
         "k008",
         "k022",
         "k064",
+        "z048",
     ]
 )
 
