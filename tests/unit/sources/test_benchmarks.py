@@ -91,7 +91,7 @@ def test_a_question_that_stands_twice_is_told(tmp_path):
         DataError, match=r"rows\.jsonl:2: the question with the id '\w+' stands at rows\.jsonl:1 already"
     ):
         rows("gsm8k", written(tmp_path, row, row))
-    with pytest.raises(ConfigError, match="source.n: 0"):
+    with pytest.raises(ConfigError, match=r"source\.n: 0"):
         rows("gsm8k", written(tmp_path, row), n=0)
 
 
