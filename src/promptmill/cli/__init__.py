@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 finished with more failures than the recipe allows, 2 wron
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
@@ -71,6 +72,7 @@ def app() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    atexit.register(_deafen)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -135,6 +137,12 @@ def _broken(error: OSError) -> int:
     """A disk that is full, gone or read-only."""
     where = f"{error.filename}: " if error.filename else ""
     return _fail(f"{where}{error.strerror or error}. Mend the disk or its rights and run again: the rest is kept.")
+
+
+def _deafen() -> None:
+    """Ignore interrupts while Python takes itself down: our handlers go first, and the exit code stands by now."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 DEFERRALS, DEFER_S = 20, 0.05

@@ -110,3 +110,22 @@ def test_a_terminal_sees_a_live_line_and_ends_clean(tmp_path):
     assert "1 in flight" in text
     assert "\x1b[?25l" in text  # the cursor is hidden while the line lives
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # and is there again at the end
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_while_python_takes_itself_down_does_not_change_the_exit_code(name):
+    program = f"""
+import os, signal, sys
+
+class Late:
+    def __del__(self, write=os.write, kill=os.kill, number=os.getpid(), sign=signal.{name}):
+        write(2, b"late")
+        kill(number, sign)
+
+late = Late()
+sys.argv = ["promptmill", "list"]
+from promptmill.cli import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "late")
