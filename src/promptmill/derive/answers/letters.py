@@ -121,6 +121,8 @@ def _line_letter(page: Page, line: int, line_end: int, options: Options) -> Pick
     match = _FIRST_LETTER.match(page.clear, line, line_end)
     if match and ord(match[1]) > 127:
         return options.pick(page, line, line_end, "letter")
+    if match is None and (numbered := options.by_number(page, line, line_end, "letter")) is not None:
+        return numbered
     if match is None and (close := _CLOSE.match(page.clear, line, line_end)):
         index, rest = ord(close[1]) - 65, normalised(page.clear[close.end() : line_end])
         match = close if index < len(options.plain) and options.plain[index] and rest == options.plain[index] else None

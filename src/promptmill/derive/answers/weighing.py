@@ -1,0 +1,235 @@
+r"""Options that a response weighs without announcing one: which is left when all is said.
+
+The sentences are read from the last to the first. In each the options that it names are looked up, by letter or by
+text, and what is said of them: that one fits ("D makes the most sense", "B ✅", "so (B)"), that one does not ("A is
+wrong", "rule out C"), or nothing ("Option B: heat rises"). The first sentence from the end that speaks for exactly one
+option decides. One that names several without a word for any leaves the question open, and so does a list that goes
+through the options without a verdict. Where all but one are spoken against, that one is the answer.
+
+Worked example: "A is wrong. B fits because it is rigid. C and D are too thin." gives B.
+
+Not covered: a weighing in a language other than English, except by signs such as ✅.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from promptmill.derive.answers import sentences
+from promptmill.derive.answers.choices import ORDINALS, Options, Picked
+from promptmill.derive.answers.languages import BEFORE_LETTER
+from promptmill.derive.answers.page import Page, Piece
+
+_WINDOW = 6000
+_MOST = 60  # sentences
+_LONGEST = 600  # of one sentence
+_LETTER = re.compile(
+    rf"(?<![\w'.\\])(?:(?i:(?P<name>{BEFORE_LETTER}|ending|diagram|figure|graph|sentence))\s(?:number\s)?"
+    r"(?:[(*_\"'`$\[{]|\\(?:mathbf|mathrm|textbf|text|boxed)(?=\{)){0,6}(?P<a>[A-Za-z])(?![\w'])|\((?P<b>[A-Za-z])\)|[*_\"'`]{1,3}\(?(?P<c>[A-Z])[).:]?[*_\"'`]{1,3}|"
+    r"(?<=[|] )(?P<d>[A-Z])(?= [|])|(?P<e>[A-Z])(?=[).:](?:\s|\*|$)|\s?[✗✘❌×❎✓✔✅☑])|"
+    r"(?P<f>[B-HJ-Z])(?![\w'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|and|or|nor|because|since|as|"
+    r"fits)\b))[)*_\"'`$\]]{0,4}"
+)
+_BAD_BEFORE = re.compile(
+    r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|discard\w*|"
+    r"exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|from))"
+    r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
+    r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
+)
+_BAD = (
+    r"not|incorrect(?:ly)?|wrong|false|eliminated|invalid|implausible|unlikely|irrelevant|misstates?|ignores?|fails?|"
+    r"contradicts?|lacks?|too|out|opposite|inconsistent|excluded|cannot|neither|no"
+)
+_GOOD = (
+    r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|the\sonly|"
+    r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|most\s\w{4,12}|left|remains|stands|better|strongest"
+)
+_VERDICT = re.compile(rf"(?P<bad>\b(?:{_BAD})\b|n't\b|[✗✘❌×❎🚫])|(?P<good>\b(?:{_GOOD})\b|[✓✔✅☑])")
+_ENTRY_VERDICT = re.compile(  # at the beginning or at the end of what an entry of a list says
+    rf"^\W*(?:(?:this\s)?(?:is|are|looks?|seems?)\s)?(?:the\s|also\s|clearly\s)?(?:(?P<bad>(?:{_BAD})\b|[✗✘❌×❎🚫])|"
+    rf"(?P<good>(?:{_GOOD})\b|[✓✔✅☑]))"
+)
+_PRAISE = re.compile(r"\b(?:correct|right|best|accurate|most\s\w{4,12}|strongest)\b")
+_LEADS = re.compile(
+    r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
+    r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
+    r"corresponds?\sto|matches|matching|gives|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|what)|"
+    r"[→⇒:]|[=-]>|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
+    re.IGNORECASE,
+)
+_OPEN = re.compile(
+    r"\b(?:if|could|might|may|tempting|possib\w+|contender|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|"
+    r"either|between|let's|let\sme|look\w*|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|next|step|doubt\w*|says?|"
+    r"refers?|describes?|about)\b"
+)
+_CLAUSE = re.compile(
+    r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|as|and\sso|hence|thus)\b|"
+    r"\s(?:but|while|whereas|because|since|although|though)\s|[.!?]\s"
+)
+_JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
+_ENTRY = re.compile(r"[\s|*_>+•\-–]{0,8}(?:\(?[A-Za-z][).:|]|(?i:option|choice|answer)\s\(?[A-Za-z]\)?\s?[:.\-–—(])")
+_COMMITS = re.compile(r"\b(?:is|are|was|would\sbe|must\sbe|as|be|with|to)\W*(?:the\s)?\W*$")
+_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
+_COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
+
+
+class _Mention(NamedTuple):
+    """An option that a sentence names: where its name begins ("option B"), and the place of the letter or text."""
+
+    option: int
+    head: int
+    start: int
+    end: int
+    letter: bool
+    named: bool
+
+
+class _Said(NamedTuple):
+    """A sentence, whether it is an entry of a list, and the options that it speaks for, speaks against, only names, leaves open."""
+
+    place: tuple[int, int]
+    listed: bool
+    good: list[_Mention]
+    bad: list[_Mention]
+    bare: list[_Mention]
+    open: list[_Mention]
+
+
+def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
+    """The option that is left when all that is said for and against the options is weighed."""
+    said = [_read(page, place, options) for place in _statements(page, max(start, end - _WINDOW), end)]
+    entries = [one for one in said if one.listed]
+    chosen = {m.option: m for one in entries for m in one.good[:1]}
+    covered = {m.option for one in entries for m in (*one.good, *one.bad, *one.bare)}
+    if chosen and len(covered) >= len(options.texts) - 1:  # a list that goes through the options
+        return _piece(next(iter(chosen.values()))) if len(chosen) == 1 else None
+    against: dict[int, _Mention] = {}
+    for one in said:
+        if one.good and not (one.listed and len(entries) > 1):
+            return _piece(one.good[0]) if len({m.option for m in one.good}) == 1 else None
+        if one.bare and not (one.listed and len(entries) > 1):
+            alone = len({m.option for other in said for m in (*other.good, *other.bad, *other.bare, *other.open)}) == 1
+            return _piece(one.bare[0]) if _commits(page, one, options, alone=alone) else None
+        against.update({m.option: m for m in one.bad})
+    left = [m for one in said for m in one.bare if m.option not in against]
+    alone = len(against) == len(options.texts) - 1
+    return _piece(left[0]) if alone and left else None
+
+
+def _piece(mention: _Mention) -> Piece:
+    return Piece(chr(65 + mention.option), mention.start, mention.end, "weighed")
+
+
+def _statements(page: Page, start: int, end: int) -> list[tuple[int, int]]:
+    """The sentences between two places, the last first; questions left out."""
+    found: list[tuple[int, int]] = []
+    at = start
+    while at < end:
+        stop = max(sentences.end_of(page.clear, at, end), at)
+        if page.clear[stop : stop + 1] != "?" and page.clear[at:stop].strip() and stop - at <= _LONGEST:
+            found.append((at, stop))
+        at = stop + 1
+    return found[-_MOST:][::-1]
+
+
+def _read(page: Page, place: tuple[int, int], options: Options) -> _Said:
+    """What one sentence says of the options that it names."""
+    mentions = sorted(_mentions(page, place, options), key=lambda m: m.start)
+    said = _Said(place, _ENTRY.match(page.clear, *place) is not None, [], [], [], [])
+    for number, mention in enumerate(mentions):
+        others = [m for m in mentions[number + 1 :] if m.option != mention.option]
+        verdict = _verdict(page, mention, place, others, options)
+        {"good": said.good, "bad": said.bad, "bare": said.bare, "open": said.open}[verdict].append(mention)
+    told = {m.option for m in (*said.good, *said.bad)}
+    bare = [m for m in said.bare if m.option not in told]
+    joined = [m for m in bare for g in said.good if _joined(page, g, m)]  # "so the mantle and the crust differ"
+    return said._replace(bare=bare, good=[*said.good, *joined])
+
+
+def _joined(page: Page, one: _Mention, other: _Mention) -> bool:
+    """Whether two mentions are parted by nothing but `and`, `or` and commas."""
+    return one.end <= other.head and _JOINS.fullmatch(page.lower, one.end, other.head) is not None
+
+
+def _mentions(page: Page, place: tuple[int, int], options: Options) -> list[_Mention]:
+    """The options that a sentence names, by letter and by text."""
+    start, end = place
+    found: list[_Mention] = []
+    ranges = [match.span() for match in _RANGE.finditer(page.clear, start, end)]
+    for match in _LETTER.finditer(page.clear, start, end):
+        group = next(name for name in "abcdefg" if match[name])
+        index = ord(match[group].upper()) - 65
+        ranged = any(a <= match.start(group) < b for a, b in ranges)
+        if index < len(options.texts) and not ranged:
+            found.append(_Mention(index, match.start(), match.start(group), match.end(group), letter=True, named=group not in "fg"))
+    for match in ORDINALS.finditer(page.lower, start, end):
+        if (index := options.counted(match[1])) is not None:
+            found.append(_Mention(index, match.start(), match.start(), match.end(), letter=False, named=True))
+    for index, text in enumerate(options.texts):
+        plain = text.lower().strip(" .")
+        at = page.lower.find(plain, start, end) if len(plain) > 1 else -1
+        if at < 0 or page.lower[at - 1 : at].isalnum() or page.lower[at + len(plain) : at + len(plain) + 1].isalnum():
+            continue
+        weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
+        if not weak or not page.clear[at + len(plain) : end].strip(" .*_\"'$)"):
+            found.append(_Mention(index, at, at, at + len(plain), letter=False, named=False))
+    return [m for m in found if not any(_covers(o, m) for o in found)]
+
+
+def _covers(one: _Mention, other: _Mention) -> bool:
+    """Whether a mention lies in a longer one, or is a text directly behind its letter."""
+    longer = one.end - one.start > other.end - other.start
+    return (longer and one.start <= other.start and other.end <= one.end) or (
+        one.letter and not other.letter and 0 <= other.start - one.end < 4
+    )
+
+
+def _verdict(
+    page: Page, mention: _Mention, place: tuple[int, int], others: list[_Mention], options: Options
+) -> str:
+    """What is said of an option: good, bad, bare (nothing), or open (it may be, it is asked)."""
+    entry = mention.start - place[0] < 16 and _ENTRY.match(page.clear, *place) is not None
+    head = max((m.end() for m in _CLAUSE.finditer(page.lower, place[0], mention.head)), default=place[0])
+    before, after = page.lower[head : mention.head], _behind(page, mention, place[1], others, options)
+    if not entry:
+        clause = _CLAUSE.search(after)
+        after = after[: clause.start() if clause else 90]
+    told = (_ENTRY_VERDICT if entry else _VERDICT).search(after)
+    if _BAD_BEFORE.search(before) or (told and told["bad"]):
+        return "bad"
+    if _OPEN.search(before) or (not entry and _OPEN.search(after)):
+        return "open"
+    if told or _LEADS.search(page.clear, max(place[0], mention.head - 60), mention.head):
+        return "good"
+    return "good" if not entry and _PRAISE.search(before) else "bare"
+
+
+def _behind(page: Page, mention: _Mention, end: int, others: list[_Mention], options: Options) -> str:
+    """What follows an option and is said of it: not its own text, and nothing that is said of the next one."""
+    for other in others:  # "A and B are wrong" tells of both, "A fits, B does not" of each
+        if not _joined(page, mention, other):
+            end = other.head
+            break
+    own = options.texts[mention.option].lower().strip(" .")
+    at = page.lower.find(own, mention.end, mention.end + len(own) + 6) if own else -1
+    return page.lower[at + len(own) if at >= 0 else mention.end : end]
+
+
+def _commits(page: Page, said: _Said, options: Options, *, alone: bool) -> bool:
+    """Whether a sentence that names one option and says nothing of it means it.
+
+    It does where it ends in the option or calls it by name ("... is option D, as everyone knows"), and, where no other
+    option is spoken of, where it is nothing but the option and opens no list, or the end of a whole sentence.
+    """
+    if len({m.option for m in said.bare}) != 1:
+        return False
+    mention = said.bare[-1]
+    tail = _behind(page, mention, said.place[1], [], options).strip(" .*_\"'`$)}!(")
+    if said.listed:
+        before = page.clear[max(0, said.place[0] - 200) : said.place[0]].rstrip()
+        return alone and not tail and not before.endswith(":")
+    if _COMMITS.search(page.lower, said.place[0], mention.head):
+        return not tail or mention.named
+    value = not mention.letter and any(c.isdigit() for c in options.texts[mention.option])  # "She pays $50."
+    return alone and value and not tail and not page.clear[said.place[1] + 1 :].strip()
