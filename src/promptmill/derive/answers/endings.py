@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from promptmill.derive.answers import lines, marks, numbers, sentences
+from promptmill.derive.answers import closing, lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
 _LABEL = re.compile(r"\s*(?:A:\s|[^\W\d_]{4,12}:\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
@@ -45,7 +45,7 @@ def bold(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     last = lines.last(page.clear, start, end)
     if last is None:
         return None
-    if number and not lines.HEDGE.search(page.lower, *last):
+    if number and not closing.DOUBT.search(page.lower, *last):
         value = _bold(page, lines.lone_bold(page, *last, alone=False))
         value = numbers.only(page, value) if value else None
         if value is not None and numbers.is_value(value.text):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from promptmill.derive.answers import boxed, endings, letters, marks, numbers, objects, phrases, runons, tags, weighing
+from promptmill.derive.answers import boxed, closing, endings, letters, marks, numbers, objects, phrases, runons, tags, weighing
 from promptmill.derive.answers.choices import Options, Picked, options_of
 from promptmill.derive.answers.page import Page, Piece, read
 from promptmill.errors import ConfigError
@@ -200,7 +200,11 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
         return found
     if "conclusion" in rules and (found := endings.conclusion(page, *within, number=number)) is not None:
         return found
+    if number and "conclusion" in rules and (found := closing.number(page, *within)) is not None:
+        return found
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None
+    if bare is None and "conclusion" in rules:
+        return closing.predicate(page, *within)
     return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 

@@ -144,7 +144,7 @@ def _halves(clear: str, start: int, end: int) -> tuple[int, int]:
 
 def _stop(clear: str, start: int, end: int) -> tuple[int, int]:
     """A full stop or comma at the end, unless it belongs to the last word."""
-    if start < end and clear[end - 1] in ".,;:。、":
+    if start < end and clear[end - 1] in ".,;:。、।۔":
         if clear[end - 1] == "." and _LAST_WORDS.search(clear, max(start, end - 40), end):
             return start, end
         if clear[end - 2 : end - 1] == "\\" or clear.endswith("...", start, end):

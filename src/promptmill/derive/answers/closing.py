@@ -1,0 +1,118 @@
+r"""What the last sentence of a response states where nothing is announced: "She is left with 28.", "So it is 3/8."
+
+`number`, for questions whose reference is a number, gives the number of the last sentence: the only one, the right side
+of its calculation, or the one of its last clause, where the words before it say that this is the result ("..., so 5
+days remain", "After handing out 20, she has 28"). `predicate`, for other questions, gives what the last sentence says
+that something is, if that is a value, an expression or a name ("Thus the probability is 3/8.").
+
+A sentence that doubts, denies, asks or is a step on the way states nothing, and neither does one that was cut off.
+
+Not covered: sentences whose answer is not their end ("Leonardo painted the Mona Lisa.").
+"""
+
+from __future__ import annotations
+
+import re
+
+from promptmill.derive.answers import lines, marks, numbers
+from promptmill.derive.answers.page import Page, Piece
+
+DOUBT = re.compile(
+    r"\b(?:not|cannot|can't|could|may|might|maybe|perhaps|possibly|never|unknown|unclear|impossible|wrong|incorrect|assum\w+|"
+    r"suppose|let|let's|try|check|either|or|however|approach|example|first|(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
+)
+_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}")  # "6, not 9": said of another
+_STEP = re.compile(
+    r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
+    r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
+)
+_TURN = re.compile(
+    r"[,;]\s(?:(?:and|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
+    r"(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
+    r";\s|:\s|\s(?:so|thus|hence|therefore|i\.e\.|that\sis|leaving|giving)\s|"
+    r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes)\s"
+    r"(?=(?:about|approximately|exactly|only|just|roughly|around|nearly)?[\s$€£*\\(]{0,4}\d)",
+)
+_NAMED = re.compile(r"(?<!\A)(?<![.!?*] )\b[A-Z][A-Za-z]*\s$")  # "Year 12"
+_COMPOUND = re.compile(r"-[A-Za-z]|[DK]\b")  # "a 6-month plan", "3D"
+_HEAD = re.compile(
+    r"[\s*_]*(?:so\s|thus,?\s|hence,?\s|therefore,?\s)?(?:after|since|if|when|because|as|with|given|at|for|of|out\sof|from|in|on|"
+    r"each|every|once|while|by|\w+ing)\b"
+)
+_IS = re.compile(
+    r"(?:\b(?:is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"jest|är|er|lautet|beträgt|vaut)|[=≈])\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
+    r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
+)
+_VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]")
+_POINTS = re.compile(r"\b(?:this|that|these|those|which|here|there|what|who|it'll|steps?|method|goal|formula|question|problem)\b")
+_MATHS = re.compile(r"[\d\\^_=√π∞(){}\[\]$]")
+_LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
+_LONGEST = 300
+
+
+def number(page: Page, start: int, end: int) -> Piece | None:
+    """The number that the last sentence comes to."""
+    found = _last(page, start, end)
+    if found is None:
+        return None
+    if (value := _value(page, found)) is not None:
+        return value
+    text = page.lower[found.start : found.end]
+    cuts = [match.end() for match in _TURN.finditer(text)]
+    if _HEAD.match(text) and (comma := text.rfind(", ")) > 0:
+        cuts.append(comma + 2)
+    for cut in sorted(cuts, reverse=True):
+        part = marks.piece(page, found.start + cut, found.end, "conclusion")
+        if part is not None and any(c.isdigit() for c in part.text):
+            return _value(page, part)
+    return None
+
+
+def _value(page: Page, said: Piece) -> Piece | None:
+    """The one number of what is said, if it counts something."""
+    value = numbers.only(page, said)
+    if value is None or not numbers.is_value(value.text) or _COMPOUND.match(page.clear, value.end):
+        return None
+    return None if _NAMED.search(page.clear[said.start : value.start]) else value
+
+
+def predicate(page: Page, start: int, end: int) -> Piece | None:
+    """What the last sentence says that something is: a value, an expression, a name."""
+    found = _last(page, start, end)
+    if found is None:
+        return None
+    text = page.lower[found.start : found.end]
+    verbs = [m for m in _IS.finditer(text) if not _MATHS.search(text[: m.start()]) or m[0][0] not in "=≈"]
+    if not verbs or _POINTS.search(text[: verbs[0].start()]):
+        return None
+    verb = verbs[-1] if verbs[-1][0][0] not in "=≈" else verbs[0]
+    said = marks.piece(page, found.start + verb.end(), found.end, "conclusion")
+    return said if said is not None and _is_answer(said.text) else None
+
+
+def _is_answer(text: str) -> bool:
+    """Whether a predicate is a value, an expression or a name and no clause."""
+    words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
+    if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞" for c in text):
+        return len(words) <= 6
+    names = [word for word in words if word[0].isupper()]
+    return 0 < len(words) <= 6 and words[0] in names and len(names) >= len(words) / 2
+
+
+def _last(page: Page, start: int, end: int) -> Piece | None:
+    """The last sentence, if it is whole and states something."""
+    last = lines.last(page.clear, start, end)
+    if last and last[1] - last[0] < 30 and page.clear[start : last[0]].rstrip().endswith(("$$", "\\]")):
+        if not any(c.isdigit() for c in page.clear[last[0] : last[1]]):  # a unit behind displayed maths
+            last = lines.last(page.clear, start, last[0])
+    place = lines.last_sentence(page.clear, *last) if last else None
+    if place is None or place[1] - place[0] > _LONGEST or _STEP.match(page.lower, *place):
+        return None
+    ended = page.clear[place[1] - 1]
+    if DOUBT.search(_NOT_THAT.sub("", page.lower[place[0] : place[1]])):
+        return None
+    found = marks.piece(page, *place, "conclusion")
+    whole = ended in ".!。।*$" or (found is not None and ended != ";" and _LABELLED.search(found.text) is not None)
+    again = page.clear.count(page.clear[place[0] : place[1]], max(start, place[0] - 2000), place[0]) > 2
+    return found if whole and not again else None  # a response that repeats one sentence has lost its way
