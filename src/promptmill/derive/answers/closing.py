@@ -41,12 +41,13 @@ _HEAD = re.compile(
 )
 _IS = re.compile(
     r"(?:\b(?:is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
-    r"jest|är|er|lautet|beträgt|vaut)|[=≈])\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
+    r"jest|är|er|lautet|beträgt|vaut)|≈)\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
-_VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]")
-_POINTS = re.compile(r"\b(?:this|that|these|those|which|here|there|what|who|it'll|steps?|method|goal|formula|question|problem)\b")
-_MATHS = re.compile(r"[\d\\^_=√π∞(){}\[\]$]")
+_COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
+_VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-z]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b")
+_SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
+_POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll|steps?|method|goal|formula|question|problem)\b")
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
 
@@ -83,18 +84,33 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
     if found is None:
         return None
     text = page.lower[found.start : found.end]
-    verbs = [m for m in _IS.finditer(text) if not _MATHS.search(text[: m.start()]) or m[0][0] not in "=≈"]
-    if not verbs or _POINTS.search(text[: verbs[0].start()]):
+    verbs = list(_IS.finditer(text))
+    if not verbs:
+        return _right_side(page, found)
+    verb = verbs[-1]
+    if _POINTS.search(text[: verb.start()]) and not _COMES_TO.match(verb[0]):
         return None
-    verb = verbs[-1] if verbs[-1][0][0] not in "=≈" else verbs[0]
     said = marks.piece(page, found.start + verb.end(), found.end, "conclusion")
+    return said if said is not None and _is_answer(said.text) else None
+
+
+def _right_side(page: Page, found: Piece) -> Piece | None:
+    """What a last equation comes to: "Total distance = 45 km"."""
+    left, equals, _ = page.clear[found.start : found.end].rpartition("=")
+    if not equals or left[-1:] in "<>!=:":
+        return None
+    opened = lines.CONCLUDES.match(left)
+    begin = opened.end() if opened else 0
+    if _SYMBOL.fullmatch(left, begin):  # "x = 5" stays
+        return marks.piece(page, found.start + begin, found.end, "conclusion")
+    said = marks.piece(page, found.start + len(left) + 1, found.end, "conclusion")
     return said if said is not None and _is_answer(said.text) else None
 
 
 def _is_answer(text: str) -> bool:
     """Whether a predicate is a value, an expression or a name and no clause."""
     words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
-    if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞" for c in text):
+    if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞^(=" for c in text):
         return len(words) <= 6
     names = [word for word in words if word[0].isupper()]
     return 0 < len(words) <= 6 and words[0] in names and len(names) >= len(words) / 2

@@ -113,11 +113,19 @@ def _pairs(clear: str, start: int, end: int) -> tuple[int, int]:
     for opening, closing in _PAIRS:
         if clear.startswith(opening, start) and clear.startswith(closing, end - len(closing)):
             inner, outer = start + len(opening), end - len(closing)
-            if inner <= outer and clear.find(closing, inner, outer) < 0:
+            if inner <= outer and not _again(clear, closing, inner, outer):
                 return inner, outer
     if (wrap := _WRAP.match(clear, start, end)) and closing_brace(clear, wrap.end(), end) == end - 1:
         return wrap.end(), end - 1
     return start, end
+
+
+def _again(clear: str, mark: str, start: int, end: int) -> bool:
+    """Whether a mark stands between two places; a dollar sign that is written `\\$` is none."""
+    at = clear.find(mark, start, end)
+    while at > 0 and mark == "$" and clear[at - 1] == "\\":
+        at = clear.find(mark, at + 1, end)
+    return at >= 0
 
 
 def _halves(clear: str, start: int, end: int) -> tuple[int, int]:

@@ -50,8 +50,10 @@ def result(page: Page, found: Piece | None) -> Piece | None:
     chain = "=" in left
     if not right.strip(" $*.") or not (chain or (_ARITHMETIC.fullmatch(left) and re.search(r"\d", left))):
         return found
-    start = found.start + len(left) + 1
-    return marks.piece(page, start, found.end, found.rule) or found
+    start, end = found.start + len(left) + 1, found.end
+    if left.count("$") % 2 and right.endswith("$"):
+        end -= 1  # the maths began before the calculation
+    return marks.piece(page, start, end, found.rule) or found
 
 
 def only(page: Page, found: Piece) -> Piece | None:

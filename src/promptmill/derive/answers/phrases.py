@@ -63,7 +63,7 @@ _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
 _VALUE_LIKE = re.compile(r"[\s*_:]{0,6}[^\w\s]{0,3}[\d\\$]")
 _HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
-_CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
+_CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
