@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from promptmill.derive.answers import lines, marks, numbers
+from promptmill.derive.answers import lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
 DOUBT = re.compile(
@@ -90,7 +90,8 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
     verb = verbs[-1]
     if _POINTS.search(text[: verb.start()]) and not _COMES_TO.match(verb[0]):
         return None
-    said = marks.piece(page, found.start + verb.end(), found.end, "conclusion")
+    begin = found.start + verb.end()
+    said = marks.piece(page, begin, sentences.without_reasons(page.clear, begin, found.end), "conclusion")
     return said if said is not None and _is_answer(said.text) else None
 
 

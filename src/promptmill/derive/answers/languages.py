@@ -34,7 +34,7 @@ class Announcement(NamedTuple):
 _OPEN = r"[\s*_\"'`✅✔]{0,4}"
 _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
-    r"is|are|was|be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
+    r"is|are|was|be|may be|might be|could be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
     r"turns out to be|comes out to be|comes out to|comes to|becomes|equals|remains|would then be|will then be|must "
     r"therefore be|should therefore be|would therefore be|ought to be|is equal to"
 )
@@ -171,7 +171,7 @@ def _announcements() -> tuple[Announcement, ...]:
     for nouns, be, ending in _SPACED:
         tail = _tail(be.removesuffix("|"))
         if be.endswith("|"):  # the language needs no word for "is"
-            tail = re.compile(rf"(?:{tail.pattern})|\s{{1,2}}(?=[\"'*($\\\d\[]|[a-z](?![a-z]))")
+            tail = re.compile(rf"(?:{tail.pattern})|\s{{1,2}}(?:(?:विकल्प|گزینه|şık|seçenek)\s)?(?=[\"'*($\\\d\[]|[a-z](?![a-z]))")
         split = nouns.split("|") if "|" in nouns else nouns.split()
         found += [Announcement(noun, tail, ending, label=noun in _LABELS) for noun in split]
     for nouns, be, ending in _JOINED:
@@ -184,7 +184,7 @@ ASCII_ANNOUNCEMENTS = tuple(one for one in ANNOUNCEMENTS if one.noun.isascii())
 
 # Nouns that may stand right before a letter ("Antwort B", "Option C"), for multiple choice
 BEFORE_LETTER = (
-    r"option|options|choice|answer|alternative|letter|statement|number|selection|antwort|antwortmöglichkeit|möglichkeit|"
+    r"option|options|choice|answer|alternative|letter|statement|number|selection|antwort|antwortmöglichkeit|möglichkeit|buchstabe|"
     r"aussage|opción|opcion|alternativa|respuesta|inciso|opção|opcao|resposta|letra|opzione|risposta|lettera|réponse|"
     r"reponse|proposition|l'option|la réponse|la opción|a opção|antwoord|optie|svar|svarsalternativ|"
     r"alternativ|odpowiedź|opcja|wariant|вариант|ответ|буква|пункт|варіант|відповідь|odpověď|možnost|možnosť|"
@@ -194,7 +194,7 @@ BEFORE_LETTER = (
 )
 CORRECT = (
     r"(?:the\s)?(?:only\s)?(?:most\s\w{4,12}|correct|right|best|answer|accurate|true answer|winner)\b|"
-    r"(?:richtig|korrekt|die richtige|die korrekte)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
+    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
     r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"
     r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"

@@ -181,7 +181,7 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     head = page.lower[start : min(first, start + 200)]
     fits = [
         (len(text), index)
-        for index, text in enumerate(map(str.lower, options.texts))
+        for index, text in enumerate((text.lower().rstrip(" .") for text in options.texts))
         if text and head.startswith(text) and (_PAUSE.match(head, len(text)) or not head[len(text) :].strip(" *_"))
     ]
     if not fits:
@@ -193,7 +193,7 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
 
 
-_IS = re.compile(r"\b(?:is|are|was|were|called|named|ist|war|est|es|è|é)\s|(?<!\s\w):\s")
+_IS = re.compile(r"\b(?:is|are|was|were|called|named|ist|war|est|es|è|é)\s|(?<!\s\w):\s|=\s")
 
 
 def _predicate(page: Page, line: int, line_end: int, options: Options) -> Picked:

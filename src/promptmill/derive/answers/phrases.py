@@ -168,7 +168,7 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
-    doubted = _DOUBT.search(before) and not _SURE.search(before)
+    doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
     if doubted or not (_announces(how, before, tail[0], choice=choice) or (said and _is_last(page, tail.end(), end))):
         return None
@@ -206,6 +206,7 @@ _INDENTED = re.compile(r"\n[ \t]{2,40}$")
 _CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")
 _FINAL = re.compile(r"\bfinal\s$|\bendgültige[sn]?\s$")
+_UNREAL = re.compile(r"\bif\b[^.]*\b(?:were|had|asked)\b")
 _SURE = re.compile(r"\bthat is the (?:correct |final )?$|\bboth\s\w+\s(?:the\s)?$")
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from promptmill.derive.answers import sentences
 from promptmill.derive.answers.choices import ORDINALS, Options, Picked
-from promptmill.derive.answers.languages import BEFORE_LETTER
+from promptmill.derive.answers.languages import BEFORE_LETTER, CORRECT
 from promptmill.derive.answers.page import Page, Piece
 
 _WINDOW = 6000
@@ -39,18 +39,20 @@ _BAD_BEFORE = re.compile(
 )
 _BAD = (
     r"not|incorrect(?:ly)?|wrong|false|eliminated|invalid|implausible|unlikely|irrelevant|misstates?|ignores?|fails?|"
-    r"contradicts?|lacks?|too|out|opposite|inconsistent|excluded|cannot|neither|no"
+    r"contradicts?|lacks?|too|out|opposite|inconsistent|excluded|cannot|neither|no|falsch|fausse?|faux|incorrect[ao]s?|errad[ao]|"
+    r"sbagliat[ao]|неверн\w+|неправильн\w+|nicht|pas|não|не"
 )
 _GOOD = (
     r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|the\sonly|"
-    r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|most\s\w{4,12}|left|remains|stands|better|strongest"
+    r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|most\s\w{4,12}|left|remains|stands|better|strong(?:er|est)|preferable|stimmt|richtig|korrekt|juste|exacte?|correct[ao]s?|"
+    r"corrett[ao]|верн\w+|правильн\w+"
 )
 _VERDICT = re.compile(rf"(?P<bad>\b(?:{_BAD})\b|n't\b|[✗✘❌×❎🚫])|(?P<good>\b(?:{_GOOD})\b|[✓✔✅☑])")
 _ENTRY_VERDICT = re.compile(  # at the beginning or at the end of what an entry of a list says
     rf"^\W*(?:(?:this\s)?(?:is|are|looks?|seems?)\s)?(?:the\s|also\s|clearly\s)?(?:(?P<bad>(?:{_BAD})\b|[✗✘❌×❎🚫])|"
     rf"(?P<good>(?:{_GOOD})\b|[✓✔✅☑]))"
 )
-_PRAISE = re.compile(r"\b(?:correct|right|best|accurate|most\s\w{4,12}|strongest)\b")
+_PRAISE = re.compile(rf"\b(?:correct|right|best|accurate|most\s\w{{4,12}}|strongest)\b|(?:{CORRECT})")
 _LEADS = re.compile(
     r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
     r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
@@ -60,17 +62,18 @@ _LEADS = re.compile(
 )
 _OPEN = re.compile(
     r"\b(?:if|could|might|may|tempting|possib\w+|contender|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|"
-    r"either|between|let's|let\sme|look\w*|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|next|step|doubt\w*|says?|"
+    r"either|between\s[^,;]{0,40}$|let's|let\sme|look\w*|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|next|step|doubt\w*|says?|"
     r"refers?|describes?|about)\b"
 )
 _CLAUSE = re.compile(
-    r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|as|and\sso|hence|thus)\b|"
+    r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|as|and\sso|hence|thus|da|weil|car|porque|perché|denn)\b|"
     r"\s(?:but|while|whereas|because|since|although|though)\s|[.!?]\s"
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
 _ENTRY = re.compile(r"[\s|*_>+•\-–]{0,8}(?:\(?[A-Za-z][).:|]|(?i:option|choice|answer)\s\(?[A-Za-z]\)?\s?[:.\-–—(])")
-_COMMITS = re.compile(r"\b(?:is|are|was|would\sbe|must\sbe|as|be|with|to)\W*(?:the\s)?\W*$")
+_COMMITS = re.compile(r"(?:\A|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|as|be|with|to)|是|は)\W*(?:the\s)?\W*$")
 _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
+_UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
 _COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
 
 
@@ -172,7 +175,7 @@ def _mentions(page: Page, place: tuple[int, int], options: Options) -> list[_Men
         if at < 0 or page.lower[at - 1 : at].isalnum() or page.lower[at + len(plain) : at + len(plain) + 1].isalnum():
             continue
         weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
-        if not weak or not page.clear[at + len(plain) : end].strip(" .*_\"'$)"):
+        if not weak or _UNIT.fullmatch(page.lower, at + len(plain), end):
             found.append(_Mention(index, at, at, at + len(plain), letter=False, named=False))
     return [m for m in found if not any(_covers(o, m) for o in found)]
 
@@ -225,11 +228,15 @@ def _commits(page: Page, said: _Said, options: Options, *, alone: bool) -> bool:
     if len({m.option for m in said.bare}) != 1:
         return False
     mention = said.bare[-1]
-    tail = _behind(page, mention, said.place[1], [], options).strip(" .*_\"'`$)}!(")
+    tail = _behind(page, mention, said.place[1], [], options)
+    tail = (tail if said.listed else _CLAUSE.split(tail, maxsplit=1)[0]).strip(" .*_\"'`$)}!(")
     if said.listed:
         before = page.clear[max(0, said.place[0] - 200) : said.place[0]].rstrip()
         return alone and not tail and not before.endswith(":")
-    if _COMMITS.search(page.lower, said.place[0], mention.head):
+    tail = _UNIT.sub("", tail) if not mention.letter and any(c.isdigit() for c in options.texts[mention.option]) else tail
+    head = max((m.end() for m in _CLAUSE.finditer(page.lower, said.place[0], mention.head)), default=said.place[0])
+    if _COMMITS.search(page.lower[head : mention.head]):
         return not tail or mention.named
-    value = not mention.letter and any(c.isdigit() for c in options.texts[mention.option])  # "She pays $50."
-    return alone and value and not tail and not page.clear[said.place[1] + 1 :].strip()
+    own = options.texts[mention.option]  # "She pays $50.", and options that are sentences
+    telling = not mention.letter and (any(c.isdigit() for c in own) or len(own.split()) > 2)
+    return alone and telling and not tail and not page.clear[said.place[1] + 1 :].strip()

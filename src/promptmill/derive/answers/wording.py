@@ -16,6 +16,7 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+(?=\S{2})")
 _PUNCTUATION = re.compile(r"(?<![\d])[.,;:!?]+(?=\s|$)|[.,;:!?]+(?=\s*$)|(?<=\d)[.,;:!?](?=\s)|['’]")
 _AROUND_SIGNS = re.compile(r"\s*([=+<>])\s*")
+_MINUS = re.compile(r"(?<=[\d)}\]]) - (?=[\w(\\])")
 _COMMAS = re.compile(r",(?=\S)")
 _BLANKS = re.compile(r"\s+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -33,6 +34,7 @@ def normalised(text: str) -> str:
         text = _COMMAS.sub(", ", _THOUSANDS.sub("", text))
         text = _PUNCTUATION.sub("", text)
     text = _AROUND_SIGNS.sub(r"\1", text) if "=" in text else text
+    text = _MINUS.sub("-", text) if " - " in text else text
     text = _BLANKS.sub(" ", _HYPHEN.sub(" ", text)).strip()
     if text.startswith("(") and text.endswith(")") and text.count("(") == 1 and "," not in text:
         text = text[1:-1].strip()
