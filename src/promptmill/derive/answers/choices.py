@@ -67,7 +67,7 @@ _MORE = re.compile(
 )
 ORDINALS = re.compile(
     r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s"
-    r"(?:option|choice|answer|alternative|statement|one)\b"
+    r"(?:option|choice|answer|alternative|statement|solution|ending|one)\b"
 )
 _COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERED = re.compile(

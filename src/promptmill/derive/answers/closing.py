@@ -47,6 +47,8 @@ _IS = re.compile(
 _COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
 _VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-z]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b")
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
+_IT = re.compile(r"it\s(?:is|was)\s")
+_WHO = re.compile(r"\s(?:who|that|which)\s")
 _POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll|steps?|method|goal|formula|question|problem)\b")
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
@@ -91,6 +93,9 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
     if _POINTS.search(text[: verb.start()]) and not _COMES_TO.match(verb[0]):
         return None
     begin = found.start + verb.end()
+    who = _WHO.search(page.lower, begin, found.end) if _IT.match(text) else None
+    if who:  # "It was Marie Curie who discovered polonium."
+        found = found._replace(end=who.start())
     said = marks.piece(page, begin, sentences.without_reasons(page.clear, begin, found.end), "conclusion")
     return said if said is not None and _is_answer(said.text) else None
 

@@ -50,7 +50,8 @@ def bold(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         value = numbers.only(page, value) if value else None
         if value is not None and numbers.is_value(value.text):
             return value
-    found = _bold(page, lines.lone_bold(page, *last))
+    short = not page.clear[start : last[0]].strip() and not closing.DOUBT.search(page.lower, *last)
+    found = _bold(page, lines.lone_bold(page, *last, alone=not short))
     return numbers.only(page, found) if found is not None and number else found
 
 

@@ -40,7 +40,7 @@ _EN_BE = (
 )
 _EN_TAIL = re.compile(
     r"s?(?:\s(?:choice|option|letter|number|value))?"
-    r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
+    r"(?:\s(?:your|the|this)\squestion|\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
     r"in short|in the end),?"
     r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
     r"|\s(?:to|for|of|in|from|among|between|here|that|therefore|then|thus|i|we|you|now|as)\b[^.:;!?\n=]{0,70}?)?"

@@ -34,6 +34,7 @@ _ROUNDS = 12
 SIGNS = frozenset(("<", ">", "=", "+", "-", "<=", ">=", "!=", "==", "/", "*"))
 """Answers that are a sign and nothing else."""
 _BLANK_ANSWER = re.compile(r"(?:\\(?:boxed|fbox|text)(?![A-Za-z])|[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—])*")
+_BRACKETS = re.compile(r"\s*[\])}>](?:\s?[\])}>])+[\s.]*")  # the answer of a task that asks to close them
 _PLACEHOLDER = re.compile(
     r"[\s\[({<*_`\"'$]*(?:"
     r"(?:your|the|my|insert|put|place|write|enter|add|fill|provide|final|correct|numerical|numeric|short|actual|exact)"
@@ -49,7 +50,7 @@ _PLACEHOLDER = re.compile(
 
 def is_blank(text: str) -> bool:
     """Whether nothing is said: empty, dots, underscores, a question mark."""
-    return _BLANK_ANSWER.fullmatch(text) is not None
+    return _BLANK_ANSWER.fullmatch(text) is not None and not _BRACKETS.fullmatch(text)
 
 
 def is_placeholder(text: str) -> bool:

@@ -33,7 +33,7 @@ _DOUBT = re.compile(
     r"|\b(?:doubt|whether|nor|mistaken|neither|unlikely that|not as if)\b[^.!?\n,;]{0,60}"
     r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
     r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
-    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|"
+    r"|\b(?:wrong|incorrect|previous|first|long|initial|your|student's|possible|user's|other|expected|sample|"
     r"example|falsche|"
     r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
     r"|\bif\s(?:the\s)?(?:correct\s|final\s)?"
@@ -336,7 +336,8 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     start, stop = bold or (start, sentences.without_reasons(page.clear, start, stop))
     if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
         stop = cling.start() if cling.start() > start else stop
-    return numbers.result(page, marks.piece(page, start, stop, "phrase"))
+    found = numbers.result(page, marks.piece(page, start, stop, "phrase"))
+    return None if found is not None and marks.is_placeholder(found.text) else found
 
 
 def _introduces(clear: str, start: int, stop: int, end: int) -> bool:

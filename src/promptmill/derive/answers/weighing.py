@@ -17,20 +17,14 @@ import re
 from typing import NamedTuple
 
 from promptmill.derive.answers import sentences
-from promptmill.derive.answers.choices import ORDINALS, Options, Picked
-from promptmill.derive.answers.languages import BEFORE_LETTER, CORRECT
+from promptmill.derive.answers.choices import Options, Picked
+from promptmill.derive.answers.languages import CORRECT
+from promptmill.derive.answers.mentions import UNIT, Mention, joined, mentions
 from promptmill.derive.answers.page import Page, Piece
 
 _WINDOW = 6000
 _MOST = 60  # sentences
 _LONGEST = 600  # of one sentence
-_LETTER = re.compile(
-    rf"(?<![\w'.\\])(?:(?i:(?P<name>{BEFORE_LETTER}|ending|diagram|figure|graph|sentence))\s(?:number\s)?"
-    r"(?:[(*_\"'`$\[{]|\\(?:mathbf|mathrm|textbf|text|boxed)(?=\{)){0,6}(?P<a>[A-Za-z])(?![\w'])|\((?P<b>[A-Za-z])\)|[*_\"'`]{1,3}\(?(?P<c>[A-Z])[).:]?[*_\"'`]{1,3}|"
-    r"(?<=[|] )(?P<d>[A-Z])(?= [|])|(?P<e>[A-Z])(?=[).:](?:\s|\*|$)|\s?[✗✘❌×❎✓✔✅☑])|"
-    r"(?P<f>[B-HJ-Z])(?![\w'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|and|or|nor|because|since|as|"
-    r"fits)\b))[)*_\"'`$\]]{0,4}"
-)
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|discard\w*|"
     r"exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|from))"
@@ -56,47 +50,32 @@ _PRAISE = re.compile(rf"\b(?:correct|right|best|accurate|most\s\w{{4,12}}|strong
 _LEADS = re.compile(
     r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
     r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
-    r"corresponds?\sto|matches|matching|gives|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|what)|"
-    r"[→⇒:]|[=-]>|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
+    r"corresponds?\sto|matches|matching|gives|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|what|only)|"
+    r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
 _OPEN = re.compile(
     r"\b(?:if|could|might|may|tempting|possib\w+|contender|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|"
-    r"either|between\s[^,;]{0,40}$|let's|let\sme|look\w*|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|next|step|doubt\w*|says?|"
-    r"refers?|describes?|about)\b"
+    r"either|between\s[^,;]{0,40}$|let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|next|"
+    r"step|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
 )
+_TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?)\b")  # "Option B refers to ..."
 _CLAUSE = re.compile(
     r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|as|and\sso|hence|thus|da|weil|car|porque|perché|denn)\b|"
     r"\s(?:but|while|whereas|because|since|although|though)\s|[.!?]\s"
 )
-_JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
 _ENTRY = re.compile(r"[\s|*_>+•\-–]{0,8}(?:\(?[A-Za-z][).:|]|(?i:option|choice|answer)\s\(?[A-Za-z]\)?\s?[:.\-–—(])")
 _COMMITS = re.compile(r"(?:\A|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|as|be|with|to)|是|は)\W*(?:the\s)?\W*$")
-_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
-_UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
-_COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
-
-
-class _Mention(NamedTuple):
-    """An option that a sentence names: where its name begins ("option B"), and the place of the letter or text."""
-
-    option: int
-    head: int
-    start: int
-    end: int
-    letter: bool
-    named: bool
-
 
 class _Said(NamedTuple):
     """A sentence, whether it is an entry of a list, and the options that it speaks for, speaks against, only names, leaves open."""
 
     place: tuple[int, int]
     listed: bool
-    good: list[_Mention]
-    bad: list[_Mention]
-    bare: list[_Mention]
-    open: list[_Mention]
+    good: list[Mention]
+    bad: list[Mention]
+    bare: list[Mention]
+    open: list[Mention]
 
 
 def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
@@ -107,9 +86,11 @@ def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
     covered = {m.option for one in entries for m in (*one.good, *one.bad, *one.bare)}
     if chosen and len(covered) >= len(options.texts) - 1:  # a list that goes through the options
         return _piece(next(iter(chosen.values()))) if len(chosen) == 1 else None
-    against: dict[int, _Mention] = {}
+    against: dict[int, Mention] = {}
     for one in said:
         if one.good and not (one.listed and len(entries) > 1):
+            if any(m.start > one.good[0].end and m.option != one.good[0].option for m in one.open):
+                return None  # "I'd say it's Paris, but it might also be Lyon."
             return _piece(one.good[0]) if len({m.option for m in one.good}) == 1 else None
         if one.bare and not (one.listed and len(entries) > 1):
             alone = len({m.option for other in said for m in (*other.good, *other.bad, *other.bare, *other.open)}) == 1
@@ -120,7 +101,7 @@ def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
     return _piece(left[0]) if alone and left else None
 
 
-def _piece(mention: _Mention) -> Piece:
+def _piece(mention: Mention) -> Piece:
     return Piece(chr(65 + mention.option), mention.start, mention.end, "weighed")
 
 
@@ -138,58 +119,20 @@ def _statements(page: Page, start: int, end: int) -> list[tuple[int, int]]:
 
 def _read(page: Page, place: tuple[int, int], options: Options) -> _Said:
     """What one sentence says of the options that it names."""
-    mentions = sorted(_mentions(page, place, options), key=lambda m: m.start)
+    named = mentions(page, place, options)
     said = _Said(place, _ENTRY.match(page.clear, *place) is not None, [], [], [], [])
-    for number, mention in enumerate(mentions):
-        others = [m for m in mentions[number + 1 :] if m.option != mention.option]
+    for number, mention in enumerate(named):
+        others = [m for m in named[number + 1 :] if m.option != mention.option]
         verdict = _verdict(page, mention, place, others, options)
         {"good": said.good, "bad": said.bad, "bare": said.bare, "open": said.open}[verdict].append(mention)
     told = {m.option for m in (*said.good, *said.bad)}
     bare = [m for m in said.bare if m.option not in told]
-    joined = [m for m in bare for g in said.good if _joined(page, g, m)]  # "so the mantle and the crust differ"
-    return said._replace(bare=bare, good=[*said.good, *joined])
-
-
-def _joined(page: Page, one: _Mention, other: _Mention) -> bool:
-    """Whether two mentions are parted by nothing but `and`, `or` and commas."""
-    return one.end <= other.head and _JOINS.fullmatch(page.lower, one.end, other.head) is not None
-
-
-def _mentions(page: Page, place: tuple[int, int], options: Options) -> list[_Mention]:
-    """The options that a sentence names, by letter and by text."""
-    start, end = place
-    found: list[_Mention] = []
-    ranges = [match.span() for match in _RANGE.finditer(page.clear, start, end)]
-    for match in _LETTER.finditer(page.clear, start, end):
-        group = next(name for name in "abcdefg" if match[name])
-        index = ord(match[group].upper()) - 65
-        ranged = any(a <= match.start(group) < b for a, b in ranges)
-        if index < len(options.texts) and not ranged:
-            found.append(_Mention(index, match.start(), match.start(group), match.end(group), letter=True, named=group not in "fg"))
-    for match in ORDINALS.finditer(page.lower, start, end):
-        if (index := options.counted(match[1])) is not None:
-            found.append(_Mention(index, match.start(), match.start(), match.end(), letter=False, named=True))
-    for index, text in enumerate(options.texts):
-        plain = text.lower().strip(" .")
-        at = page.lower.find(plain, start, end) if len(plain) > 1 else -1
-        if at < 0 or page.lower[at - 1 : at].isalnum() or page.lower[at + len(plain) : at + len(plain) + 1].isalnum():
-            continue
-        weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
-        if not weak or _UNIT.fullmatch(page.lower, at + len(plain), end):
-            found.append(_Mention(index, at, at, at + len(plain), letter=False, named=False))
-    return [m for m in found if not any(_covers(o, m) for o in found)]
-
-
-def _covers(one: _Mention, other: _Mention) -> bool:
-    """Whether a mention lies in a longer one, or is a text directly behind its letter."""
-    longer = one.end - one.start > other.end - other.start
-    return (longer and one.start <= other.start and other.end <= one.end) or (
-        one.letter and not other.letter and 0 <= other.start - one.end < 4
-    )
+    together = [m for m in bare for g in said.good if joined(page, g, m)]  # "so the mantle and the crust differ"
+    return said._replace(bare=bare, good=[*said.good, *together])
 
 
 def _verdict(
-    page: Page, mention: _Mention, place: tuple[int, int], others: list[_Mention], options: Options
+    page: Page, mention: Mention, place: tuple[int, int], others: list[Mention], options: Options
 ) -> str:
     """What is said of an option: good, bad, bare (nothing), or open (it may be, it is asked)."""
     entry = mention.start - place[0] < 16 and _ENTRY.match(page.clear, *place) is not None
@@ -201,17 +144,17 @@ def _verdict(
     told = (_ENTRY_VERDICT if entry else _VERDICT).search(after)
     if _BAD_BEFORE.search(before) or (told and told["bad"]):
         return "bad"
-    if _OPEN.search(before) or (not entry and _OPEN.search(after)):
+    if _OPEN.search(before) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):
         return "open"
     if told or _LEADS.search(page.clear, max(place[0], mention.head - 60), mention.head):
         return "good"
     return "good" if not entry and _PRAISE.search(before) else "bare"
 
 
-def _behind(page: Page, mention: _Mention, end: int, others: list[_Mention], options: Options) -> str:
+def _behind(page: Page, mention: Mention, end: int, others: list[Mention], options: Options) -> str:
     """What follows an option and is said of it: not its own text, and nothing that is said of the next one."""
     for other in others:  # "A and B are wrong" tells of both, "A fits, B does not" of each
-        if not _joined(page, mention, other):
+        if not joined(page, mention, other):
             end = other.head
             break
     own = options.texts[mention.option].lower().strip(" .")
@@ -232,11 +175,16 @@ def _commits(page: Page, said: _Said, options: Options, *, alone: bool) -> bool:
     tail = (tail if said.listed else _CLAUSE.split(tail, maxsplit=1)[0]).strip(" .*_\"'`$)}!(")
     if said.listed:
         before = page.clear[max(0, said.place[0] - 200) : said.place[0]].rstrip()
-        return alone and not tail and not before.endswith(":")
-    tail = _UNIT.sub("", tail) if not mention.letter and any(c.isdigit() for c in options.texts[mention.option]) else tail
+        rest = page.clear[said.place[1] + 1 : said.place[1] + 80].split("\n")[0].strip(" *_")
+        return alone and not tail and not rest and not before.endswith(":")
+    tail = UNIT.sub("", tail) if not mention.letter and any(c.isdigit() for c in options.texts[mention.option]) else tail
     head = max((m.end() for m in _CLAUSE.finditer(page.lower, said.place[0], mention.head)), default=said.place[0])
     if _COMMITS.search(page.lower[head : mention.head]):
         return not tail or mention.named
+    if {m.letter for m in said.bare} == {True, False}:
+        return True  # by letter and by text: "a department store (C)"
     own = options.texts[mention.option]  # "She pays $50.", and options that are sentences
     telling = not mention.letter and (any(c.isdigit() for c in own) or len(own.split()) > 2)
-    return alone and telling and not tail and not page.clear[said.place[1] + 1 :].strip()
+    subject = not mention.letter and not page.lower[said.place[0] : mention.head].strip(" *_\"athen")
+    last = not page.clear[said.place[1] + 1 :].strip()
+    return alone and last and ((telling and not tail) or (subject and page.clear[said.place[1] : said.place[1] + 1] == "."))

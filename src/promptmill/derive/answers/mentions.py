@@ -1,0 +1,116 @@
+r"""Where a sentence names options: "option B", "(b)", "**B**", "solution 2", "the third one", or the text of an option.
+
+More is read as a letter here than in `choices`, which looks at the beginning of a statement only, so what a mention is
+worth depends on what is said of it: see `weighing`. Letters of a range ("A to D") are none, and the text of an option
+does not count inside a longer one. A text that could be any word or number ("no", "21") counts at the end of its
+sentence only.
+
+Not covered: options in other words than their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from promptmill.derive.answers.choices import ORDINALS, Options
+from promptmill.derive.answers.languages import BEFORE_LETTER
+from promptmill.derive.answers.page import Page
+
+_MOST = 16  # a sentence that names more says nothing
+_LETTER = re.compile(
+    rf"(?<![\w'.\\])(?:(?i:(?P<name>{BEFORE_LETTER}|ending|diagram|figure|graph|sentence))\s(?:number\s)?"
+    r"(?:[(*_\"'`$\[{]|\\(?:mathbf|mathrm|textbf|text|boxed)(?=\{)){0,6}(?P<a>[A-Za-z])(?![\w'])|\((?P<b>[A-Za-z])\)|[*_\"'`]{1,3}\(?(?P<c>[A-Z])[).:]?[*_\"'`]{1,3}|"
+    r"(?<=[|] )(?P<d>[A-Z])(?= [|])|(?P<e>[A-Z])(?=[).:](?:\s|\*|$)|\s?[✗✘❌×❎✓✔✅☑])|"
+    r"(?P<f>[B-HJ-Z])(?![\w'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|and|or|nor|because|since|as|"
+    r"fits)\b))[)*_\"'`$\]]{0,4}"
+)
+_NUMBERED = re.compile(
+    r"\b(?:option|choice|answer|solution|statement|ending|sentence|sol)\s?(?:number\s|#)?\(?([1-9])(?![\w%]|[.,]\d)"
+)
+_JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
+_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
+UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
+_ARTICLE = re.compile(r"^(?:an?|the)\s")
+_COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
+
+
+
+class Mention(NamedTuple):
+    """An option that a sentence names.
+
+    Attributes:
+        option: which one, counted from 0.
+        head: where its name begins ("option B").
+        start: where the letter or the text stands.
+        end: where that ends.
+        letter: whether it is named by its letter.
+        named: whether the letter has marks or a noun ("(B)", "option B"), so that it can be nothing else.
+    """
+
+    option: int
+    head: int
+    start: int
+    end: int
+    letter: bool
+    named: bool
+
+
+def mentions(page: Page, place: tuple[int, int], options: Options) -> list[Mention]:
+    """The options that a sentence names, in order; none where it names very many."""
+    found = [*_letters(page, place, options), *_counted(page, place, options), *_texts(page, place, options)]
+    if len(found) > _MOST:
+        return []
+    return sorted((m for m in found if not any(_covers(o, m) for o in found)), key=lambda m: m.start)
+
+
+def joined(page: Page, one: Mention, other: Mention) -> bool:
+    """Whether two mentions are parted by nothing but `and`, `or` and commas."""
+    return one.end <= other.head and _JOINS.fullmatch(page.lower, one.end, other.head) is not None
+
+
+def _letters(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
+    ranges = [match.span() for match in _RANGE.finditer(page.clear, *place)]
+    for match in _LETTER.finditer(page.clear, *place):
+        group = next(name for name in "abcdefg" if match[name])
+        index = ord(match[group].upper()) - 65
+        ranged = any(start <= match.start(group) < end for start, end in ranges)
+        if index < len(options.texts) and not ranged:
+            start, end = match.span(group)
+            yield Mention(index, match.start(), start, end, letter=True, named=group not in "fg")
+
+
+def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
+    for match in ORDINALS.finditer(page.lower, *place):
+        if (index := options.counted(match[1])) is not None:
+            yield Mention(index, match.start(), *match.span(), letter=False, named=True)
+    if any(c.isdigit() for text in options.texts for c in text):
+        return
+    for match in _NUMBERED.finditer(page.lower, *place):
+        if (index := int(match[1]) - 1) < len(options.texts):
+            yield Mention(index, match.start(), *match.span(1), letter=True, named=True)
+
+
+def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
+    start, end = place
+    for index, text in enumerate(options.texts):
+        plain = _ARTICLE.sub("", text.lower().strip(" ."))
+        weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
+        at = page.lower.find(plain, start, end) if len(plain) > 1 else -1
+        for _ in range(4):
+            if at < 0:
+                break
+            behind = at + len(plain)
+            whole = not (page.lower[at - 1 : at].isalnum() or page.lower[behind : behind + 1].isalnum())
+            if whole and (not weak or UNIT.fullmatch(page.lower, behind, end)):
+                yield Mention(index, at, at, behind, letter=False, named=False)
+            at = page.lower.find(plain, behind, end)
+
+
+def _covers(one: Mention, other: Mention) -> bool:
+    """Whether a mention lies in a longer one, or is a text directly behind its letter."""
+    longer = one.end - one.start > other.end - other.start
+    return (longer and one.start <= other.start and other.end <= one.end) or (
+        one.letter and not other.letter and 0 <= other.start - one.end < 4
+    )
