@@ -29,6 +29,12 @@ _LETTER = re.compile(
 _NUMBERED = re.compile(
     r"\b(?:option|choice|answer|solution|statement|ending|sentence|sol)\s?(?:number\s|#)?\(?([1-9])(?![\w%]|[.,]\d)"
 )
+# begins with a plain set of letters, so that it is looked for fast
+_LONE = re.compile(r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![\w'.\\].)(?![\w'])(?!(?<=A)\s[a-z]{2}))")
+_COUNTING = (
+    *("option", "choice", "solution", "statement", "answer", "letter", "ending", "alternative", "sentence", "sol"),
+    *("first one", "second one", "third one", "fourth one", "fifth one", "last one"),
+)
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
 _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
@@ -65,6 +71,14 @@ def mentions(page: Page, place: tuple[int, int], options: Options) -> list[Menti
     return sorted((m for m in found if not any(_covers(o, m) for o in found)), key=lambda m: m.start)
 
 
+def any_named(page: Page, start: int, end: int, options: Options) -> bool:
+    """Whether options may be named between two places; fast, as most sentences name none."""
+    if _LONE.search(page.clear, start, end):
+        return True
+    words = (*_COUNTING, *(_plain(text) for text in options.texts))
+    return any(word and page.lower.find(word, start, end) >= 0 for word in words)
+
+
 def joined(page: Page, one: Mention, other: Mention) -> bool:
     """Whether two mentions are parted by nothing but `and`, `or` and commas."""
     return one.end <= other.head and _JOINS.fullmatch(page.lower, one.end, other.head) is not None
@@ -95,7 +109,7 @@ def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[M
 def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
     start, end = place
     for index, text in enumerate(options.texts):
-        plain = _ARTICLE.sub("", text.lower().strip(" ."))
+        plain = _plain(text)
         weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
         at = page.lower.find(plain, start, end) if len(plain) > 1 else -1
         for _ in range(4):
@@ -106,6 +120,11 @@ def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Men
             if whole and (not weak or UNIT.fullmatch(page.lower, behind, end)):
                 yield Mention(index, at, at, behind, letter=False, named=False)
             at = page.lower.find(plain, behind, end)
+
+
+def _plain(text: str) -> str:
+    """An option's text as it is looked for: in lower case, without an article and a full stop."""
+    return _ARTICLE.sub("", text.lower().strip(" ."))
 
 
 def _covers(one: Mention, other: Mention) -> bool:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from promptmill.derive.answers import sentences
 from promptmill.derive.answers.choices import Options, Picked
 from promptmill.derive.answers.languages import CORRECT
-from promptmill.derive.answers.mentions import UNIT, Mention, joined, mentions
+from promptmill.derive.answers.mentions import UNIT, Mention, any_named, joined, mentions
 from promptmill.derive.answers.page import Page, Piece
 
 _WINDOW = 6000
@@ -80,7 +80,12 @@ class _Said(NamedTuple):
 
 def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
     """The option that is left when all that is said for and against the options is weighed."""
-    said = [_read(page, place, options) for place in _statements(page, max(start, end - _WINDOW), end)]
+    start = max(start, end - _WINDOW)
+    if not any_named(page, start, end, options):
+        return None
+    said = [
+        _read(page, place, options) for place in _statements(page, start, end) if any_named(page, *place, options)
+    ]
     entries = [one for one in said if one.listed]
     chosen = {m.option: m for one in entries for m in one.good[:1]}
     covered = {m.option for one in entries for m in (*one.good, *one.bad, *one.bare)}
