@@ -30,10 +30,11 @@ _TURN = re.compile(
     r"[,;]\s(?:(?:and|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
     r"(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
     r";\s|:\s|\s(?:so|thus|hence|therefore|i\.e\.|that\sis|leaving|giving)\s|"
-    r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes)\s"
+    r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes|(?:total|sum|average|difference)\sof)\s"
     r"(?=(?:about|approximately|exactly|only|just|roughly|around|nearly)?[\s$€£*\\(]{0,4}\d)",
 )
 _NAMED = re.compile(r"(?<!\A)(?<![.!?*] )\b[A-Z][A-Za-z]*\s$")  # "Year 12"
+_UNITS = re.compile(r"\s(?!(?:is|was|would|will|has|and|or|students)\b)[^\W\d_]{2}")
 _COMPOUND = re.compile(r"-[A-Za-z]|[DK]\b")  # "a 6-month plan", "3D"
 _HEAD = re.compile(
     r"[\s*_]*(?:so\s|thus,?\s|hence,?\s|therefore,?\s)?(?:after|since|if|when|because|as|with|given|at|for|of|out\sof|from|in|on|"
@@ -41,15 +42,16 @@ _HEAD = re.compile(
 )
 _IS = re.compile(
     r"(?:\b(?:is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
-    r"jest|är|er|lautet|beträgt|vaut)|≈)\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
+    r"jest|är|er|lautet|beträgt|vaut)|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
 _COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
-_VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-z]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b")
+_VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b")
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
-_POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll|steps?|method|goal|formula|question|problem)\b")
+_POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$")
+ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
 
@@ -77,7 +79,8 @@ def _value(page: Page, said: Piece) -> Piece | None:
     value = numbers.only(page, said)
     if value is None or not numbers.is_value(value.text) or _COMPOUND.match(page.clear, value.end):
         return None
-    return None if _NAMED.search(page.clear[said.start : value.start]) else value
+    named = _NAMED.search(page.clear[said.start : value.start])
+    return None if named and not _UNITS.match(page.clear, value.end) else value
 
 
 def predicate(page: Page, start: int, end: int) -> Piece | None:
@@ -118,6 +121,7 @@ def _is_answer(text: str) -> bool:
     words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
     if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞^(=" for c in text):
         return len(words) <= 6
+    words = words[1:] if words[:1] and words[0].lower() in {"the", "la", "le", "der", "die", "das", "el"} else words
     names = [word for word in words if word[0].isupper()]
     return 0 < len(words) <= 6 and words[0] in names and len(names) >= len(words) / 2
 
@@ -134,7 +138,8 @@ def _last(page: Page, start: int, end: int) -> Piece | None:
     ended = page.clear[place[1] - 1]
     if DOUBT.search(_NOT_THAT.sub("", page.lower[place[0] : place[1]])):
         return None
-    found = marks.piece(page, *place, "conclusion")
+    aside = ASIDE.search(page.clear, place[0], place[1])
+    found = marks.piece(page, place[0], aside.start() if aside else place[1], "conclusion")
     whole = ended in ".!。।*$" or (found is not None and ended != ";" and _LABELLED.search(found.text) is not None)
     again = page.clear.count(page.clear[place[0] : place[1]], max(start, place[0] - 2000), place[0]) > 2
     return found if whole and not again else None  # a response that repeats one sentence has lost its way

@@ -94,7 +94,9 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     line = page.clear[last[0] : last[1]]
     if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
         return None  # a heading, or code
-    found = numbers.result(page, marks.piece(page, label.end() if label else last[0], last[1], "whole"))
+    begin = label.end() if label else last[0]
+    aside = closing.ASIDE.search(page.clear, begin, last[1])  # "Danube (it flows through Vienna)"
+    found = numbers.result(page, marks.piece(page, begin, aside.start() if aside else last[1], "whole"))
     if found is None or _is_name(page, found):
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None

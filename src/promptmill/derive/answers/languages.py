@@ -163,6 +163,7 @@ def _announcements() -> tuple[Announcement, ...]:
             "ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))|\.\s(?=[-+$\\\d]|[a-z](?!\w))"), None
         ),
     ]
+    found.append(Announcement("answer", re.compile(r"\.\s(?=[-+$\\\d(]|[a-z](?!\w))"), None, label=True))
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
     found.append(Announcement("option", re.compile(r"\s(?:ist|est|är|er)(?=[\s:*\"'(])"), None, label=True))
@@ -192,8 +193,12 @@ BEFORE_LETTER = (
     r"seçenek|şık|cevap|الخيار|خيار|الإجابة|الحرف|گزینه|विकल्प|选项|選項|选择|選択肢|보기|선택지|đáp án|"
     r"phương án|opsi|pilihan|ข้อ|ตัวเลือก|επιλογή|אפשרות|תשובה"
 )
+MOST = (
+    r"most\s(?:likely|appropriate|accurate|plausible|suitable|reasonable|probable|logical|consistent|sensible|fitting|natural|"
+    r"correct|relevant|compelling|convincing|apt)"
+)
 CORRECT = (
-    r"(?:the\s)?(?:only\s)?(?:most\s\w{4,12}|correct|right|best|answer|accurate|true answer|winner)\b|"
+    rf"(?:the\s)?(?:only\s)?(?:{MOST}|correct|right|best|answer|accurate|true answer|winner)\b|"
     r"(?:richtig|korrekt|die richtige|die korrekte|stimmt)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
     r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"

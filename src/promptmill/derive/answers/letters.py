@@ -51,52 +51,11 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
     if found is None:
-        return _ticked(page, start, until) or _beside_text(page, *last, options)
+        return None
     if alone:
         return found
     told = not (listed - {found.text}) and _is_option(page.clear[last[0] : last[1]], found.text, options)
-    return found if told else _ticked(page, start, until)
-
-
-_TICKED = re.compile(r"\n[ \t]{0,4}(?:[-*+•][ \t])?[*_]{0,2}\(?([A-Z])[*_]{0,2}[).:][^\n]{0,200}?[✓✔✅☑]")
-
-
-def _ticked(page: Page, start: int, end: int) -> Picked:
-    """The one option of a list that is ticked."""
-    if not any(tick in page.clear for tick in "✓✔✅☑"):
-        return None
-    ticked = list(_TICKED.finditer(page.clear, max(start - 1, 0), end))
-    return Piece(ticked[0][1], ticked[0].start(1), ticked[0].end(1), "letter") if len(ticked) == 1 else None
-
-
-_NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{0,3}(?:[.:)]|(?=\s|$))")
-
-
-_ENDS_IN_LETTER = re.compile(
-    rf"(?:\b(?:is|be|ist|est|es|by|gives?|choose|so|thus|hence|therefore|making it)\s|[.!?]\s|\b(?i:{BEFORE_LETTER})\s|"
-    r"\bi\.e\.,?\s|[:=→]\s?|[\w.,!]\s(?=\*\*|[*_]{0,2}\())"
-    r"[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
-)
-_FITS = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}\s(?:\w{2,10}ly\s|best\s)?(?:matches|fits|satisfies|works|meets)\b")
-
-
-def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Picked:
-    """The one letter of a last line: at its end ("is **B**."), beside its text ("**B. mantle**"), "D matches ..."."""
-    if line_end - line > 600 or lines.HEDGE.search(page.lower, line, line_end):
-        return None
-    said = page.clear[line:line_end]
-    named = [m for m in _NAMED.finditer(said) if ord(m[1]) - 65 < len(options.texts) and m[0] not in {"A", "I"}]
-    if len({m[1] for m in named}) != 1:
-        return None
-    match = named[-1]
-    if _ENDS_IN_LETTER.search(said, max(match.start() - 14, 0)) or _FITS.match(said, match.start()):
-        return Piece(match[1], line + match.start(1), line + match.end(1), "letter")
-    own = options.plain[ord(match[1]) - 65]
-    behind, before = normalised(said[match.end() :]), normalised(said[: match.start()])
-    beside = (behind.startswith(own) and re.search(r"\w", before)) or (
-        ")" in match[0] and before.rstrip(" (").endswith(own)
-    )
-    return Piece(match[1], line + match.start(1), line + match.end(1), "letter") if own and beside else None
+    return found if told else None
 
 
 def _is_option(line: str, letter: str, options: Options) -> bool:
@@ -151,6 +110,10 @@ def _is_told_of(page: Page, match: re.Match[str], line_end: int, options: Option
         return True  # the options, one after another
     if match[1].islower() and rest and not rest.lower().startswith(own.lower()[:20]) and match[0][-1] not in ").":
         return True
+    for other in re.finditer(r"(?<!\w)\(?([A-Za-z])\)\s", rest):
+        own = options.plain[ord(other[1].upper()) - 65] if ord(other[1].upper()) - 65 < len(options.plain) else ""
+        if own and other[1].upper() != match[1].upper() and normalised(rest[other.end() :]).startswith(own):
+            return True  # a list of options on one line
     comma = page.clear.startswith(",", match.end(1)) and match[1] in "AI"
     return comma and options.by_text(page, match.end(), line_end, "") is None
 

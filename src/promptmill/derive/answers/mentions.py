@@ -27,7 +27,7 @@ _LETTER = re.compile(
     r"fits)\b))[)*_\"'`$\]]{0,4}"
 )
 _NUMBERED = re.compile(
-    r"\b(?:option|choice|answer|solution|statement|ending|sentence|sol)\s?(?:number\s|#)?\(?([1-9])(?![\w%]|[.,]\d)"
+    r"\b(?:(?:option|choice|answer|solution|statement|ending|sentence)\s|sol\s?)(?:number\s|#)?\(?([1-9])(?![\w%]|[.,]\d)"
 )
 # begins with a plain set of letters, so that it is looked for fast
 _LONE = re.compile(r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![\w'.\\].)(?![\w'])(?!(?<=A)\s[a-z]{2}))")
@@ -37,6 +37,8 @@ _COUNTING = (
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
 _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
+_MARKS = re.compile(r"[\s*_\"'$).]*")
+_PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
 _ARTICLE = re.compile(r"^(?:an?|the)\s")
 _COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
@@ -117,9 +119,19 @@ def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Men
                 break
             behind = at + len(plain)
             whole = not (page.lower[at - 1 : at].isalnum() or page.lower[behind : behind + 1].isalnum())
-            if whole and (not weak or UNIT.fullmatch(page.lower, behind, end)):
+            if whole and (not weak or _ends(page, plain, behind, end) or _opens(page, start, at, behind)):
                 yield Mention(index, at, at, behind, letter=False, named=False)
             at = page.lower.find(plain, behind, end)
+
+
+def _ends(page: Page, plain: str, behind: int, end: int) -> bool:
+    """Whether a sentence ends behind a word, or behind a value and its unit."""
+    return (_MARKS if plain in _COMMON else UNIT).fullmatch(page.lower, behind, end) is not None
+
+
+def _opens(page: Page, start: int, at: int, behind: int) -> bool:
+    """Whether a sentence begins with a word as a statement of its own: "No, it does not"."""
+    return not page.clear[start:at].strip(" \n*_") and _PAUSE.match(page.lower, behind) is not None
 
 
 def _plain(text: str) -> str:

@@ -198,7 +198,7 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
         return True
     if choice:
         return not plural and _RIGHT.search(before) is not None
-    label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith(":")
+    label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith((":", "."))
     return label or _FINAL.search(before) is not None
 
 
