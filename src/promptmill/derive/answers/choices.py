@@ -159,6 +159,8 @@ class Options(NamedTuple):
 
     def counted(self, word: str) -> int | None:
         """The number of the option that an ordinal counts."""
+        if any(re.search(rf"\b{word}\b", plain) for plain in self.plain):
+            return None  # the word belongs to the options: "Only the first"
         index = len(self.texts) - 1 if word == "last" else _COUNTED.index(word)
         return index if index < len(self.texts) else None
 

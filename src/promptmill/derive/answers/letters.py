@@ -126,6 +126,9 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     whole: Picked = None
     if lines.first_end(page.clear, start, end) >= last[1] and last[1] - start < 400:
         whole = options.whole(page, *marks.narrow(page.clear, start, end), "whole")
+        words = page.clear[start:end].split()
+        if whole is None and len(words) == 1 and len(words[0]) > 3:
+            whole = options.by_text(page, start, end, "whole")  # "Einstein"
     if whole is None:
         whole = _leading_text(page, start, end, options)
     bold = lines.lone_bold(page, *last, alone=lines.HEDGE.search(page.lower, *last) is not None)

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from promptmill.derive.answers.choices import ORDINALS, Options
 from promptmill.derive.answers.languages import BEFORE_LETTER
-from promptmill.derive.answers.page import Page
+from promptmill.derive.answers.page import Page, lowered
 
 _MOST = 16  # a sentence that names more says nothing
 _LETTER = re.compile(
@@ -40,7 +41,8 @@ _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A
 _MARKS = re.compile(r"[\s*_\"'$).]*")
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
-_ARTICLE = re.compile(r"^(?:an?|the)\s")
+_ARTICLE = re.compile(r"^(?:an?\s|the\s|it\s(?=\S+\s))")
+_NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")
 _COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
 
 
@@ -77,8 +79,8 @@ def any_named(page: Page, start: int, end: int, options: Options) -> bool:
     """Whether options may be named between two places; fast, as most sentences name none."""
     if _LONE.search(page.clear, start, end):
         return True
-    words = (*_COUNTING, *(_plain(text) for text in options.texts))
-    return any(word and page.lower.find(word, start, end) >= 0 for word in words)
+    words = (*_COUNTING, *(plain for _, plain in _wordings(options)))
+    return any(page.lower.find(word, start, end) >= 0 for word in words)
 
 
 def joined(page: Page, one: Mention, other: Mention) -> bool:
@@ -110,10 +112,9 @@ def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[M
 
 def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
     start, end = place
-    for index, text in enumerate(options.texts):
-        plain = _plain(text)
+    for index, plain in _wordings(options):
         weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
-        at = page.lower.find(plain, start, end) if len(plain) > 1 else -1
+        at = page.lower.find(plain, start, end)
         for _ in range(4):
             if at < 0:
                 break
@@ -134,9 +135,14 @@ def _opens(page: Page, start: int, at: int, behind: int) -> bool:
     return not page.clear[start:at].strip(" \n*_") and _PAUSE.match(page.lower, behind) is not None
 
 
-def _plain(text: str) -> str:
-    """An option's text as it is looked for: in lower case, without an article and a full stop."""
-    return _ARTICLE.sub("", text.lower().strip(" ."))
+@lru_cache(maxsize=512)
+def _wordings(options: Options) -> tuple[tuple[int, str], ...]:
+    """How the options are written, in lower case: without an article and a full stop; of names the last alone, too."""
+    found = [(index, _ARTICLE.sub("", lowered(text).strip(" ."))) for index, text in enumerate(options.texts)]
+    if all(_NAME.fullmatch(text.strip(" .")) for text in options.texts):
+        last = [plain.rpartition(" ")[2] for _, plain in found]
+        found += [(index, name) for index, name in enumerate(last) if last.count(name) == 1 and len(name) > 3]
+    return tuple((index, plain) for index, plain in found if len(plain) > 1)
 
 
 def _covers(one: Mention, other: Mention) -> bool:

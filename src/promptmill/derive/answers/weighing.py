@@ -53,7 +53,8 @@ _PRAISE = re.compile(rf"\b(?:correct|right|best|accurate|{MOST}|strongest)\b|(?:
 _LEADS = re.compile(
     r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
     r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
-    r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|what|only)|"
+    r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|what|only|also|daher|somit|folglich|donc|"
+    r"entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак)|"
     r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
