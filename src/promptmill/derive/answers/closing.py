@@ -1,9 +1,9 @@
-r"""What the last sentence of a response states where nothing is announced: "She is left with 28.", "So it is 3/8."
+r"""What the last sentence of a response states where nothing is announced.
 
-`number`, for questions whose reference is a number, gives the number of the last sentence: the only one, the right side
-of its calculation, or the one of its last clause, where the words before it say that this is the result ("..., so 5
-days remain", "After handing out 20, she has 28"). `predicate`, for other questions, gives what the last sentence says
-that something is, if that is a value, an expression or a name ("Thus the probability is 3/8.").
+"She is left with 28." "So the probability is 3/8." `number`, for questions whose reference is a number, gives the
+number of the last sentence: the only one, the right side of its calculation, or the one of its last clause, where the
+words before it say that this is the result ("..., so 5 days remain", "After handing out 20, she has 28"). `predicate`,
+for other questions, gives what the last sentence says that something is, if that is a value, an expression or a name.
 
 A sentence that doubts, denies, asks or is a step on the way states nothing, and neither does one that was cut off.
 
@@ -19,7 +19,8 @@ from promptmill.derive.answers.page import Page, Piece
 
 DOUBT = re.compile(
     r"\b(?:not|cannot|can't|could|may|might|maybe|perhaps|possibly|never|unknown|unclear|impossible|wrong|incorrect|assum\w+|"
-    r"suppose|let|let's|try|check|either|or|however|approach|example|first|(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
+    r"suppose|let|let's|try|check|either|or|however|approach|example|first|"
+    r"(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
 )
 _NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}")  # "6, not 9": said of another
 _STEP = re.compile(
@@ -46,11 +47,15 @@ _IS = re.compile(
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
 _COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
-_VALUE = re.compile(r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b")
+_VALUE = re.compile(
+    r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b"
+)
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
-_POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$")
+_POINTS = re.compile(
+    r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
+)
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
@@ -129,9 +134,8 @@ def _is_answer(text: str) -> bool:
 def _last(page: Page, start: int, end: int) -> Piece | None:
     """The last sentence, if it is whole and states something."""
     last = lines.last(page.clear, start, end)
-    if last and last[1] - last[0] < 30 and page.clear[start : last[0]].rstrip().endswith(("$$", "\\]")):
-        if not any(c.isdigit() for c in page.clear[last[0] : last[1]]):  # a unit behind displayed maths
-            last = lines.last(page.clear, start, last[0])
+    if last and _is_unit(page.clear, start, *last):
+        last = lines.last(page.clear, start, last[0])
     place = lines.last_sentence(page.clear, *last) if last else None
     if place is None or place[1] - place[0] > _LONGEST or _STEP.match(page.lower, *place):
         return None
@@ -143,3 +147,9 @@ def _last(page: Page, start: int, end: int) -> Piece | None:
     whole = ended in ".!。।*$" or (found is not None and ended != ";" and _LABELLED.search(found.text) is not None)
     again = page.clear.count(page.clear[place[0] : place[1]], max(start, place[0] - 2000), place[0]) > 2
     return found if whole and not again else None  # a response that repeats one sentence has lost its way
+
+
+def _is_unit(clear: str, start: int, line: int, line_end: int) -> bool:
+    """Whether a last line is a word or two behind displayed maths: its unit."""
+    short = line_end - line < 30 and not any(c.isdigit() for c in clear[line:line_end])
+    return short and clear[max(start, line - 20) : line].rstrip().endswith(("$$", "\\]"))

@@ -11,7 +11,19 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from promptmill.derive.answers import boxed, closing, endings, letters, marks, numbers, objects, phrases, runons, tags, weighing
+from promptmill.derive.answers import (
+    boxed,
+    closing,
+    endings,
+    letters,
+    marks,
+    numbers,
+    objects,
+    phrases,
+    runons,
+    tags,
+    weighing,
+)
 from promptmill.derive.answers.choices import Options, Picked, options_of
 from promptmill.derive.answers.page import Page, Piece, read
 from promptmill.errors import ConfigError

@@ -34,13 +34,15 @@ class Announcement(NamedTuple):
 _OPEN = r"[\s*_\"'`✅✔]{0,4}"
 _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
-    r"is|are|was|be|may be|might be|could be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
+    r"is|are|was|be|may be|might be|could be|should be|must be|"
+    r"would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
     r"turns out to be|comes out to be|comes out to|comes to|becomes|equals|remains|would then be|will then be|must "
     r"therefore be|should therefore be|would therefore be|ought to be|is equal to"
 )
 _EN_TAIL = re.compile(
     r"s?(?:\s(?:choice|option|letter|number|value))?"
-    r"(?:\s(?:your|the|this)\squestion|\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
+    r"(?:\s(?:your|the|this)\squestion|"
+    r"\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
     r"in short|in the end),?"
     r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
     r"|\s(?:to|for|of|in|from|among|between|here|that|therefore|then|thus|i|we|you|now|as)\b[^.:;!?\n=]{0,70}?)?"
@@ -172,7 +174,9 @@ def _announcements() -> tuple[Announcement, ...]:
     for nouns, be, ending in _SPACED:
         tail = _tail(be.removesuffix("|"))
         if be.endswith("|"):  # the language needs no word for "is"
-            tail = re.compile(rf"(?:{tail.pattern})|\s{{1,2}}(?:(?:विकल्प|گزینه|şık|seçenek)\s)?(?=[\"'*($\\\d\[]|[a-z](?![a-z]))")
+            tail = re.compile(
+                rf"(?:{tail.pattern})|\s{{1,2}}(?:(?:विकल्प|گزینه|şık|seçenek)\s)?(?=[\"'*($\\\d\[]|[a-z](?![a-z]))"
+            )
         split = nouns.split("|") if "|" in nouns else nouns.split()
         found += [Announcement(noun, tail, ending, label=noun in _LABELS) for noun in split]
     for nouns, be, ending in _JOINED:

@@ -12,7 +12,6 @@ import re
 
 from promptmill.derive.answers import lines, marks
 from promptmill.derive.answers.choices import LETTERS, Options, Picked
-from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece
 from promptmill.derive.answers.wording import normalised
 
@@ -80,13 +79,11 @@ def _line_letter(page: Page, line: int, line_end: int, options: Options) -> Pick
     match = _FIRST_LETTER.match(page.clear, line, line_end)
     if match and ord(match[1]) > 127:
         return options.pick(page, line, line_end, "letter")
-    if match is None and (numbered := options.by_number(page, line, line_end, "letter")) is not None:
-        return numbered
     if match is None and (close := _CLOSE.match(page.clear, line, line_end)):
         index, rest = ord(close[1]) - 65, normalised(page.clear[close.end() : line_end])
         match = close if index < len(options.plain) and options.plain[index] and rest == options.plain[index] else None
-    if not match or ord(match[1].upper()) - 65 >= len(options.texts):
-        return None
+    if match is None or ord(match[1].upper()) - 65 >= len(options.texts):
+        return options.by_number(page, line, line_end, "letter")
     if match[1] == "A" and page.clear.startswith(":", match.end(1)):  # perhaps the label of an answer
         return options.by_text(page, match.end(), line_end, "whole")
     if _is_told_of(page, match, line_end, options):
@@ -147,7 +144,7 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     head = page.lower[start : min(first, start + 200)]
     fits = [
         (len(text), index)
-        for index, text in enumerate((text.lower().rstrip(" .") for text in options.texts))
+        for index, text in enumerate(text.lower().rstrip(" .") for text in options.texts)
         if text and head.startswith(text) and (_PAUSE.match(head, len(text)) or not head[len(text) :].strip(" *_"))
     ]
     if not fits:

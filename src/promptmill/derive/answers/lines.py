@@ -21,8 +21,10 @@ CONCLUDES = re.compile(
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,120})\*\*|__([^_\n]{1,120})__")
 _CLOSER = re.compile(
-    r"[\s*_>]*(?:let me know|i hope|hope (?:this|that)|feel free|please (?:let|feel|note that i)|if you (?:have|need|want|would|'d)|"
-    r"would you like|do you (?:have|want|need)|happy to|is there anything|thank|good luck|great (?:job|question)|anything else|"
+    r"[\s*_>]*(?:let me know|i hope|hope (?:this|that)|feel free|please (?:let|feel|note that i)|"
+    r"if you (?:have|need|want|would|'d)|"
+    r"would you like|do you (?:have|want|need)|happy to|is there anything|thank|good luck|great (?:job|question)|"
+    r"anything else|"
     r"enjoy)\b[^\d\n]*$",
     re.IGNORECASE,
 )

@@ -122,7 +122,7 @@ def _pairs(clear: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _again(clear: str, mark: str, start: int, end: int) -> bool:
-    """Whether a mark stands between two places; a dollar sign that is written `\\$` is none."""
+    r"""Whether a mark stands between two places; a dollar sign that is written `\$` is none."""
     at = clear.find(mark, start, end)
     while at > 0 and mark == "$" and clear[at - 1] == "\\":
         at = clear.find(mark, at + 1, end)

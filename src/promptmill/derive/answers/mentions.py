@@ -28,13 +28,25 @@ _LETTER = re.compile(
     r"fits)\b))[)*_\"'`$\]]{0,4}"
 )
 _NUMBERED = re.compile(
-    r"\b(?:(?:option|choice|answer|solution|statement|ending|sentence)\s|sol\s?)(?:number\s|#)?\(?([1-9])(?![\w%]|[.,]\d)"
+    r"\b(?:(?:option|choice|answer|solution|statement|ending|sentence)\s|sol\s?)(?:number\s|#)?\(?([1-9])(?![\w%]|[.,]\d)|"
+    r"(?<![\w.,])([1-9])(?=\sis\s(?:the\s)?(?:correct|right|best)\b)"
 )
 # begins with a plain set of letters, so that it is looked for fast
 _LONE = re.compile(r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![\w'.\\].)(?![\w'])(?!(?<=A)\s[a-z]{2}))")
 _COUNTING = (
     *("option", "choice", "solution", "statement", "answer", "letter", "ending", "alternative", "sentence", "sol"),
-    *("first one", "second one", "third one", "fourth one", "fifth one", "last one"),
+    *(
+        " is correct",
+        " is right",
+        " is the correct",
+        " is the right",
+        "first one",
+        "second one",
+        "third one",
+        "fourth one",
+        "fifth one",
+        "last one",
+    ),
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
 _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
@@ -44,7 +56,6 @@ UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a v
 _ARTICLE = re.compile(r"^(?:an?\s|the\s|it\s(?=\S+\s))")
 _NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")
 _COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
-
 
 
 class Mention(NamedTuple):
@@ -106,8 +117,9 @@ def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[M
     if any(c.isdigit() for text in options.texts for c in text):
         return
     for match in _NUMBERED.finditer(page.lower, *place):
-        if (index := int(match[1]) - 1) < len(options.texts):
-            yield Mention(index, match.start(), *match.span(1), letter=True, named=True)
+        group = 1 if match[1] else 2
+        if (index := int(match[group]) - 1) < len(options.texts):
+            yield Mention(index, match.start(), *match.span(group), letter=True, named=True)
 
 
 def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:

@@ -39,8 +39,10 @@ _REASON = re.compile(
     r"|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|"
     r"calculated|required|stated|per)|"
     r"so (?:that|the|we|it|i)|rather than|instead of|based on|according to|weil|da wir|car|porque|perch[eé])\b"
-    r"|(?<=[\d$}%°])\s\((?:approximately|approx|about|roughly|rounded|or|the|in|to|where|when|≈)\b[^()\n]{1,120}\)[.!\s]*$"  # "1/3 (about 0.33)"
-    r"|\s\((?:since|because|it|he|she|they|this|as|i\.e\.|that is|which|see|from|rounded|note)\b|\bwhich (?:is|was|means|equals|"
+    r"|(?<=[\d$}%°])\s\((?:approximately|approx|about|roughly|rounded|or|the|in|to|where|when|≈)\b"
+    r"[^()\n]{1,120}\)[.!\s]*$"  # "1/3 (about 0.33)"
+    r"|\s\((?:since|because|it|he|she|they|this|as|i\.e\.|that is|which|see|from|rounded|note)\b|"
+    r"\bwhich (?:is|was|means|equals|"
     r"can|gives|simplifies)\b|\s[—–]\s|\s--\s|，因为|，因此|，所以)",
     re.IGNORECASE,
 )
