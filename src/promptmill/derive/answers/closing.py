@@ -31,7 +31,7 @@ _TURN = re.compile(
     r"[,;]\s(?:(?:and|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
     r"(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
     r";\s|:\s|\s(?:so|thus|hence|therefore|i\.e\.|that\sis|leaving|giving)\s|"
-    r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes|(?:total|sum|average|difference)\sof)\s"
+    r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes|(?:total|sum|average|difference)\sof|we\s(?:get|obtain|have|find))\s"
     r"(?=(?:about|approximately|exactly|only|just|roughly|around|nearly)?[\s$€£*\\(]{0,4}\d)",
 )
 _NAMED = re.compile(r"(?<!\A)(?<![.!?*] )\b[A-Z][A-Za-z]*\s$")  # "Year 12"
@@ -42,7 +42,7 @@ _HEAD = re.compile(
     r"each|every|once|while|by|\w+ing)\b"
 )
 _IS = re.compile(
-    r"(?:\b(?:is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"(?:\b(?:(?:it|that|this|he|she)'s|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
     r"jest|är|er|lautet|beträgt|vaut)|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
@@ -53,9 +53,11 @@ _VALUE = re.compile(
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
-_POINTS = re.compile(
-    r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which|here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
+_POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which)\b")
+_NOTHING = re.compile(
+    r"\b(?:here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
 )
+_WORDS = 6
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
@@ -98,14 +100,19 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
     if not verbs:
         return _right_side(page, found)
     verb = verbs[-1]
-    if _POINTS.search(text[: verb.start()]) and not _COMES_TO.match(verb[0]):
-        return None
     begin = found.start + verb.end()
     who = _WHO.search(page.lower, begin, found.end) if _IT.match(text) else None
     if who:  # "It was Marie Curie who discovered polonium."
         found = found._replace(end=who.start())
     said = marks.piece(page, begin, sentences.without_reasons(page.clear, begin, found.end), "conclusion")
-    return said if said is not None and _is_answer(said.text) else None
+    if said is None:
+        return None
+    value = _VALUE.match(said.text) is not None and any(c.isdigit() for c in said.text)
+    subject = text[: verb.start()]
+    if (_NOTHING.search(subject) or (_POINTS.search(subject) and not value)) and not _COMES_TO.match(verb[0]):
+        return None
+    quoted = page.clear[begin : begin + 1] == '"' and len(said.text.split()) <= _WORDS
+    return said if quoted or _is_answer(said.text) else None
 
 
 def _right_side(page: Page, found: Piece) -> Piece | None:
@@ -125,10 +132,10 @@ def _is_answer(text: str) -> bool:
     """Whether a predicate is a value, an expression or a name and no clause."""
     words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
     if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞^(=" for c in text):
-        return len(words) <= 6
+        return len(words) <= _WORDS
     words = words[1:] if words[:1] and words[0].lower() in {"the", "la", "le", "der", "die", "das", "el"} else words
     names = [word for word in words if word[0].isupper()]
-    return 0 < len(words) <= 6 and words[0] in names and len(names) >= len(words) / 2
+    return 0 < len(words) <= _WORDS and words[0] in names and len(names) >= len(words) / 2
 
 
 def _last(page: Page, start: int, end: int) -> Piece | None:

@@ -21,10 +21,10 @@ from promptmill.derive.answers.page import Page, lowered
 
 _MOST = 16  # a sentence that names more says nothing
 _LETTER = re.compile(
-    rf"(?<![\w'.\\])(?:(?i:(?P<name>{BEFORE_LETTER}|ending|diagram|figure|graph|sentence))\s(?:number\s)?"
-    r"(?:[(*_\"'`$\[{]|\\(?:mathbf|mathrm|textbf|text|boxed)(?=\{)){0,6}(?P<a>[A-Za-z])(?![\w'])|\((?P<b>[A-Za-z])\)|[*_\"'`]{1,3}\(?(?P<c>[A-Z])[).:]?[*_\"'`]{1,3}|"
+    rf"(?<![A-Za-z0-9À-ɏ_'.\\])(?:(?i:(?P<name>{BEFORE_LETTER}|ending|diagram|figure|graph|sentence))\s(?:number\s)?"
+    r"(?:[(*_\"'`$\[{]|\\(?:mathbf|mathrm|textbf|text|boxed)(?=\{)){0,6}(?P<a>[A-Za-z])(?![A-Za-z0-9À-ɏ_'])|\((?P<b>[A-Za-z])\)|[*_\"'`]{1,3}\(?(?P<c>[A-Z])[).:]?[*_\"'`]{1,3}|"
     r"(?<=[|] )(?P<d>[A-Z])(?= [|])|(?P<e>[A-Z])(?=[).:](?:\s|\*|$)|\s?[✗✘❌×❎✓✔✅☑])|"
-    r"(?P<f>[B-HJ-Z])(?![\w'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|and|or|nor|because|since|as|"
+    r"(?P<f>[B-HJ-Z])(?![A-Za-z0-9À-ɏ_'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|and|or|nor|because|since|as|"
     r"fits)\b))[)*_\"'`$\]]{0,4}"
 )
 _NUMBERED = re.compile(
@@ -32,7 +32,9 @@ _NUMBERED = re.compile(
     r"(?<![\w.,])([1-9])(?=\sis\s(?:the\s)?(?:correct|right|best)\b)"
 )
 # begins with a plain set of letters, so that it is looked for fast
-_LONE = re.compile(r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![\w'.\\].)(?![\w'])(?!(?<=A)\s[a-z]{2}))")
+_LONE = re.compile(
+    r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![A-Za-z0-9À-ɏ_'.\\].)(?![A-Za-z0-9À-ɏ_'])(?!(?<=A)\s[a-z]{2}))"
+)
 _COUNTING = (
     *("option", "choice", "solution", "statement", "answer", "letter", "ending", "alternative", "sentence", "sol"),
     *(
@@ -54,6 +56,7 @@ _MARKS = re.compile(r"[\s*_\"'$).]*")
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
 _ARTICLE = re.compile(r"^(?:an?\s|the\s|it\s(?=\S+\s))")
+_INTEGER = re.compile(r"\d{4,12}|\d{1,3}(?:,\d{3})+", re.ASCII)
 _NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")
 _COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
 
@@ -154,7 +157,13 @@ def _wordings(options: Options) -> tuple[tuple[int, str], ...]:
     if all(_NAME.fullmatch(text.strip(" .")) for text in options.texts):
         last = [plain.rpartition(" ")[2] for _, plain in found]
         found += [(index, name) for index, name in enumerate(last) if last.count(name) == 1 and len(name) > 3]
+    found += [(index, _regrouped(plain)) for index, plain in found if _INTEGER.fullmatch(plain)]
     return tuple((index, plain) for index, plain in found if len(plain) > 1)
+
+
+def _regrouped(plain: str) -> str:
+    """A whole number with its thousands parted, or, where they are, without."""
+    return plain.replace(",", "") if "," in plain else f"{int(plain):,}"
 
 
 def _covers(one: Mention, other: Mention) -> bool:

@@ -37,21 +37,22 @@ _BAD = (
 )
 _GOOD = (
     r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|the\sonly|"
-    r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|left|remains|stands|better|strong(?:er|est)|preferable|stimmt|"
+    r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|left|remains|stands|better|it\sis$|what\si|strong(?:er|est)|preferable|stimmt|"
     rf"richtig|korrekt|juste|exacte?|correct[ao]s?|corrett[ao]|верн\w+|правильн\w+|{MOST}"
 )
-_SIGN_BAD, _SIGN_GOOD = "[✗✘❌×❎🚫]", "[✓✔✅☑]"
+_SIGN_BAD, _SIGN_GOOD = "(?:[✗✘❌×❎🚫]|誤り|错误|不正确|틀)", "(?:[✓✔✅☑]|正しい|正解|正确|정답|맞)"
 _VERDICT = re.compile(rf"(?P<bad>\b(?:{_BAD})\b|n't\b|{_SIGN_BAD})|(?P<good>\b(?:{_GOOD})\b|{_SIGN_GOOD})")
 _ENTRY_VERDICT = re.compile(
     r"^\W*(?:(?:this\s)?(?:is|are|looks?|seems?)\s)?(?:the\s|also\s|clearly\s)?"
-    rf"(?:(?P<bad>(?:{_BAD})\b|{_SIGN_BAD})|(?P<good>(?:{_GOOD})\b|{_SIGN_GOOD}))"
+    rf"(?:(?P<bad>(?:{_BAD})\b|{_SIGN_BAD})|(?P<good>(?:{_GOOD})\b|{_SIGN_GOOD}))|"
+    rf"(?:(?P<bad_end>{_SIGN_BAD})|(?P<good_end>{_SIGN_GOOD}))\W*$"
 )
 _PRAISE = re.compile(rf"\b(?:correct|right|best|accurate|{MOST}|strongest)\b|(?:{CORRECT})")
 _LEADS = re.compile(
     r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
     r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
     r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|"
-    r"what|only|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак)|"
+    r"what|only|argue\sfor|lean(?:ing)?\s(?:towards?|to)|settled?\son|(?:vote|opt)\sfor|favou?r|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак)|"
     r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
@@ -64,7 +65,7 @@ _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)
 _IF = re.compile(r"\W*if\b")
 _NEAR = re.compile(r"[,:]\s")
 CLAUSE = re.compile(
-    r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|as|and\sso|hence|thus|da|"
+    r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|where|whose|when|as|and\sso|hence|thus|da|"
     r"weil|car|porque|perché|denn)\b|\s(?:but|while|whereas|because|since|although|though)\s|[.!?]\s"
 )
 _ENTRY = re.compile(
@@ -143,7 +144,7 @@ def _verdict(before: str, after: str, *, leads: bool, entry: bool) -> Literal["g
     after = after if entry else after[: clause.start() if clause else _FAR]
     near = _NEAR.split(before)[-1]
     told = (_ENTRY_VERDICT if entry else _VERDICT).search(after)
-    if _BAD_BEFORE.search(before) or (told and told["bad"]):
+    if _BAD_BEFORE.search(before) or (told and (told["bad"] or told.groupdict().get("bad_end"))):
         return "bad"
     if _OPEN.search(near) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):
         return "open"

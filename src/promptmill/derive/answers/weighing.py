@@ -28,7 +28,7 @@ _SHORT = 40  # characters of a response that needs no full stop
 _ASIDE = re.compile(r"\s*\([^()]{12,}(?:\)\W*)?")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
-    r"(?:\A|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
+    r"(?:\A|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
 )
 
 
