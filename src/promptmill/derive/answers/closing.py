@@ -19,16 +19,17 @@ from promptmill.derive.answers.page import Page, Piece
 
 DOUBT = re.compile(
     r"\b(?:not|cannot|can't|could|may|might|maybe|perhaps|possibly|never|unknown|unclear|impossible|wrong|incorrect|assum\w+|"
-    r"suppose|let|let's|try|check|either|or|however|approach|example|first|"
+    r"suppose|let|let's|try|check|either|or|however|approach|example|first\s(?:we|i|you|he|she|let|step)|"
     r"(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
 )
-_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}")  # "6, not 9": said of another
+# "6, not 9", "4 guests who did not come": said of others
+_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}")
 _STEP = re.compile(
     r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
     r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
 )
 _TURN = re.compile(
-    r"[,;]\s(?:(?:and|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
+    r"[,;]\s(?:(?:and\s(?:so|thus|hence|therefore|he|she|they|it|we)|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
     r"(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
     r";\s|:\s|\s(?:so|thus|hence|therefore|i\.e\.|that\sis|leaving|giving)\s|"
     r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes|(?:total|sum|average|difference)\sof|we\s(?:get|obtain|have|find))\s"
@@ -36,13 +37,22 @@ _TURN = re.compile(
 )
 _NAMED = re.compile(r"(?<!\A)(?<![.!?*] )\b[A-Z][A-Za-z]*\s$")  # "Year 12"
 _UNITS = re.compile(r"\s(?!(?:is|was|would|will|has|and|or|students)\b)[^\W\d_]{2}")
-_COMPOUND = re.compile(r"-[A-Za-z]|[DK]\b")  # "a 6-month plan", "3D"
+_COMPOUND = re.compile(r"-[A-Za-z]|[DK]\b|(?:st|nd|rd|th)\b")  # "a 6-month plan", "3D", "20th"
+_BESIDE = re.compile(  # words before a number that is not what the sentence is about: "$64 in a day of 8 hours"
+    r"\b(?:after|for|in|of|at|per|with|from|on|by|than|each|every|over|between|to|into|within|through|during|until|when|"
+    r"if|out)\s(?:(?:the|an?|all|about|another|only|just|first|last|next|these|those|his|her|their|day|week|hour)\s){0,2}"
+    r"[$€£]?$|[=×x*+/]\s?[$€£]?$|-$"
+)
+_KNOWN = re.compile(r"\b(?:the|these|those|all|both|his|her|their|its|every)\s[$€£]?$")  # "the 8 adults"
+_AMOUNT = re.compile(r"\b(?:an?\s(?:\w+\s)?\w+\sof|left\swith)\s(?:about\s|only\s)?[$€£]?$")  # "a total of"
+_OUT_OF = re.compile(r"\s?(?:out\s)?of\s(?:the|his|her|their|those)?\s?\d")  # "5 of the 12 apples"
+_AND = re.compile(r"(?:[\w%$€£-]+\s){0,2}(?:,\s)?(?:and|or|,)\s[$€£]?")
 _HEAD = re.compile(
     r"[\s*_]*(?:so\s|thus,?\s|hence,?\s|therefore,?\s)?(?:after|since|if|when|because|as|with|given|at|for|of|out\sof|from|in|on|"
     r"each|every|once|while|by|\w+ing)\b"
 )
 _IS = re.compile(
-    r"(?:\b(?:(?:it|that|this|he|she)'s|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
     r"jest|är|er|lautet|beträgt|vaut)|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
@@ -53,7 +63,7 @@ _VALUE = re.compile(
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
-_POINTS = re.compile(r"\b(?:this|that(?!\s(?:the|an?|x|\$))|these|those|which)\b")
+_POINTS = re.compile(r"\W*(?:(?:so|thus|therefore|hence|and|but)\b,?\s)?(?:this|that|these|those|which)\b")
 _NOTHING = re.compile(
     r"\b(?:here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
 )
@@ -61,24 +71,27 @@ _WORDS = 6
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
+_SHORT = 500
 
 
 def number(page: Page, start: int, end: int) -> Piece | None:
-    """The number that the last sentence comes to."""
+    """The number that the last sentence comes to; in a short response the only one that there is."""
     found = _last(page, start, end)
     if found is None:
         return None
     if (value := _value(page, found)) is not None:
         return value
     text = page.lower[found.start : found.end]
+    if not _HEAD.match(text) and (value := _head(page, found)) is not None:
+        return value
     cuts = [match.end() for match in _TURN.finditer(text)]
     if _HEAD.match(text) and (comma := text.rfind(", ")) > 0:
         cuts.append(comma + 2)
     for cut in sorted(cuts, reverse=True):
         part = marks.piece(page, found.start + cut, found.end, "conclusion")
         if part is not None and any(c.isdigit() for c in part.text):
-            return _value(page, part)
-    return None
+            return _value(page, part) or _head(page, part)
+    return _head(page, found) or _lone(page, found, start, end)
 
 
 def _value(page: Page, said: Piece) -> Piece | None:
@@ -87,7 +100,40 @@ def _value(page: Page, said: Piece) -> Piece | None:
     if value is None or not numbers.is_value(value.text) or _COMPOUND.match(page.clear, value.end):
         return None
     named = _NAMED.search(page.clear[said.start : value.start])
-    return None if named and not _UNITS.match(page.clear, value.end) else value
+    known = _KNOWN.search(page.lower[said.start : value.start])
+    return None if known or (named and not _UNITS.match(page.clear, value.end)) else value
+
+
+def _head(page: Page, said: Piece) -> Piece | None:
+    """The number that a statement is about, where the others stand in phrases beside it ("$64 in an 8-hour day")."""
+    begin = said.start + page.clear[said.start : said.end].rfind("=") + 1
+    text = page.lower[begin : said.end]
+    heads: list[re.Match[str]] = []
+    behind, beside = 0, False
+    for match in numbers.NUMBER.finditer(text):
+        before = text[: match.start()]
+        if not (behind and _AND.fullmatch(text, behind, match.start())):  # "3 cups and 4 pans" are of one kind
+            beside = bool(_BESIDE.search(before) or _KNOWN.search(before)) and not _AMOUNT.search(before)
+        behind = match.end()
+        named = _NAMED.search(page.clear[begin : begin + match.start()])
+        if not beside and not named and not _COMPOUND.match(page.clear, begin + match.end()):
+            heads.append(match)
+    if len(heads) != 1 or _OUT_OF.match(text, heads[0].end()):
+        return None
+    place = marks.narrow(page.clear, begin + heads[0].start(), begin + heads[0].end())
+    return marks.piece(page, *place, said.rule)
+
+
+def _lone(page: Page, said: Piece, start: int, end: int) -> Piece | None:
+    """The only number of a short response, where the last sentence holds none ("He died in 1957. This is ...")."""
+    text = page.clear[start : said.start]
+    if len(text) > _SHORT or any(c.isdigit() for c in page.clear[said.start : end]):
+        return None
+    values = list(numbers.NUMBER.finditer(text))
+    if len(values) != 1 or DOUBT.search(page.lower, start, said.start):
+        return None
+    place = (start + values[0].start(), start + values[0].end())
+    return None if _COMPOUND.match(page.clear, place[1]) else marks.piece(page, *place, "conclusion")
 
 
 def predicate(page: Page, start: int, end: int) -> Piece | None:
@@ -109,7 +155,7 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
         return None
     value = _VALUE.match(said.text) is not None and any(c.isdigit() for c in said.text)
     subject = text[: verb.start()]
-    if (_NOTHING.search(subject) or (_POINTS.search(subject) and not value)) and not _COMES_TO.match(verb[0]):
+    if (_NOTHING.search(subject) or (_POINTS.match(subject) and not value)) and not _COMES_TO.match(verb[0]):
         return None
     quoted = page.clear[begin : begin + 1] == '"' and len(said.text.split()) <= _WORDS
     return said if quoted or _is_answer(said.text) else None
