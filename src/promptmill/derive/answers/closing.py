@@ -77,8 +77,11 @@ _SHORT = 500
 def number(page: Page, start: int, end: int) -> Piece | None:
     """The number that the last sentence comes to; in a short response the only one that there is."""
     found = _last(page, start, end)
-    if found is None:
-        return None
+    return None if found is None else stated(page, found) or _lone(page, found, start, end)
+
+
+def stated(page: Page, found: Piece) -> Piece | None:
+    """The number that a statement comes to."""
     if (value := _value(page, found)) is not None:
         return value
     text = page.lower[found.start : found.end]
@@ -91,7 +94,7 @@ def number(page: Page, start: int, end: int) -> Piece | None:
         part = marks.piece(page, found.start + cut, found.end, "conclusion")
         if part is not None and any(c.isdigit() for c in part.text):
             return _value(page, part) or _head(page, part)
-    return _head(page, found) or _lone(page, found, start, end)
+    return _head(page, found)
 
 
 def _value(page: Page, said: Piece) -> Piece | None:

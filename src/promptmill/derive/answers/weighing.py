@@ -94,8 +94,8 @@ def _statements(page: Page, start: int, end: int) -> list[tuple[int, int]]:
 def _commits(page: Page, said: Said, options: Options, *, alone: bool, last: bool) -> bool:
     """Whether a sentence that names one option and says nothing of it means it.
 
-    It does where it ends in the option ("... is Mars."), calls it by name ("... is option D, as we know") or gives letter
-    and text; and, if no other option is spoken of (`alone`) and it is the `last`, where it is whole.
+    It does where it ends in the option ("... is Mars."), calls it by name ("... is option D, as we know") or gives
+    letter and text; and, if no other option is spoken of (`alone`) and it is the `last`, where it is whole.
     """
     if len({m.option for m in said.bare}) != 1:
         return False
