@@ -67,6 +67,7 @@ _POINTS = re.compile(r"\W*(?:(?:so|thus|therefore|hence|and|but)\b,?\s)?(?:this|
 _NOTHING = re.compile(
     r"\b(?:here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
 )
+_FORMULA = re.compile(r"(?=\S*\d)[A-Za-z0-9()\[\]^_+-]{2,20}")  # C6H12O6
 _WORDS = 6
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
@@ -179,6 +180,8 @@ def _right_side(page: Page, found: Piece) -> Piece | None:
 
 def _is_answer(text: str) -> bool:
     """Whether a predicate is a value, an expression or a name and no clause."""
+    if _FORMULA.fullmatch(text):
+        return True
     words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
     if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞^(=" for c in text):
         return len(words) <= _WORDS

@@ -26,7 +26,7 @@ from promptmill.derive.answers.page import Page
 _FAR = 90
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|"
-    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|from))"
+    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom))"
     r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
     r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
 )
@@ -97,7 +97,7 @@ class Said(NamedTuple):
 def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
     """What one sentence says of the options that it names."""
     named = mentions(page, place, options)
-    entry = _ENTRY.match(page.clear, place[0], place[1] + 2) is not None
+    entry = _is_entry(page.clear, *place)
     said = Said(place, entry, [], [], [], [])
     kinds = {"good": said.good, "bad": said.bad, "bare": said.bare, "open": said.open}
     for number, mention in enumerate(named):
@@ -112,9 +112,18 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
     return said._replace(bare=bare, good=[*said.good, *together])
 
 
+def _is_entry(clear: str, start: int, end: int) -> bool:
+    """Whether a sentence is an entry of a list of options: a letter and its mark, and more than those on the line."""
+    if not _ENTRY.match(clear, start, end + 2):
+        return False
+    return len(clear[start:end].strip(" \n*_()")) > 1 or bool(clear[end + 1 : end + 80].split("\n", maxsplit=1)[0].strip(" *_)"))
+
+
 def clause_before(page: Page, mention: Mention, start: int) -> str:
     """What stands before an option in its clause, in lower case."""
-    head = max((match.end() for match in CLAUSE.finditer(page.lower, start, mention.head)), default=start)
+    head = start
+    for match in CLAUSE.finditer(page.lower, start, mention.head):
+        head = match.start() if match[0].endswith(("not", "unlike")) else match.end()
     return page.lower[head : mention.head]
 
 

@@ -35,6 +35,7 @@ def normalised(text: str) -> str:
         text = _COMMAS.sub(", ", _THOUSANDS.sub("", text))
         text = _PUNCTUATION.sub("", text)
     text = _AROUND_SIGNS.sub(r"\1", text) if "=" in text else text
+    text = text.replace("√", "\\sqrt").replace(" percent", "%") if "√" in text or " percent" in text else text
     text = _UNIT.sub(" ", text) if any(c.isdigit() for c in text) else text
     text = _MINUS.sub("-", text) if " - " in text else text
     text = _BLANKS.sub(" ", _HYPHEN.sub(" ", text)).strip()
