@@ -115,11 +115,11 @@ def _head(page: Page, said: Piece) -> Piece | None:
     heads: list[re.Match[str]] = []
     behind, beside = 0, False
     for match in numbers.NUMBER.finditer(text):
-        before = text[: match.start()]
+        before = text[max(0, match.start() - 80) : match.start()]
         if not (behind and _AND.fullmatch(text, behind, match.start())):  # "3 cups and 4 pans" are of one kind
             beside = bool(_BESIDE.search(before) or _KNOWN.search(before)) and not _AMOUNT.search(before)
         behind = match.end()
-        named = _NAMED.search(page.clear[begin : begin + match.start()])
+        named = _NAMED.search(page.clear[begin + max(0, match.start() - 80) : begin + match.start()])
         if not beside and not named and not _COMPOUND.match(page.clear, begin + match.end()):
             heads.append(match)
     if len(heads) != 1 or _OUT_OF.match(text, heads[0].end()):

@@ -28,7 +28,7 @@ _SHORT = 40  # characters of a response that needs no full stop
 _ASIDE = re.compile(r"\s*\([^()]{12,}(?:\)\W*)?")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
-    r"(?:\A|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
+    r"(?:\A(?:\W*\w{3,12}ly\b)?|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
 )
 
 
@@ -111,7 +111,8 @@ def _commits(page: Page, said: Said, options: Options, *, alone: bool, last: boo
     named = not tail or mention.named
     if named and _COMMITS.search(verdicts.clause_before(page, mention, said.place[0])):
         return True
-    if (mention.named and last and not tail) or {m.letter for m in said.bare} == {True, False}:
+    told = mention.named or page.clear[mention.head - 2 : mention.head] == ", "  # "... is Kyoto, B."
+    if (told and last and not tail) or {m.letter for m in said.bare} == {True, False}:
         return True  # "... (option D).", "in a department store (C)"
     whole = not tail or page.clear[said.place[1] : said.place[1] + 1] in {".", "!"}
     short = page.clear.strip() == page.clear[slice(*said.place)].strip()[:_SHORT]
