@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.fast import PyreqwestTransport
+from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.transport import AiohttpTransport, Reply, loop_factory, open_transport
 
 IN_FLIGHT, GOAL = (64, 512), 0.7
@@ -82,6 +83,8 @@ class OwnTransport:
 CLIENTS = {
     "aiohttp": (AiohttpTransport, False),
     "aiohttp + uvloop": (AiohttpTransport, True),
+    "http1": (Http1Transport, False),
+    "http1 + uvloop": (Http1Transport, True),
     "pyreqwest": (PyreqwestTransport, False),
     "pyreqwest + uvloop": (PyreqwestTransport, True),
     "own protocol": (OwnTransport, False),

@@ -11,6 +11,7 @@ import pytest
 
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.fast import PyreqwestTransport
+from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.openai import openai
 from promptmill.endpoints.transport import AiohttpTransport, Reply, loop_factory
 from promptmill.errors import Timeout, Unavailable, Unreachable
@@ -20,6 +21,8 @@ ANSWER = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content"
 FAST = all(importlib.util.find_spec(name) for name in ("pyreqwest", "uvloop"))
 needs_fast = pytest.mark.skipif(not FAST, reason="the extra 'fast' is not installed")
 KINDS = [
+    pytest.param((Http1Transport, False), id="http1"),
+    pytest.param((Http1Transport, True), id="http1-uvloop", marks=needs_fast),
     pytest.param((AiohttpTransport, False), id="aiohttp"),
     pytest.param((AiohttpTransport, True), id="aiohttp-uvloop", marks=needs_fast),
     pytest.param((PyreqwestTransport, False), id="pyreqwest", marks=needs_fast),
