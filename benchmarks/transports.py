@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.fast import PyreqwestTransport
-from promptmill.endpoints.transport import AiohttpTransport, Reply, loop_factory, open_transport
+from promptmill.endpoints.replies import Reply
+from promptmill.endpoints.transport import AiohttpTransport, loop_factory, open_transport
 
 IN_FLIGHT, GOAL = (64, 512), 0.7
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Authorization": "Bearer " + "k" * 48}

@@ -16,16 +16,18 @@ import functools
 import importlib.util
 import os
 import re
+import sys
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from promptmill.endpoints.transport import (
+from promptmill.endpoints.replies import (
     BROKE,
     CLOSED,
     HEADERS,
     KEEP_ALIVE_S,
     MAX_BODY_BYTES,
+    STALE_S,
     Reply,
     no_answer,
     origin,
@@ -52,7 +54,8 @@ class PyreqwestTransport:
         if importlib.util.find_spec("pyreqwest") is None:
             raise MissingExtra("fast", needed_for="The transport pyreqwest")
         self._max_body_bytes = max_body_bytes
-        self._clients: dict[asyncio.AbstractEventLoop, Client] = {}
+        self._clients: dict[tuple[asyncio.AbstractEventLoop, bool], Client] = {}
+        self._replied_at = float("-inf")
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -67,26 +70,45 @@ class PyreqwestTransport:
         from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 
         failure: Timeout | Unreachable
-        try:
-            request = self._client().request(method, url).headers(headers).timeout(timedelta(seconds=timeout_s))
-            if body is not None:
-                request = request.body_bytes(body)
-            async with request.build_streamed() as response:
-                content = await self._read(response, url)
-                return Reply(response.status, response.headers, content)
-        except RequestTimeoutError:
-            failure = Timeout(no_answer(url, timeout_s), sent=body is not None)
-        except (PyreqwestError, ValueError) as error:  # ValueError: a host name that is none
-            reason, sent = _reason(error)
-            failure = Unreachable(f"{origin(url)}: {reason}.", sent=sent and body is not None)
-        # raised here, for an error raised in an `except` keeps the foreign one as its context, address and all
-        raise failure
+        began, again = time.monotonic(), False
+        while True:
+            left_s = timeout_s - (time.monotonic() - began)
+            try:
+                client = self._client(anew=again)
+                request = client.request(method, url).headers(headers).timeout(timedelta(seconds=max(left_s, 0.001)))
+                if body is not None:
+                    request = request.body_bytes(body)
+                async with request.build_streamed() as response:
+                    content = await self._read(response, url)
+                    self._replied_at = time.monotonic()
+                    return Reply(response.status, response.headers, content)
+            except RequestTimeoutError:
+                failure = Timeout(no_answer(url, timeout_s), sent=body is not None)
+            except (PyreqwestError, ValueError) as error:  # ValueError: a host name that is none
+                reason, sent = _reason(error)
+                failure = Unreachable(f"{origin(url)}: {reason}.", sent=sent and body is not None)
+                if not again and client in self._clients.values() and self._is_stale(error, began):
+                    again = True
+                    continue
+            # raised here, for an error raised in an `except` keeps the foreign one as its context, address and all
+            raise failure
 
     async def close(self) -> None:
-        """Close the client of the running loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client:
-            await client.close()
+        """Close the clients of the running loop."""
+        loop = asyncio.get_running_loop()
+        for anew in (False, True):
+            client = self._clients.pop((loop, anew), None)
+            if client:
+                await client.close()
+
+    def _is_stale(self, error: Exception, began: float) -> bool:
+        """Whether the connection had ended before the server can have taken the request up; see `replies`.
+
+        What connection it was is not told, nor whether a part of a head came: one may have been kept if there was a
+        reply while it would have been.
+        """
+        now = time.monotonic()
+        return now - began < STALE_S and began - self._replied_at < KEEP_ALIVE_S and _broke_in_sending(error)
 
     async def _read(self, response: Response, url: str) -> bytes:
         # the header is gone where the answer was packed: what is packed may be any size when it is unpacked
@@ -101,15 +123,16 @@ class PyreqwestTransport:
                 raise too_large(url, self._max_body_bytes)
         return bytes(chunks)
 
-    def _client(self) -> Client:
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
+    def _client(self, *, anew: bool = False) -> Client:
+        """The client of the running loop; another one with a connection for each request."""
+        key = asyncio.get_running_loop(), anew
+        if key not in self._clients:
             from pyreqwest.client import ClientBuilder
 
             _outlive_the_last_answer()
-            for ended in [known for known in self._clients if known.is_closed()]:
+            for ended in [known for known in self._clients if known[0].is_closed()]:
                 del self._clients[ended]
-            self._clients[loop] = (
+            self._clients[key] = (
                 ClientBuilder()
                 .default_headers(HEADERS)
                 .follow_redirects(enable=False)
@@ -119,9 +142,10 @@ class PyreqwestTransport:
                 .brotli(enable=False)
                 .zstd(enable=False)
                 .pool_idle_timeout(timedelta(seconds=KEEP_ALIVE_S))
+                .pool_max_idle_per_host(0 if anew else sys.maxsize)
                 .build()
             )
-        return self._clients[loop]
+        return self._clients[key]
 
 
 @functools.cache
@@ -135,10 +159,21 @@ def _outlive_the_last_answer() -> None:
     atexit.register(time.sleep, 0.05)
 
 
+def _causes(error: Exception) -> list[str]:
+    details = getattr(error, "details", None) or {}
+    return [cause["message"] for cause in details.get("causes") or []]
+
+
+def _broke_in_sending(error: Exception) -> bool:
+    """Whether the connection ended under a request that had no reply."""
+    causes = _causes(error)
+    ended = ("connection closed before message completed", "(os error 104)", "(os error 32)")
+    return "client error (SendRequest)" in causes and any(sign in cause for cause in causes for sign in ended)
+
+
 def _reason(error: Exception) -> tuple[str, bool]:
     """What happened in our words, and whether the request may have reached the server."""
-    details = getattr(error, "details", None) or {}
-    causes = [cause["message"] for cause in details.get("causes") or []]
+    causes = _causes(error)
     said = " / ".join(causes[1:])  # the first one holds the address
     if "client error (Connect)" in causes:
         number = re.search(r"\(os error (\d+)\)", said)

@@ -18,8 +18,9 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 import msgspec
 
 from promptmill.endpoints.keys import Mask, label, read_key
+from promptmill.endpoints.replies import Reply, Streams, Transport
 from promptmill.endpoints.statuses import class_of, message_of, status_in
-from promptmill.endpoints.transport import Reply, Streams, Transport, open_transport
+from promptmill.endpoints.transport import open_transport
 from promptmill.errors import AuthFailed, ConfigError, QuotaSpent, Timeout, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.registry import did_you_mean

@@ -29,7 +29,7 @@ from promptmill.endpoints.context import TEMPLATE_FIELDS, Context, apply_templat
 from promptmill.endpoints.link import Link
 from promptmill.endpoints.openai import kept, prompt_fields, refuse_own, sampling_fields
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
-from promptmill.endpoints.transport import Transport
+from promptmill.endpoints.replies import Transport
 from promptmill.errors import ConfigError, Unavailable
 from promptmill.records import Completion, Finish, Request, Usage
 

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from promptmill.endpoints.context import Context
 from promptmill.endpoints.link import Link, Once
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
-from promptmill.endpoints.transport import Reply, Transport
+from promptmill.endpoints.replies import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Unavailable
 from promptmill.records import Completion, Finish, Protocol, Request, Sampling, Usage
 

@@ -26,7 +26,7 @@ import msgspec
 from promptmill.endpoints.link import Link, Once
 from promptmill.endpoints.openai import kept, refuse_own
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
-from promptmill.endpoints.transport import Reply, Transport
+from promptmill.endpoints.replies import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Timeout, TooLong, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Completion, Finish, Request, Usage

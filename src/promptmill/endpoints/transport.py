@@ -20,12 +20,28 @@ import asyncio
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal, cast, get_args
+from weakref import WeakSet
 
 from promptmill.endpoints.deadlines import Deadlines
+from promptmill.endpoints.fast import PyreqwestTransport
+from promptmill.endpoints.replies import (
+    BROKE,
+    CLOSED,
+    HEADERS,
+    KEEP_ALIVE_S,
+    MAX_BODY_BYTES,
+    STALE_S,
+    Reply,
+    Streams,
+    Transport,
+    no_answer,
+    origin,
+    too_large,
+)
 from promptmill.errors import ConfigError, Timeout, Unavailable, Unreachable
 
 if TYPE_CHECKING:
@@ -34,55 +50,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["auto", "aiohttp", "pyreqwest"]
 KIND_ENV = "PROMPTMILL_TRANSPORT"
-# uvicorn (vLLM) closes idle connections after 5 s; closing ours first avoids sending into a connection that is ending
-KEEP_ALIVE_S = 4.0
-MAX_BODY_BYTES = 1 << 28
-# every transport asks for this packing and no other, so that all of them read the same answers
-HEADERS = {"User-Agent": "promptmill", "Accept-Encoding": "gzip"}
-BROKE = "the connection broke in the middle of the answer"
-CLOSED = "the server closed the connection without an answer"
-
-
-class Reply(NamedTuple):
-    """What came back.
-
-    Attributes:
-        status: HTTP status.
-        headers: by names in lower case; of one that comes twice, the first.
-        body: the whole body.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Transport(Protocol):
-    """Sends one request and returns the whole reply, whatever its status."""
-
-    async def send(
-        self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
-    ) -> Reply:
-        """Return the reply; raise `Unreachable`, `Unavailable` or `Timeout` when there is none."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
-
-
-@runtime_checkable
-class Streams(Protocol):
-    """A transport that can hand on a large answer in pieces."""
-
-    async def stream(
-        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
-    ) -> Reply:
-        """GET; give each piece of a 200 answer to `take`; return the reply, with its body where the status is another.
-
-        Raise `Unavailable` or `Timeout` when there is none or it broke off.
-        """
-        ...
 
 
 class AiohttpTransport:
@@ -95,6 +62,7 @@ class AiohttpTransport:
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._max_body_bytes = max_body_bytes
         self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, Deadlines]] = {}
+        self._anew: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -110,20 +78,37 @@ class AiohttpTransport:
 
         payload = None if body is None else _body_class()(body)
         session, deadlines = self._session()
+        response: aiohttp.ClientResponse | None = None
         failure: Timeout | Unavailable
         try:
             with deadlines.within(timeout_s):
-                async with session.request(
-                    method, url, data=payload, headers=headers, allow_redirects=False
-                ) as response:
-                    return Reply(response.status, response.headers, await self._read(response, url))
+                try:
+                    async with session.request(
+                        method, url, data=payload, headers=headers, allow_redirects=False
+                    ) as response:
+                        return Reply(response.status, response.headers, await self._read(response, url))
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                    if response is not None or session.closed or not _is_stale(payload, error):
+                        raise
+                return await self._send_anew(method, url, body, headers)
         except TimeoutError:
             failure = Timeout(no_answer(url, timeout_s))
         except (aiohttp.ClientError, OSError) as error:
             failure = Unreachable(f"{origin(url)}: {_reason(error)}.")
         # raised here, for an error raised in an `except` keeps the foreign one as its context, key and all
-        failure.sent = payload is not None and getattr(payload, "taken", False)
+        failure.sent = bool(getattr(payload, "taken_at", None))
         raise failure
+
+    async def _send_anew(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+        """Send once more, on a connection that serves this request alone."""
+        import aiohttp
+
+        loop = asyncio.get_running_loop()
+        if loop not in self._anew:
+            self._anew[loop] = _open_session(aiohttp.TCPConnector(limit=0, force_close=True))
+        request = self._anew[loop].request(method, url, data=body, headers=headers, allow_redirects=False)
+        async with request as response:
+            return Reply(response.status, response.headers, await self._read(response, url))
 
     async def stream(
         self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
@@ -145,10 +130,12 @@ class AiohttpTransport:
             raise Timeout(f"{origin(url)}: no answer within {timeout_s:g} s.") from None
 
     async def close(self) -> None:
-        """Close the session of the running loop."""
-        session, _ = self._sessions.pop(asyncio.get_running_loop(), (None, None))
-        if session:
-            await session.close()
+        """Close the sessions of the running loop."""
+        loop = asyncio.get_running_loop()
+        session, _ = self._sessions.pop(loop, (None, None))
+        for each in (session, self._anew.pop(loop, None)):
+            if each is not None:
+                await each.close()
 
     async def _hand_on(self, response: aiohttp.ClientResponse, url: str, take: Callable[[bytes], None]) -> Reply:
         headers = {k.lower(): v for k, v in response.headers.items()}
@@ -179,16 +166,22 @@ class AiohttpTransport:
         if found is None:
             import aiohttp
 
-            session = aiohttp.ClientSession(
-                # the number of requests in flight is the caller's business, not the connection pool's
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=HEADERS,
-                read_bufsize=1 << 20,
-            )
-            found = self._sessions[loop] = session, Deadlines()
+            # the number of requests in flight is the caller's business, not the connection pool's
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+            found = self._sessions[loop] = _open_session(connector), Deadlines()
         return found
+
+
+def _open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=HEADERS,
+        read_bufsize=1 << 20,
+    )
 
 
 @contextmanager
@@ -235,23 +228,6 @@ class ByLoopTransport:
         return self._uvloops if is_uvloop else self._others
 
 
-def origin(url: str) -> str:
-    """`scheme://host:port` of an address: fit to be shown."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
-
-
-def no_answer(url: str, timeout_s: float) -> str:
-    """The text of a `Timeout`."""
-    return f"{origin(url)}: no answer within {timeout_s:g} s."
-
-
-def too_large(url: str, limit: int) -> Unavailable:
-    """The error for an answer above the limit; the server made it, so it may be on the bill."""
-    return Unavailable(f"{origin(url)}: the answer is larger than {limit:,} bytes.", sent=True)
-
-
 def open_transport(kind: Kind = "auto") -> Transport:
     """The transport that is asked for; `auto` is what PROMPTMILL_TRANSPORT says, else the faster that is installed.
 
@@ -259,8 +235,6 @@ def open_transport(kind: Kind = "auto") -> Transport:
         ConfigError: PROMPTMILL_TRANSPORT names no transport.
         MissingExtra: pyreqwest is asked for and not installed.
     """
-    from promptmill.endpoints.fast import PyreqwestTransport
-
     if kind == "auto":
         named = os.environ.get(KIND_ENV, "").strip() or "auto"
         if named not in get_args(Kind):
@@ -286,17 +260,32 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @functools.cache
 def _body_class() -> type[aiohttp.BytesPayload]:
-    """A body that knows whether aiohttp took it: it does when there is a connection, and not before."""
+    """A body that knows when a connection took it, and whether that had taken another before."""
     import aiohttp
 
+    used = WeakSet[object]()
+
     class Body(aiohttp.BytesPayload):
-        taken = False
+        taken_at: float | None = None
+        is_reused = False
 
         async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-            self.taken = True
+            self.taken_at = time.monotonic()
+            connection = getattr(writer, "protocol", writer)
+            self.is_reused = connection in used
+            used.add(connection)
             await super().write_with_length(writer, content_length)
 
     return Body
+
+
+def _is_stale(payload: aiohttp.BytesPayload | None, error: Exception) -> bool:
+    """Whether the connection had ended before the server can have taken the request up; see `replies`."""
+    taken_at = getattr(payload, "taken_at", None)
+    if taken_at is None or not getattr(payload, "is_reused", False):
+        return False
+    has_begun = not isinstance(getattr(error, "message", ""), str)  # half a head came
+    return not has_begun and time.monotonic() - taken_at < STALE_S
 
 
 def _reason(error: Exception) -> str:

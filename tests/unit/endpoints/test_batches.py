@@ -10,7 +10,8 @@ from promptmill import errors
 from promptmill.endpoints.batches import Batch, Batches, ResultLine, multipart
 from promptmill.endpoints.fake import FakeOptions
 from promptmill.endpoints.link import Link
-from promptmill.endpoints.transport import AiohttpTransport, Reply
+from promptmill.endpoints.replies import Reply
+from promptmill.endpoints.transport import AiohttpTransport
 from promptmill.testing import fake_server
 
 CANARY = "sk-canary-0123456789abcdef-canary"

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from promptmill.endpoints.transport import AiohttpTransport, ByLoopTransport, Reply, loop_factory, open_transport
+from promptmill.endpoints.replies import Reply
+from promptmill.endpoints.transport import AiohttpTransport, ByLoopTransport, loop_factory, open_transport
 from promptmill.errors import ConfigError, MissingExtra
 
 FAST = all(importlib.util.find_spec(name) for name in ("pyreqwest", "uvloop"))

@@ -12,7 +12,8 @@ import pytest
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.fast import PyreqwestTransport
 from promptmill.endpoints.openai import openai
-from promptmill.endpoints.transport import AiohttpTransport, Reply, loop_factory
+from promptmill.endpoints.replies import STALE_S, Reply
+from promptmill.endpoints.transport import AiohttpTransport, loop_factory
 from promptmill.errors import Timeout, Unavailable, Unreachable
 from promptmill.registry import build
 
@@ -321,14 +322,71 @@ def test_a_connection_that_ended_between_requests_is_replaced(using):
     assert using(act, reply(200, b"{}")) == ([b"{}"] * 3, 3)
 
 
-def test_a_request_into_a_connection_that_ends_is_unreachable_and_never_sent_twice(using):
+def test_a_request_into_a_kept_connection_that_ends_is_sent_once_more_on_one_of_its_own(using):
+    async def act(transport, server):
+        bodies = [(await send(transport, server.url)).body for _ in range(3)]
+        return bodies, len(server.asked), server.accepted
+
+    for how in ("drop", "reset"):
+        plans = [reply(200, b"1"), Plan(b"", how=how), reply(200, b"2"), reply(200, b"3")]
+        assert using(act, *plans) == ([b"1", b"2", b"3"], 4, 3)
+
+
+def test_a_request_that_breaks_twice_is_unreachable_and_may_be_on_the_bill(using):
+    async def act(transport, server):
+        await send(transport, server.url)
+        with pytest.raises(Unreachable) as caught:
+            await send(transport, server.url)
+        assert caught.value.__context__ is None
+        return str(caught.value).removeprefix(server.url), caught.value.sent, len(server.asked)
+
+    said = ": the server closed the connection without an answer."
+    assert using(act, reply(200, b"{}"), Plan(b"", how="drop")) == (said, True, 3)
+
+
+def test_a_request_whose_first_connection_ends_is_not_sent_again(using):
+    async def act(transport, server):
+        with pytest.raises(Unreachable) as caught:
+            await send(transport, server.url)
+        return caught.value.sent, len(server.asked)
+
+    assert using(act, Plan(b"", how="drop")) == (True, 1)
+
+
+def test_a_request_that_was_worked_on_before_the_connection_ended_is_not_sent_again(using):
     async def act(transport, server):
         await send(transport, server.url)
         with pytest.raises(Unreachable) as caught:
             await send(transport, server.url)
         return caught.value.sent, len(server.asked)
 
-    assert using(act, reply(200, b"{}"), Plan(b"", how="drop")) == (True, 2)
+    late = Plan(b"", how="drop", delay_s=STALE_S + 0.2)
+    assert using(act, reply(200, b"{}"), late) == (True, 2)
+
+
+def test_a_reply_that_has_begun_is_not_asked_for_again(using):
+    async def act(transport, server):
+        await send(transport, server.url)
+        with pytest.raises(Unreachable) as caught:
+            await send(transport, server.url)
+        return caught.value.sent, len(server.asked)
+
+    half = Plan(reply(200, b"x" * 100), how="half")  # the head came, the body broke
+    assert using(act, reply(200, b"{}"), half) == (True, 2)
+
+
+def test_a_server_that_ends_connections_after_each_reply_without_a_word_answers_all(using):
+    async def act(transport, server):
+        server.respond = lambda asked: Plan(reply(200, asked.path.encode()), how="close")
+        bodies = []
+        for number in range(0, 200, 4):  # the next ones go out as soon as these are answered
+            got = await asyncio.gather(*[send(transport, server.url, path=f"/{number + i}") for i in range(4)])
+            bodies += [one.body for one in got]
+        await transport.close()
+        await until(lambda: not server.connections)
+        return bodies
+
+    assert using(act, b"") == [b"/%d" % number for number in range(200)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="file handles are counted in /proc")
