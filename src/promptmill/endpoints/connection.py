@@ -1,7 +1,7 @@
 """One connection of HTTP/1.1: a request goes out, its answer comes back, and then the next one may go.
 
-The bytes are read by llhttp, the parser of Node.js, through httptools. What is ours is what an answer is: whole, below a
-size, unpacked, and nothing behind it. Everything that may go wrong comes back as a `Loss`, never as an error of a
+The bytes are read by llhttp, the parser of Node.js, through httptools. What is ours is what an answer is: whole, below
+a size, unpacked, and nothing behind it. Everything that may go wrong comes back as a `Loss`, never as an error of a
 library, so no foreign error (which would hold the request, and with it the key) has to be caught above.
 
 Not covered: pipelining, upgrades, packings other than gzip (no other is asked for).
@@ -19,6 +19,7 @@ import httptools
 from promptmill.endpoints.transport import BROKE, CLOSED, Reply
 
 MAX_FRAME_BYTES = 1 << 20  # of headers, or of what frames a body, without a byte of the body between them
+LARGE_BYTES = 1 << 18
 NO_BODY = {204, 304}
 GZIP = 31
 Take = Callable[[bytes], None]
@@ -56,25 +57,25 @@ class Connection(asyncio.Protocol):
         limit: bytes of an unpacked body above which an answer is given up.
 
     Attributes:
-        used: whether an answer came through it before.
         idle_since: when the last answer was whole; its loop's time.
     """
 
     def __init__(self, place: Place, limit: int) -> None:
         self.place = place
-        self.used = False
         self.idle_since = 0.0
         self._limit = limit
         self._waiter: asyncio.Future[Reply | Loss] | None = None
         self._take: Take | None = None
         self._keep = False
+        self._unpacker: zlib._Decompress | None = None
         self._begin()
 
-    def ask(self, request: bytes, *, take: Take | None = None) -> asyncio.Future[Reply | Loss]:
+    def ask(self, head: bytes, body: bytes | None, *, take: Take | None = None) -> asyncio.Future[Reply | Loss]:
         """Send a request; the result is the reply, or why there is none.
 
         Args:
-            request: request line, headers and body.
+            head: request line and headers, without their end.
+            body: None where there is none.
             take: gets the pieces of the body of a 200 answer, which is then not limited and not in the reply.
         """
         self._loop = asyncio.get_running_loop()
@@ -82,8 +83,18 @@ class Connection(asyncio.Protocol):
         self._take = take
         self._keep = self._begun = False
         self._frame_bytes = 0
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport.write(request)
+        parser = self._parser = httptools.HttpResponseParser(self)
+        # what browsers and aiohttp forgive: odd bytes in headers, bare line ends, blanks behind a size
+        parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+        if body is None:
+            self._transport.write(head + b"\r\n\r\n")
+        elif len(body) < LARGE_BYTES:
+            self._transport.write(b"%b\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+        else:  # not copied once more
+            self._transport.write(b"%b\r\nContent-Length: %d\r\n\r\n" % (head, len(body)))
+            self._transport.write(body)
         return waiter
 
     @property
@@ -146,8 +157,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """See how the body will come."""
-        self._headed = self._moved = True
         headers, status = self._headers, self._parser.get_status_code()
+        self._headed, self._moved = True, status >= 200
         framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
         self._until_close = not framed and status >= 200 and status not in NO_BODY
         packing = headers.get("content-encoding", "identity").strip().lower()
@@ -187,7 +198,7 @@ class Connection(asyncio.Protocol):
             self._lose(BROKE)
             return
         self._keep = not self._until_close and self._parser.should_keep_alive()
-        self.used, self.idle_since = True, self._loop.time()
+        self.idle_since = self._loop.time()
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._end(Reply(status, self._headers, body))
 
@@ -198,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._pieces: list[bytes] = []
         self._size = 0
-        self._unpacker: zlib._Decompress | None = None
+        self._unpacker = None
 
     def _add(self, piece: bytes) -> None:
         if self._take is not None:

@@ -15,17 +15,30 @@ import functools
 import os
 import socket
 import ssl
+import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
 from promptmill.endpoints.deadlines import Deadlines
-from promptmill.endpoints.transport import HEADERS, KEEP_ALIVE_S, MAX_BODY_BYTES, Reply, no_answer, origin, too_large
+from promptmill.endpoints.transport import (
+    HEADERS,
+    KEEP_ALIVE_S,
+    MAX_BODY_BYTES,
+    STALE_S,
+    Reply,
+    no_answer,
+    origin,
+    too_large,
+)
 from promptmill.errors import ConfigError, Timeout, Unreachable
+
+if TYPE_CHECKING:
+    from aiohappyeyeballs import AddrInfoType
 
 NAMES_S = 10.0
 NEXT_ADDRESS_S = 0.25
-Found = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]]
 
 
 class Http1Transport:
@@ -81,13 +94,18 @@ class Http1Transport:
         pool = self._pool()
         sent = False
         connection: Connection | None = None
+        got: Reply | Loss | None  # None: not in time
         try:
             place, head = _head(method, url, tuple(headers.items()))
             with pool.deadlines.within(timeout_s):
-                connection = pool.take(place) or await pool.connect(place)
-                sent = body is not None
-                answer = connection.ask(_with_length(head, body), take=take)
-                got = await answer
+                kept = pool.take(place)
+                connection = kept or await pool.connect(place)
+                sent, began = body is not None, time.monotonic()
+                got = await connection.ask(head, body, take=take)
+                if kept is not None and _was_ending(got, began):
+                    pool.give_back(kept)
+                    connection = await pool.connect(place)
+                    got = await connection.ask(head, body, take=take)
         except TimeoutError as error:
             late = os.strerror(error.errno).lower() if error.errno else None  # the system's own, or our deadline
             got = Loss(f"nothing answers ({late})") if late else None
@@ -127,7 +145,7 @@ class _Pool:
         self._limit = limit
         self._idle: dict[Place, list[Connection]] = {}
         self._all: set[Connection] = set()
-        self._names: dict[Place, tuple[float, asyncio.Task[Found]]] = {}
+        self._names: dict[Place, tuple[float, asyncio.Task[list[AddrInfoType]]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -149,14 +167,19 @@ class _Pool:
             OSError: there is none.
             UnicodeError: the host's name is none.
         """
+        if self._closed:
+            raise ConnectionAbortedError
         from aiohappyeyeballs import start_connection
 
         found = await self._addresses(place)
         plug = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=self._loop)
-        secure = {"ssl": _certificates(), "server_hostname": place.host} if place.secure else {}
         try:
-            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # noqa: FBT003 - the system's own signature
-            _, connection = await self._loop.create_connection(lambda: Connection(place, self._limit), sock=plug, **secure)
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(place, self._limit),
+                sock=plug,
+                ssl=_certificates() if place.secure else None,
+                server_hostname=place.host if place.secure else None,
+            )
         except BaseException:
             plug.close()
             raise
@@ -200,7 +223,7 @@ class _Pool:
         if any(self._idle.values()):
             self._sweeper = self._loop.call_later(KEEP_ALIVE_S / 2, self._sweep)
 
-    async def _addresses(self, place: Place) -> Found:
+    async def _addresses(self, place: Place) -> list[AddrInfoType]:
         """What the host's name stands for; asked once for all who want to know within `NAMES_S`."""
         asked_at, question = self._names.get(place, (0.0, None))
         if question is None or self._loop.time() - asked_at > NAMES_S or (question.done() and _failed(question)):
@@ -208,12 +231,12 @@ class _Pool:
             self._names[place] = self._loop.time(), question
         return await asyncio.shield(question)  # one who gives up must not end the question of the others
 
-    async def _look_up(self, place: Place) -> Found:
-        found = await self._loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-        return list(found)  # type: ignore[arg-type] - typeshed knows addresses that TCP has not
+    async def _look_up(self, place: Place) -> list[AddrInfoType]:
+        found: list[Any] = await self._loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        return found
 
 
-def _failed(question: asyncio.Task[Found]) -> bool:
+def _failed(question: asyncio.Task[list[AddrInfoType]]) -> bool:
     return question.cancelled() or question.exception() is not None
 
 
@@ -239,16 +262,17 @@ def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[
     return Place(host, parts.port or (443 if secure else 80), secure=secure), "\r\n".join(lines).encode()
 
 
-def _with_length(head: bytes, body: bytes | None) -> bytes:
-    return head + b"\r\n\r\n" if body is None else b"%b\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-
-
 @functools.cache
 def _certificates() -> ssl.SSLContext:
     """The system's, and those of SSL_CERT_FILE; made once, for reading them takes a while."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _was_ending(got: Reply | Loss, began: float) -> bool:
+    """Whether a kept connection had ended before the server can have taken the request up; see `transport`."""
+    return isinstance(got, Loss) and not got.begun and time.monotonic() - began < STALE_S
 
 
 def _reason(error: Exception) -> str:
