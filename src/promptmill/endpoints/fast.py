@@ -56,6 +56,7 @@ class PyreqwestTransport:
         self._max_body_bytes = max_body_bytes
         self._clients: dict[tuple[asyncio.AbstractEventLoop, bool], Client] = {}
         self._replied_at = float("-inf")
+        self._anew_until = 0.0
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -70,28 +71,26 @@ class PyreqwestTransport:
         from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 
         failure: Timeout | Unreachable
-        began, again = time.monotonic(), False
-        while True:
-            left_s = timeout_s - (time.monotonic() - began)
-            try:
-                client = self._client(anew=again)
-                request = client.request(method, url).headers(headers).timeout(timedelta(seconds=max(left_s, 0.001)))
-                if body is not None:
-                    request = request.body_bytes(body)
-                async with request.build_streamed() as response:
-                    content = await self._read(response, url)
-                    self._replied_at = time.monotonic()
-                    return Reply(response.status, response.headers, content)
-            except RequestTimeoutError:
-                failure = Timeout(no_answer(url, timeout_s), sent=body is not None)
-            except (PyreqwestError, ValueError) as error:  # ValueError: a host name that is none
-                reason, sent = _reason(error)
-                failure = Unreachable(f"{origin(url)}: {reason}.", sent=sent and body is not None)
-                if not again and client in self._clients.values() and self._is_stale(error, began):
-                    again = True
-                    continue
-            # raised here, for an error raised in an `except` keeps the foreign one as its context, address and all
-            raise failure
+        began = time.monotonic()
+        anew = began < self._anew_until
+        try:
+            client = self._client(anew=anew)
+            request = client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout_s))
+            if body is not None:
+                request = request.body_bytes(body)
+            async with request.build_streamed() as response:
+                content = await self._read(response, url)
+                self._replied_at = time.monotonic()
+                return Reply(response.status, response.headers, content)
+        except RequestTimeoutError:
+            failure = Timeout(no_answer(url, timeout_s), sent=body is not None)
+        except (PyreqwestError, ValueError) as error:  # ValueError: a host name that is none
+            reason, sent = _reason(error)
+            failure = Unreachable(f"{origin(url)}: {reason}.", sent=sent and body is not None)
+            if not anew and client in self._clients.values() and self._is_stale(error, began):
+                failure.sent, failure.stale, self._anew_until = False, True, time.monotonic() + KEEP_ALIVE_S
+        # raised here, for an error raised in an `except` keeps the foreign one as its context, address and all
+        raise failure
 
     async def close(self) -> None:
         """Close the clients of the running loop."""
@@ -123,8 +122,8 @@ class PyreqwestTransport:
                 raise too_large(url, self._max_body_bytes)
         return bytes(chunks)
 
-    def _client(self, *, anew: bool = False) -> Client:
-        """The client of the running loop; another one with a connection for each request."""
+    def _client(self, *, anew: bool) -> Client:
+        """The client of the running loop; where `anew`, the one that keeps no connection."""
         key = asyncio.get_running_loop(), anew
         if key not in self._clients:
             from pyreqwest.client import ClientBuilder

@@ -4,8 +4,8 @@
 way. RFC 9110 (9.2.2) lets a client send a POST again only if it can tell that the first was never applied; aiohttp and
 hyper leave that to their callers. It is told here by three signs: the connection had served before, nothing of a reply
 came, and it broke within `STALE_S` of sending. A server that had taken the request up would have kept the connection
-until its answer, and a model takes longer for one. Such a request is sent once more, on a connection of its own, and
-counts as one attempt; a second break is an error like any other.
+until its answer, and a model takes longer for one. Such an `Unreachable` is `stale`, and for `KEEP_ALIVE_S`, as long as
+any other kept connection may live, its transport opens a connection for each request. Who sends it again is `lanes`.
 """
 
 from __future__ import annotations

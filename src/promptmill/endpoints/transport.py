@@ -63,6 +63,7 @@ class AiohttpTransport:
         self._max_body_bytes = max_body_bytes
         self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, Deadlines]] = {}
         self._anew: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._anew_until = 0.0
 
     async def send(
         self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
@@ -82,33 +83,19 @@ class AiohttpTransport:
         failure: Timeout | Unavailable
         try:
             with deadlines.within(timeout_s):
-                try:
-                    async with session.request(
-                        method, url, data=payload, headers=headers, allow_redirects=False
-                    ) as response:
-                        return Reply(response.status, response.headers, await self._read(response, url))
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                    if response is not None or session.closed or not _is_stale(payload, error):
-                        raise
-                return await self._send_anew(method, url, body, headers)
+                async with session.request(
+                    method, url, data=payload, headers=headers, allow_redirects=False
+                ) as response:
+                    return Reply(response.status, response.headers, await self._read(response, url))
         except TimeoutError:
             failure = Timeout(no_answer(url, timeout_s))
         except (aiohttp.ClientError, OSError) as error:
             failure = Unreachable(f"{origin(url)}: {_reason(error)}.")
+            if response is None and not session.closed and _is_stale(payload, error):
+                failure.stale, self._anew_until = True, time.monotonic() + KEEP_ALIVE_S
         # raised here, for an error raised in an `except` keeps the foreign one as its context, key and all
-        failure.sent = bool(getattr(payload, "taken_at", None))
+        failure.sent = not getattr(failure, "stale", False) and bool(getattr(payload, "taken_at", None))
         raise failure
-
-    async def _send_anew(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
-        """Send once more, on a connection that serves this request alone."""
-        import aiohttp
-
-        loop = asyncio.get_running_loop()
-        if loop not in self._anew:
-            self._anew[loop] = _open_session(aiohttp.TCPConnector(limit=0, force_close=True))
-        request = self._anew[loop].request(method, url, data=body, headers=headers, allow_redirects=False)
-        async with request as response:
-            return Reply(response.status, response.headers, await self._read(response, url))
 
     async def stream(
         self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
@@ -169,7 +156,17 @@ class AiohttpTransport:
             # the number of requests in flight is the caller's business, not the connection pool's
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
             found = self._sessions[loop] = _open_session(connector), Deadlines()
+        if self._anew_until and time.monotonic() < self._anew_until:
+            return self._session_anew(loop), found[1]
         return found
+
+    def _session_anew(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """The session that keeps no connection."""
+        import aiohttp
+
+        if loop not in self._anew:
+            self._anew[loop] = _open_session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self._anew[loop]
 
 
 def _open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
