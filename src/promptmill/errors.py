@@ -87,9 +87,14 @@ class Overloaded(Unavailable):
 
 
 class Unreachable(Unavailable):
-    """No connection could be made, or it broke before the answer was whole."""
+    """No connection could be made, or it broke before the answer was whole.
+
+    Attributes:
+        stale: a connection that was kept from an earlier request ended before the server can have begun with this one.
+    """
 
     kind = "network"
+    stale = False
 
 
 class Timeout(EndpointError):  # noqa: N818

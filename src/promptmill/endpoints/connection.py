@@ -46,7 +46,7 @@ class Loss(NamedTuple):
     reason: str
     begun: bool = True
     too_large: bool = False
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -121,7 +121,9 @@ class Connection(asyncio.Protocol):
         self._moved = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:  # raised by a callback of ours, too: those have their own words
+        except httptools.HttpParserCallbackError as error:  # what `take` raised
+            self._lose("", error=error.__context__)
+        except httptools.HttpParserError as error:
             self._lose(BROKE if self._headed else f"the connection failed ({type(error).__name__})")
             self._keep = False
         except httptools.HttpParserUpgrade:
@@ -213,10 +215,7 @@ class Connection(asyncio.Protocol):
 
     def _add(self, piece: bytes) -> None:
         if self._take is not None:
-            try:
-                self._take(piece)
-            except Exception as error:  # noqa: BLE001 - it is the caller's own, and is raised there
-                self._lose("", error=error)
+            self._take(piece)
             return
         self._size += len(piece)
         if self._size > self._limit:
@@ -224,7 +223,7 @@ class Connection(asyncio.Protocol):
         else:
             self._pieces.append(piece)
 
-    def _lose(self, reason: str, *, too_large: bool = False, error: Exception | None = None) -> None:
+    def _lose(self, reason: str, *, too_large: bool = False, error: BaseException | None = None) -> None:
         self._keep = False
         self._end(Loss(reason, begun=self._begun, too_large=too_large, error=error))
 

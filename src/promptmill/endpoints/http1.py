@@ -94,6 +94,7 @@ class Http1Transport:
         pool = self._pool()
         sent = False
         connection: Connection | None = None
+        kept, began = None, 0.0
         got: Reply | Loss | None  # None: not in time
         try:
             place, head = _head(method, url, tuple(headers.items()))
@@ -102,10 +103,6 @@ class Http1Transport:
                 connection = kept or await pool.connect(place)
                 sent, began = body is not None, time.monotonic()
                 got = await connection.ask(head, body, take=take)
-                if kept is not None and _was_ending(got, began):
-                    pool.give_back(kept)
-                    connection = await pool.connect(place)
-                    got = await connection.ask(head, body, take=take)
         except TimeoutError as error:
             late = os.strerror(error.errno).lower() if error.errno else None  # the system's own, or our deadline
             got = Loss(f"nothing answers ({late})") if late else None
@@ -117,14 +114,17 @@ class Http1Transport:
         if type(got) is Reply:
             return got
         # raised here, for an error raised in an `except` keeps the foreign one as its context
-        raise self._error(got, url, timeout_s=timeout_s, sent=sent)
-
-    def _error(self, loss: Reply | Loss | None, url: str, *, timeout_s: float, sent: bool) -> Exception:
-        if not isinstance(loss, Loss):
-            return Timeout(no_answer(url, timeout_s), sent=sent)
-        if loss.too_large:
-            return too_large(url, self._max_body_bytes)
-        return loss.error or Unreachable(f"{origin(url)}: {loss.reason}.", sent=sent)
+        if not isinstance(got, Loss):
+            raise Timeout(no_answer(url, timeout_s), sent=sent)
+        if got.too_large:
+            raise too_large(url, self._max_body_bytes)
+        if got.error is not None:
+            raise got.error
+        failure = Unreachable(f"{origin(url)}: {got.reason}.", sent=sent)
+        if kept is not None and not got.begun and time.monotonic() - began < STALE_S:
+            failure.sent, failure.stale = False, True  # see `transport`
+            pool.distrust()
+        raise failure
 
     def _pool(self) -> _Pool:
         loop = asyncio.get_running_loop()
@@ -148,10 +148,13 @@ class _Pool:
         self._names: dict[Place, tuple[float, asyncio.Task[list[AddrInfoType]]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self._trusted_at = 0.0
 
     def take(self, place: Place) -> Connection | None:
         """A connection that may be used again."""
         idle = self._idle.get(place)
+        if self._distrusted:
+            return None
         oldest = self._loop.time() - KEEP_ALIVE_S
         while idle:
             connection = idle.pop()
@@ -191,12 +194,23 @@ class _Pool:
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose answer is whole; end any other."""
-        if not connection.is_free or connection not in self._all:
+        if not connection.is_free or connection not in self._all or self._distrusted:
             self._drop(connection)
             return
         self._idle.setdefault(connection.place, []).append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(KEEP_ALIVE_S, self._sweep)
+
+    def distrust(self) -> None:
+        """Keep no connection for as long as one that is kept might have ended unseen."""
+        for idle in self._idle.values():
+            while idle:
+                self._drop(idle.pop())
+        self._trusted_at = self._loop.time() + KEEP_ALIVE_S
+
+    @property
+    def _distrusted(self) -> bool:
+        return self._trusted_at > 0.0 and self._loop.time() < self._trusted_at
 
     def close(self) -> None:
         """End all."""
@@ -268,11 +282,6 @@ def _certificates() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _was_ending(got: Reply | Loss, began: float) -> bool:
-    """Whether a kept connection had ended before the server can have taken the request up; see `transport`."""
-    return isinstance(got, Loss) and not got.begun and time.monotonic() - began < STALE_S
 
 
 def _reason(error: Exception) -> str:

@@ -9,8 +9,8 @@ foreign error may hold the request, and with it the key.
 way. RFC 9110 (9.2.2) lets a client send a POST again only if it can tell that the first was never applied. It is told
 here by three signs: the connection had served before, nothing of a reply came, and it broke within `STALE_S` of
 sending. A server that had taken the request up would have kept the connection until its answer, and a model takes
-longer for one. Such a request is sent once more, on a new connection, and counts as one attempt; a second break is an
-error.
+longer for one. Such an `Unreachable` is `stale`, and for `KEEP_ALIVE_S`, as long as any other kept connection may live,
+each request gets a new connection. Who sends it again is `lanes`, so that caps and limits count it.
 
 Not covered: what the bytes mean (see `link` and the endpoints), retries (see `generate`).
 """

@@ -16,13 +16,15 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from promptmill.endpoints.deadlines import Deadlines
-from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout
+from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout, Unreachable
 from promptmill.generate.budget import Budget, Caps, Reserved
+from promptmill.generate.hedge import Hedge
 from promptmill.generate.index import LASTING
 from promptmill.generate.lane import Lane
 from promptmill.generate.turns import Turns
@@ -53,11 +55,12 @@ class Wait:
 class _Tried:
     """What became of a request so far."""
 
-    __slots__ = ("alone", "attempts", "forbidden", "last", "requests", "where")
+    __slots__ = ("alone", "attempts", "forbidden", "last", "requests", "stale", "where")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
         self.alone = False  # asked alone after it was refused together with others
+        self.stale = False  # sent once into a connection that had ended
         self.attempts = 0
         self.forbidden = 0  # how often a key was refused that is good for others
         self.where: list[Lane] = []  # the lane of each attempt
@@ -73,13 +76,14 @@ class Lanes:
         deadline_s: seconds from its first send to its outcome.
         patience_s: seconds without an answer from any lane, while they fail, before the run stops.
         pause_s: mean pause before the second attempt; doubles.
-        hedge: ask a second lane when an answer takes longer than 95 % of the others did.
+        hedge: ask a second lane when an answer takes longer than 95 % of the latest 200 did, of all lanes.
         budget: what may be used.
         say: is told, in one line, when a lane comes or goes.
 
     Attributes:
         retries: attempts beyond the first, over all requests.
         hedged: second requests that were sent beside a slow one.
+        hedge: what is late, where late answers are asked for twice.
         together: whether the server gives several answers to one request; None until one was tried.
     """
 
@@ -103,7 +107,7 @@ class Lanes:
         self._deadline_s = deadline_s
         self._patience_s = patience_s
         self._pause_s = pause_s
-        self._hedge = hedge and len(self.lanes) > 1
+        self.hedge = Hedge() if hedge and len(self.lanes) > 1 else None
         self._say = say
         self._turns = Turns(self.lanes)
         self._deadlines = Deadlines()
@@ -219,6 +223,11 @@ class Lanes:
                 tried.alone = True
             except EndpointError as error:
                 tried.last = error
+                if _is_stale(error) and not tried.stale:
+                    tried.stale = True  # once; and at a new connection, or at another lane
+                    tried.attempts -= 1
+                    lane, reserved = await self._begin(tried, wait)
+                    continue
                 if tried.attempts >= self._attempts:
                     return self._failures(tried, error)
                 self.retries += 1
@@ -238,27 +247,13 @@ class Lanes:
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads load
 
     async def _ask_once(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
-        if not self._hedge or (patience := lane.quantile(0.95)) is None:
-            return await self._send(lane, reserved, tried)
-        slow = asyncio.ensure_future(self._send(lane, reserved, tried))
-        asked = {slow}
-        try:
-            done, _ = await asyncio.wait(asked, timeout=patience)
-            if not done and (second := self._hedge_at(lane, tried)) is not None:
-                asked.add(asyncio.ensure_future(self._send(*second, tried)))
-            left = asked
-            while True:
-                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                best = next((each for each in done if each.exception() is None), None)
-                if best is not None or not left:
-                    return (best or slow).result()
-        finally:
-            for each in asked:
-                each.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+        first = self._send(lane, reserved, tried)
+        if self.hedge is None:
+            return await first
+        return await self.hedge.first_answer(first, lambda: self._second(lane, tried))
 
-    def _hedge_at(self, slow: Lane, tried: _Tried) -> tuple[Lane, Reserved] | None:
-        """A second lane, if one is free and the budget has room: a hedge is a luxury, nothing is waited for."""
+    def _second(self, slow: Lane, tried: _Tried) -> Coroutine[Any, Any, list[Completion]] | None:
+        """Ask a second lane, if one is free and the budget has room: a hedge is a luxury, nothing is waited for."""
         lane = None if self._turns.paused else self._turns.take_now(tried.requests, other_than=slow)
         if lane is None:
             return None
@@ -268,7 +263,7 @@ class Lanes:
             return None
         self.hedged += 1
         tried.attempts += 1
-        return lane, reserved
+        return self._send(lane, reserved, tried)
 
     async def _send(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
         """One attempt at one lane that was taken for it; every account is settled whatever happens."""
@@ -281,7 +276,7 @@ class Lanes:
                 self.budget.settle_uncertain(reserved, tried.requests)
             else:
                 self.budget.settle(reserved)
-            if not isinstance(error, Refused):
+            if not isinstance(error, Refused) and not _is_stale(error):
                 self._struck(lane, error, sent_at=sent_at)
             raise
         except BaseException:  # cancelled: the server may go on with it and charge it
@@ -299,6 +294,8 @@ class Lanes:
         billed = first.billed or first.usage
         lane.answered(time.monotonic(), latency_s=first.latency_s, n_tokens=n_tokens, billed=billed)
         lane.done += len(completions)
+        if self.hedge is not None:
+            self.hedge.latencies.append(first.latency_s)
         self._silent_since = None
         if billed is not None:
             self._turns.learn(billed.completion_tokens / len(completions))
@@ -391,3 +388,8 @@ class Lanes:
         """Close every endpoint."""
         for lane in self.lanes:
             await lane.endpoint.close()
+
+
+def _is_stale(error: EndpointError) -> bool:
+    """Whether it is the fault of a kept connection, and not of the lane or the request."""
+    return isinstance(error, Unreachable) and error.stale

@@ -314,71 +314,61 @@ def test_a_connection_that_ended_between_requests_is_replaced(using):
     assert using(act, reply(200, b"{}")) == ([b"{}"] * 3, 3)
 
 
-def test_a_request_into_a_kept_connection_that_ends_is_sent_once_more_on_a_new_one(using):
-    async def act(transport, server):
-        bodies = [(await send(transport, server.url)).body for _ in range(3)]
-        return bodies, len(server.asked), server.accepted
-
-    for how in ("drop", "reset"):
-        plans = [reply(200, b"1"), Plan(b"", how=how), reply(200, b"2"), reply(200, b"3")]
-        assert using(act, *plans) == ([b"1", b"2", b"3"], 4, 2)
-
-
-def test_a_request_that_breaks_twice_is_unreachable_and_may_be_on_the_bill(using):
+def test_a_kept_connection_that_ends_under_a_request_is_stale_and_the_next_ones_are_new(using):
     async def act(transport, server):
         await send(transport, server.url)
         with pytest.raises(Unreachable) as caught:
             await send(transport, server.url)
         assert caught.value.__context__ is None
-        return str(caught.value).removeprefix(server.url), caught.value.sent, len(server.asked)
+        assert (caught.value.stale, caught.value.sent) == (True, False)
+        bodies = [(await send(transport, server.url)).body for _ in range(3)]
+        return bodies, len(server.asked), server.accepted
 
-    said = ": the server closed the connection without an answer."
-    assert using(act, reply(200, b"{}"), Plan(b"", how="drop")) == (said, True, 3)
-
-
-def test_a_request_whose_first_connection_ends_is_not_sent_again(using):
-    async def act(transport, server):
-        with pytest.raises(Unreachable) as caught:
-            await send(transport, server.url)
-        return caught.value.sent, len(server.asked)
-
-    assert using(act, Plan(b"", how="drop")) == (True, 1)
+    for how in ("drop", "reset"):
+        plans = [reply(200, b"1"), Plan(b"", how=how), reply(200, b"2"), reply(200, b"3"), reply(200, b"4")]
+        assert using(act, *plans) == ([b"2", b"3", b"4"], 5, 4)
 
 
-def test_a_request_that_was_worked_on_before_the_connection_ended_is_not_sent_again(using):
+def test_a_new_connection_that_ends_is_not_stale_and_may_be_on_the_bill(using):
     async def act(transport, server):
         await send(transport, server.url)
+        found = []
+        for _ in range(3):
+            with pytest.raises(Unreachable) as caught:
+                await send(transport, server.url)
+            found.append((caught.value.stale, caught.value.sent))
+        return found, len(server.asked)
+
+    assert using(act, reply(200, b"{}"), Plan(b"", how="drop")) == ([(True, False), (False, True), (False, True)], 4)
+
+
+@pytest.mark.parametrize("before", [[], [reply(200, b"{}")]], ids=["first", "kept"])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(reply(200, b"x" * 100), how="half"),  # the head came, the body broke
+        Plan(b"", how="drop", delay_s=STALE_S + 0.2),  # the server may have worked on it
+    ],
+    ids=["half", "late"],
+)
+def test_what_ends_after_the_server_began_is_not_stale(using, plan, before):
+    async def act(transport, server):
+        for _ in before:
+            await send(transport, server.url)
         with pytest.raises(Unreachable) as caught:
             await send(transport, server.url)
-        return caught.value.sent, len(server.asked)
+        return caught.value.stale, caught.value.sent
 
-    late = Plan(b"", how="drop", delay_s=STALE_S + 0.2)
-    assert using(act, reply(200, b"{}"), late) == (True, 2)
+    assert using(act, *before, plan) == (False, True)
 
 
-def test_a_reply_that_has_begun_is_not_asked_for_again(using):
+def test_a_first_connection_that_ends_is_not_stale(using):
     async def act(transport, server):
-        await send(transport, server.url)
         with pytest.raises(Unreachable) as caught:
             await send(transport, server.url)
-        return caught.value.sent, len(server.asked)
+        return caught.value.stale, caught.value.sent, len(server.asked)
 
-    half = Plan(reply(200, b"x" * 100), how="half")  # the head came, the body broke
-    assert using(act, reply(200, b"{}"), half) == (True, 2)
-
-
-def test_a_server_that_ends_connections_after_each_reply_without_a_word_answers_all(using):
-    async def act(transport, server):
-        server.respond = lambda asked: Plan(reply(200, asked.path.encode()), how="close")
-        bodies = []
-        for number in range(0, 200, 4):  # the next ones go out as soon as these are answered
-            got = await asyncio.gather(*[send(transport, server.url, path=f"/{number + i}") for i in range(4)])
-            bodies += [one.body for one in got]
-        await transport.close()
-        await until(lambda: not server.connections)
-        return bodies
-
-    assert using(act, b"") == [b"/%d" % number for number in range(200)]
+    assert using(act, Plan(b"", how="drop")) == (False, True, 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="file handles are counted in /proc")
