@@ -54,6 +54,7 @@ class Callable_(Handle):  # noqa: N801 - not the one of typing
     """A function of the program's."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Ask the program to call it."""
         return self._ask(self._number, *arguments, **options)
 
 
@@ -95,6 +96,8 @@ class Stream:
             raise MemoryError(f"an iterator gives more than {MAX_ITEMS:,} items")
         most = 1 if self._fetched < ONE_BY_ONE else min(self._fetched, MOST)
         items, self._over = self._ask("pull", self._number, most)
+        if type(items) is not list or len(items) > most:
+            raise TypeError("the items of an iterator are no list")
         self._fetched += len(items)
         self.unread.extend(items)
 

@@ -35,14 +35,14 @@ class Mutable(NamedTuple):
 
     Attributes:
         tag: stands for its type.
-        head: what an empty one is made with.
+        head: what an empty one is made with, where that is anything.
         make: makes an empty one.
         items: what it holds, read with its built-in type's own methods.
         fill: gives an empty one its content.
     """
 
     tag: str
-    head: Callable[[Any], tuple[Any, ...]]
+    head: Callable[[Any], Any] | None
     make: Callable[..., Any]
     items: Callable[[Any], Iterable[Any]]
     fill: Callable[[Any, list[Any]], None]
@@ -131,7 +131,9 @@ def is_named(kind: type) -> bool:
     fields = vars(kind).get("_fields")
     if kind.__bases__ != (tuple,) or type(fields) is not tuple or len(fields) > MAX_FIELDS:
         return False
-    own = {name for name in vars(kind) if not name.startswith("_")} | {"__eq__", "__str__", "__bool__"} & set(vars(kind))
+    own = {name for name in vars(kind) if not name.startswith("_")} | {"__eq__", "__str__", "__bool__"} & set(
+        vars(kind)
+    )
     return own == set(fields) and all(type(name) is str for name in fields)
 
 
@@ -147,10 +149,6 @@ def _named_tuple(name: Any, fields: Any, *values: Any) -> Any:
     if len(fields) > MAX_FIELDS or sum(map(len, fields)) + len(name) > 10_000:
         raise ValueError("a named tuple")
     return _named(name, fields)(*values)
-
-
-def _nothing(_: Any) -> tuple[Any, ...]:
-    return ()
 
 
 def _refill(made: Any, loaded: list[Any]) -> None:
@@ -192,21 +190,21 @@ def _refill_array(made: Any, loaded: list[Any]) -> None:
 
 
 MUTABLE: dict[type, Mutable] = {
-    list: Mutable("l", _nothing, list, list.__iter__, _refill_list),
-    dict: Mutable("d", _nothing, dict, lambda v: _pairs(dict.items(v)), _refill),
-    set: Mutable("s", _nothing, set, set.__iter__, _refill_set),
-    Counter: Mutable("C", _nothing, Counter, lambda v: _pairs(dict.items(v)), _refill_counter),
-    OrderedDict: Mutable("O", _nothing, OrderedDict, lambda v: _pairs(OrderedDict.items(v)), _refill),
+    list: Mutable("l", None, list, list.__iter__, _refill_list),
+    dict: Mutable("d", None, dict, lambda v: _pairs(dict.items(v)), _refill),
+    set: Mutable("s", None, set, set.__iter__, _refill_set),
+    Counter: Mutable("C", None, Counter, lambda v: _pairs(dict.items(v)), _refill_counter),
+    OrderedDict: Mutable("O", None, OrderedDict, lambda v: _pairs(OrderedDict.items(v)), _refill),
     defaultdict: Mutable(
         "D",
-        lambda v: (v.default_factory,),
+        lambda v: v.default_factory,
         lambda factory: defaultdict(_factory(factory)),
         lambda v: _pairs(dict.items(v)),
         _refill,
     ),
-    deque: Mutable("q", lambda v: (v.maxlen,), lambda most: deque(maxlen=most), deque.__iter__, _refill_deque),
-    bytearray: Mutable("B", _nothing, bytearray, lambda v: (bytearray.hex(v),), _refill_bytes),
-    array: Mutable("a", lambda v: (v.typecode,), _array, lambda v: (array.tobytes(v).hex(),), _refill_array),
+    deque: Mutable("q", lambda v: v.maxlen, lambda most: deque(maxlen=most), deque.__iter__, _refill_deque),
+    bytearray: Mutable("B", None, bytearray, lambda v: (bytearray.hex(v),), _refill_bytes),
+    array: Mutable("a", lambda v: v.typecode, _array, lambda v: (array.tobytes(v).hex(),), _refill_array),
 }
 FIXED: dict[type, Fixed] = {
     tuple: Fixed("t", tuple.__iter__, lambda *items: items),
@@ -261,7 +259,7 @@ SCALAR_BASES: dict[type, Callable[[Any], Any]] = {
     int: int.__int__,
     float: float.__float__,
     str: str.__str__,
-    complex: lambda n: complex(*complex.__getnewargs__(n)),
+    complex: lambda n: complex(n.real, n.imag),
     bytes: lambda b: bytes(*bytes.__getnewargs__(b)),
 }
 
@@ -273,7 +271,9 @@ def _words() -> dict[str, Any]:
     found |= {name: value for name, value in vars(builtins).items() if type(value) is type}
     found |= {kind.__name__: kind for kind in (*MUTABLE, *FIXED) if kind in BASES or kind is timezone}
     for module in (math, operator):
-        inside = {f"{module.__name__}.{name}": value for name, value in vars(module).items() if not name.startswith("_")}
+        inside = {
+            f"{module.__name__}.{name}": value for name, value in vars(module).items() if not name.startswith("_")
+        }
         found |= {name: value for name, value in inside.items() if type(value) is BuiltinFunctionType}
     return {**found, "NoneType": NoneType, "...": ..., "NotImplemented": NotImplemented}
 

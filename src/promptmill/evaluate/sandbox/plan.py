@@ -18,16 +18,16 @@ BUILTINS = frozenset(dir(builtins)) | {"__name__"}
 PLAIN = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range)
 # of other types that cross; not those that objects of a program's own often have, too: total, name, date, x
 FURTHER = """
-    appendleft extendleft popleft rotate maxlen most_common subtract move_to_end default_factory typecode itemsize tolist
-    tobytes isdisjoint mapping limit_denominator quantize as_tuple adjusted is_nan is_zero is_signed is_finite is_infinite
-    to_integral_value normalize year month day hour minute second microsecond tzinfo weekday isoweekday isoformat
-    isocalendar toordinal strftime timestamp utcoffset astimezone timetuple total_seconds days seconds microseconds
-    _asdict _fields _replace __next__
+    appendleft extendleft popleft rotate maxlen most_common subtract move_to_end default_factory typecode itemsize
+    tolist tobytes isdisjoint mapping limit_denominator quantize as_tuple adjusted is_nan is_zero is_signed is_finite
+    is_infinite to_integral_value normalize year month day hour minute second microsecond tzinfo weekday isoweekday
+    isoformat isocalendar toordinal strftime timestamp utcoffset astimezone timetuple total_seconds days seconds
+    microseconds _asdict _fields _replace __next__
 """
 PLAIN_ATTRIBUTES = frozenset(name for kind in PLAIN for name in dir(kind)) | set(FURTHER.split())
 # what gives items of what it is given
-THROUGH = frozenset("enumerate zip sorted list tuple set reversed iter next min max".split())
-FILES = frozenset("tempfile shutil pathlib".split())  # modules that tests write files with
+THROUGH = frozenset({"enumerate", "zip", "sorted", "list", "tuple", "set", "reversed", "iter", "next", "min", "max"})
+FILES = frozenset({"tempfile", "shutil", "pathlib"})  # modules that tests write files with
 CLASS_NAME = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?")
 
 
@@ -140,9 +140,10 @@ def _why_together(nodes: list[ast.AST], called: set[str], with_attributes: set[s
         return f"'{classes[0]}' looks like a class"
     made = _assigned_from(nodes, called)
     for node in nodes:
-        name = _root(node.value, called, made) if isinstance(node, ast.Attribute) else ""
-        if name and isinstance(node, ast.Attribute):
-            if name in classes or node.attr not in PLAIN_ATTRIBUTES or not isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Attribute):
+            name = _root(node.value, called, made)
+            plain = node.attr in PLAIN_ATTRIBUTES and isinstance(node.ctx, ast.Load) and name not in classes
+            if name and not plain:
                 return f"the tests look into what '{name}' returns"
     return _named_as_type(nodes, called)
 
@@ -166,7 +167,7 @@ def _handed_on(nodes: list[ast.AST]) -> set[str]:
 
 
 def _root(node: ast.expr, called: set[str], made: dict[str, str]) -> str:
-    """The program's function that an expression's value comes from, or nothing: `f(1)[0]`, `next(f(1))`, `await f(1)`."""
+    """The program's function that a value comes from, or nothing: `f(1)[0]`, `next(f(1))`, `await f(1)`."""
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
@@ -184,25 +185,28 @@ def _root(node: ast.expr, called: set[str], made: dict[str, str]) -> str:
 
 def _assigned_from(nodes: list[ast.AST], called: set[str]) -> dict[str, str]:
     """Variable -> the program's function whose result it holds, or part of that."""
-    pairs: list[tuple[ast.expr, ast.expr]] = []
-    for node in nodes:
-        if isinstance(node, ast.Assign):
-            pairs += [(target, node.value) for target in node.targets]
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            pairs.append((node.target, node.value))
-        elif isinstance(node, ast.NamedExpr):
-            pairs.append((node.target, node.value))
-        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
-            pairs.append((node.target, node.iter))
-        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-            pairs.append((node.optional_vars, node.context_expr))
+    pairs = [pair for node in nodes for pair in _given(node)]
     made: dict[str, str] = {}
     for _ in range(4):  # as far as one hands on to the next against the order of the text
         before = len(made)
         for target, value in pairs:
             name = _root(value, called, made)
             if name:
-                made |= {e.id: name for e in ast.walk(target) if isinstance(e, ast.Name) and isinstance(e.ctx, ast.Store)}
+                names = [each for each in ast.walk(target) if isinstance(each, ast.Name)]
+                made |= {each.id: name for each in names if isinstance(each.ctx, ast.Store)}
         if len(made) == before:
             break
     return made
+
+
+def _given(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Where a value is given a name: the name or names, and the value."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield target, node.value
+    elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+        yield node.target, node.value
+    elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+        yield node.target, node.iter
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        yield node.optional_vars, node.context_expr

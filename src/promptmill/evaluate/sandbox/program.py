@@ -77,30 +77,36 @@ def call(names: dict[str, Any], held: Held, message: dict[str, Any]) -> dict[str
         `value` or `raised`, the new content of arguments that were changed in place, and what was printed.
     """
     graph = Graph(held)
-    arguments, options = graph.load(message["arguments"]), graph.load(message["options"])
-    sent = range(len(graph.objects))
+    arguments = [graph.load(each) for each in message["arguments"]]
+    options = {name: graph.load(each) for name, each in message.get("options", {}).items()}
+    sent = graph.mutable()
     before = graph.contents(sent)
     if "random" in message:
         random.setstate((3, tuple(message["random"]), None))
-    printed = io.StringIO() if message.get("printing") else None
+    printed = io.StringIO() if "printing" in message else None
     answer: dict[str, Any] = {}
     try:
-        with contextlib.redirect_stdout(printed) if printed else contextlib.nullcontext():
+        with contextlib.redirect_stdout(printed) if printed else NO_CHANGE:
             value = _called(names, held, message)(*arguments, **options)
     except BaseException as error:  # noqa: BLE001 - a program may raise anything
         answer["raised"] = told(error)
     try:
         now = graph.contents(sent, subclasses=True)
-        answer["changed"] = {number: new for number, new in now.items() if new != before.get(number)}
+        if now != before:
+            changes = {str(n): new for n, old, new in zip(sent, before, now, strict=True) if new != old}
+            answer["changed"] = changes
         if "raised" not in answer:
             answer["value"] = graph.dump(value, subclasses=True)
     except Unplain as error:
         return {"unplain": str(error)}
     except BaseException as error:  # noqa: BLE001 - a subclass runs the program's code
-        answer = {"raised": told(error), "changed": {}}
+        answer = {"raised": told(error)}
     if printed:
         answer["printed"] = printed.getvalue()
     return answer
+
+
+NO_CHANGE = contextlib.nullcontext()
 
 
 def _called(names: dict[str, Any], held: Held, message: dict[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 from promptmill.evaluate.sandbox.values import Graph, Unplain
@@ -93,5 +92,3 @@ def shown(error: BaseException) -> str:
     except (ValueError, RecursionError, MemoryError):  # numbers of many digits have no text
         text = ""
     return ": ".join(filter(None, (type(error).__name__, own, text)))
-
-

@@ -73,14 +73,14 @@ class Program:
         """Ask for something that the program keeps; see `handles`."""
         return self._value({"held": what}, "what the program returned", arguments, options)
 
-    def _value(
-        self, message: dict[str, Any], where: str, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> Any:
+    def _value(self, message: dict[str, Any], where: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if self.stopped:
             raise Stopped
         graph = Graph(self._handles)
         try:
-            message |= {"arguments": graph.dump(arguments), "options": graph.dump(options)}
+            message["arguments"] = [graph.dump(each) for each in arguments]
+            if options:
+                message["options"] = {name: graph.dump(each) for name, each in options.items()}
         except TooDeep as error:  # the program could have made it so deep: no reason to run anything together
             self.stop(f"an argument of {where}: {error}")
         except Unplain as error:
@@ -89,23 +89,30 @@ class Program:
         self.calls += 1
         answer = self.ask(self._with_surroundings(message))
         try:
-            for number, content in dict(answer.get("changed") or {}).items():
-                graph.fill(int(number), content)
+            found = _taken(graph, answer)
             if "printing" in message:
                 sys.stdout.write(answer.get("printed") or "")
-            if "value" in answer:
-                return graph.load(answer["value"])
         except NOT_PLAIN as error:
             self.stop(f"{where} returned what is no plain value: {error}")
         except MemoryError:
             self.stop(f"{where} returned too much")
+        if "value" not in answer:
+            raise self._exception(answer, where)
+        return found
+
+    def _exception(self, answer: dict[str, Any], where: str) -> BaseException:
+        """What the program raised.
+
+        Raises:
+            Stopped: nothing that a function may raise.
+        """
         if "unplain" in answer:
             self.stop(f"{where} returned what is no plain value: {str(answer['unplain'])[:200]}")
         found = exception(answer)
         if found is None:
             name = raised(answer)[0]
             self.stop(f"the program ended itself: {name}" if name in ENDINGS else "the program's answer is no answer")
-        raise found  # type: ignore[misc]  # it is one here
+        return found or Stopped()
 
     def _with_surroundings(self, message: dict[str, Any]) -> dict[str, Any]:
         """What else of the tests' process holds for a call: where it prints to, and the seed that was set."""
@@ -153,3 +160,15 @@ class Program:
                 return f" (killed by signal {os.WTERMSIG(status)})" if os.WIFSIGNALED(status) else " (it ended)"
             time.sleep(0.005)
         return ""
+
+
+def _taken(graph: Graph, answer: dict[str, Any]) -> Any:
+    """Change the arguments as the program did, and return what it returned, if anything.
+
+    Raises:
+        Exception: one of NOT_PLAIN; it is no proper answer.
+    """
+    if "changed" in answer:
+        for number, content in dict(answer["changed"]).items():
+            graph.fill(int(number), content)
+    return graph.load(answer["value"]) if "value" in answer else None

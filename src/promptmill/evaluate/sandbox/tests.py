@@ -10,14 +10,13 @@ from __future__ import annotations
 import builtins
 import gc
 import importlib
-import os
 import secrets
 import sys
 from functools import partial
 from types import CodeType, CoroutineType
 from typing import Any, NamedTuple
 
-from promptmill.evaluate.sandbox.frames import Broken, Channel
+from promptmill.evaluate.sandbox.frames import Channel
 from promptmill.evaluate.sandbox.plan import Plan, plan_of
 from promptmill.evaluate.sandbox.program import prelude
 from promptmill.evaluate.sandbox.raising import raised, shown

@@ -140,21 +140,22 @@ class Graph:
         return [spec.tag, *parts]
 
     def _contents(self, value: Any, spec: Mutable, *, subclasses: bool, depth: int) -> list[Any]:
-        head = [self.dump(part, subclasses=subclasses, depth=depth) for part in spec.head(value)]
-        return head + [self.dump(item, subclasses=subclasses, depth=depth) for item in spec.items(value)]
+        found = [] if spec.head is None else [self.dump(spec.head(value), subclasses=subclasses, depth=depth)]
+        found += [self.dump(item, subclasses=subclasses, depth=depth) for item in spec.items(value)]
+        return found
 
-    def contents(self, numbers: range, *, subclasses: bool = False) -> dict[str, Any]:
-        """What the containers of these numbers hold now, those that can be changed.
+    def mutable(self) -> list[int]:
+        """The numbers of the containers that can be changed in place."""
+        return [number for number, value in enumerate(self.objects) if type(value) in MUTABLE]
+
+    def contents(self, numbers: list[int], *, subclasses: bool = False) -> list[list[Any]]:
+        """What the containers of these numbers hold now.
 
         Raises:
             Unplain: as `dump`.
         """
-        found = {}
-        for number in numbers:
-            spec = MUTABLE.get(type(self.objects[number]))
-            if spec is not None:
-                found[str(number)] = self._contents(self.objects[number], spec, subclasses=subclasses, depth=0)
-        return found
+        values = [self.objects[number] for number in numbers]
+        return [self._contents(each, MUTABLE[type(each)], subclasses=subclasses, depth=0) for each in values]
 
     def load(self, sent: Any, depth: int = 0) -> Any:
         """Return the value of JSON that somebody sent.
@@ -181,10 +182,12 @@ class Graph:
             raise Unplain("it is no plain value") from error
 
     def _load_mutable(self, spec: Mutable, items: list[Any], depth: int) -> Any:
-        n_head = N_HEAD[spec.tag]
-        made = spec.make(*[self.load(item, depth) for item in items[:n_head]])
+        if spec.head is None:
+            made = spec.make()
+        else:
+            made, items = spec.make(self.load(items[0], depth)), items[1:]
         self._number(made)
-        spec.fill(made, [self.load(item, depth) for item in items[n_head:]])
+        spec.fill(made, [self.load(item, depth) for item in items])
         return made
 
     def _single(self, tag: str, *parts: Any) -> Any:
@@ -213,7 +216,7 @@ class Graph:
         """
         container = self.objects[number]
         spec = MUTABLE[type(container)]
-        spec.fill(container, [self.load(item) for item in content[N_HEAD[spec.tag] :]])
+        spec.fill(container, [self.load(item) for item in content[0 if spec.head is None else 1 :]])
 
 
 def _hexadecimal(digits: str) -> int:
@@ -232,5 +235,4 @@ def _name(kind: type) -> str:
     return str(type.__getattribute__(kind, "__name__"))[:60]
 
 
-N_HEAD = {"D": 1, "q": 1, "a": 1} | {tag: 0 for tag in "ldsCOB"}
 DIGITS: dict[str, Callable[..., Any]] = {"i": _hexadecimal, "b": bytes.fromhex, "g": _range, "u": _text}

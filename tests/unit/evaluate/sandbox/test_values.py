@@ -174,7 +174,9 @@ def test_a_list_that_holds_nan_equals_one_that_holds_the_same():
     assert out[0] is not out[2]
 
 
-@pytest.mark.parametrize("value", [object(), print, Ellipsis.__class__, memoryview(b"x"), {"a": object()}, [lambda: 1], Colour, iter([])])
+@pytest.mark.parametrize(
+    "value", [object(), print, Ellipsis.__class__, memoryview(b"x"), {"a": object()}, [lambda: 1], Colour, iter([])]
+)
 def test_what_carries_behaviour_is_refused(value):
     with pytest.raises(Unplain, match="is no plain value"):
         Graph().dump(value, subclasses=True)
@@ -217,13 +219,32 @@ def test_what_no_dump_writes_is_refused(sent):
 
 
 json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from([*"ltdsfnibcgrwNFmYMHSZqaBCODkvpTou", "int", "list", "d"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from([*"ltdsfnibcgrwNFmYMHSZqaBCODkvpTou", "int", "list", "d"]),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=20,
 )
 
 
-ALLOWED = {type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented), type, *MUTABLE, *FIXED}
+ALLOWED = {
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    range,
+    type(...),
+    type(NotImplemented),
+    type,
+    *MUTABLE,
+    *FIXED,
+}
 
 
 @settings(max_examples=1000, deadline=None)
