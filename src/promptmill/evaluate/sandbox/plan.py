@@ -70,7 +70,7 @@ def plan_of(setup: str, tests: Sequence[str], entry_point: str | None) -> Plan:
     called = free - modules
     imported = set(_imported(nodes))
     together = _why_together(nodes, called, called & attributes) or _surroundings(nodes, imported | modules)
-    everywhere = imported | set(_imported(list(ast.walk(ast.parse(setup)))))
+    everywhere = imported | set(_imported(list(ast.walk(ast.parse(setup)))) if "import" in setup else ())
     missing = {name for name in everywhere if name not in sys.stdlib_module_names}
     seeded = any(_last_name(node.func) == "seed" for node in nodes if isinstance(node, ast.Call))
     return Plan(tuple(sorted(called)), tuple(sorted(modules)), together, min(missing, default=""), seeded)

@@ -40,16 +40,20 @@ def serve(tests: Channel) -> None:
         return  # the tests are over
 
 
-def prelude(setup: str) -> CodeType:
-    """Compile what stands before a program; it may end in a function that has no body yet.
+def prelude(setup: str) -> tuple[CodeType, str]:
+    """Compile what stands before a program; its last function gets a body, where it has none.
+
+    Returns:
+        The code, and the text that it was made of.
 
     Raises:
         SyntaxError: it is no Python.
     """
     try:
-        return compile(setup, "<setup>", "exec", dont_inherit=True)
+        return compile(setup, "<setup>", "exec", dont_inherit=True), setup
     except SyntaxError:
-        return compile(f"{setup}\n    pass", "<setup>", "exec", dont_inherit=True)
+        setup = f"{setup}\n    pass"
+        return compile(setup, "<setup>", "exec", dont_inherit=True), setup
 
 
 def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | list[Any]:
@@ -62,7 +66,7 @@ def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | 
     sys.modules[MODULE] = module
     names = module.__dict__
     try:
-        exec(prelude(setup), names)  # noqa: S102 - this process is jailed
+        exec(prelude(setup)[0], names)  # noqa: S102 - this process is jailed
         names.pop(entry_point or "", None)  # the setup's function has no body: it must not be taken for an answer
         exec(compile(program, "<program>", "exec", dont_inherit=True), names)  # noqa: S102 - and here is why
     except BaseException as error:  # noqa: BLE001 - a program may raise anything

@@ -42,16 +42,19 @@ class Ruled(NamedTuple):
 def judge(promptmill: Channel, program_channel: Channel, pid: int) -> None:
     """Take one job, say how it went. Runs jailed, in a process of its own."""
     job = promptmill.receive()
+    known = job["plan"]
     ruled = ruling(job, Program(program_channel, pid))
-    promptmill.send({"passed": ruled.passed, "detail": ruled.detail[:500], "together": ruled.together})
+    said = {"passed": ruled.passed, "detail": ruled.detail[:500], "together": ruled.together}
+    promptmill.send(said if known else {**said, "plan": job["plan"]})
 
 
 def ruling(job: dict[str, Any], program: Program) -> Ruled:
     """Run the tests of a job."""
     setup, tests, together = job["setup"], job["tests"], bool(job["together"])
     try:
-        before = prelude(setup)
-        plan = plan_of(setup_text(setup), tests, job["entry_point"])
+        before, setup = prelude(setup)
+        plan = Plan(*job["plan"]) if job["plan"] else plan_of(setup, tests, job["entry_point"])
+        job["plan"] = plan
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Ruled(CANNOT, f"the tests are no Python: {error}", together)
     if plan.missing or (plan.together and not together):
@@ -85,15 +88,6 @@ def _apart(setup: CodeType, tests: list[str], plan: Plan, program: Program) -> R
         called = ", ".join(plan.called) or "no name"
         return Ruled(CANNOT, f"the tests call nothing of the program ({called})", together=False)
     return Ruled(RIGHT, "", together=False)
-
-
-def setup_text(setup: str) -> str:
-    """The setup with a body for its last function, where that has none."""
-    try:
-        compile(setup, "<setup>", "exec", dont_inherit=True)
-    except SyntaxError:
-        return f"{setup}\n    pass"
-    return setup
 
 
 def _together(tests: list[str], program: Program) -> Ruled:

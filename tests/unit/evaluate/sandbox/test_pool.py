@@ -209,7 +209,7 @@ def test_nothing_is_left_when_the_sandbox_is_closed_under_a_running_program(leve
     sandbox = Sandbox(Limits(60.0, 256, 4), level=level, workers=1)
     start_or_skip(sandbox)
     server = sandbox._process.pid
-    endless = {"program": "while True: pass", "tests": ["f()"], "setup": "", "entry_point": "f", "together": False}
+    endless = {"program": "while True: pass", "tests": ["f()"], "setup": "", "entry_point": "f", "together": False, "plan": None}
     thread = threading.Thread(target=sandbox._once, args=(endless,))
     thread.start()
     until = time.monotonic() + 20
