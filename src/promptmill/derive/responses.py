@@ -79,6 +79,7 @@ class GradedResponse(msgspec.Struct, frozen=True, kw_only=True):
         truncated: whether the response was cut; null where nobody knows.
         model: the model asked.
         sample: sample number.
+        vote: what the answer counts as in a majority vote: equal answers have equal votes; null where there is none.
         reasoning: reasoning that the server gave apart.
         judge: what the judge said, where the rules could not settle it: its verdict, model and prompt.
     """
@@ -96,6 +97,7 @@ class GradedResponse(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool | None
     model: str
     sample: int
+    vote: str | None
     reasoning: str | None = None
     judge: dict[str, Any] | None = None
 
@@ -201,9 +203,15 @@ def _graded(response: Response, score: Score, judge: dict[str, str]) -> GradedRe
         truncated=response.truncated,
         model=response.model,
         sample=response.sample,
+        vote=vote_of(score),
         reasoning=response.reasoning,
         judge=None if judged is None else {"verdict": judged.value, "rules": score.verdict.value, **judge},
     )
+
+
+def vote_of(score: Score) -> str | None:
+    """What the answer counts as in a majority vote; None where there is none."""
+    return score.answer.text if score.vote is None and score.answer is not None else score.vote
 
 
 def _row(prompt: Prompt, responses: tuple[PlainResponse, ...] | tuple[GradedResponse, ...]) -> ProblemRow:

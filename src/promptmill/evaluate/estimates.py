@@ -144,7 +144,8 @@ def majority(samples: Sequence[Graded]) -> float | None:
     """The expected value of the answer with the most votes; None where that could not be graded.
 
     No answer is no vote. Where no sample has an answer, the value is the mean of what was graded all the same: 0.0
-    where no answer is wrong, None where no answer cannot be graded.
+    where no answer is wrong, None where no answer cannot be graded. Equal answers of two values, of which a judge
+    said this and that, are two.
     """
     votes: dict[str | None, list[float | None]] = defaultdict(list)
     for row in samples:
@@ -152,9 +153,16 @@ def majority(samples: Sequence[Graded]) -> float | None:
     silent = votes.pop(None, [])
     if not votes:
         return _mean(silent)
-    most = max(map(len, votes.values()))
-    winners = [_mean(values) for values in votes.values() if len(values) == most]
+    groups = [group for values in votes.values() for group in _by_value(values)]
+    most = max(map(len, groups))
+    winners = [_mean(values) for values in groups if len(values) == most]
     return None if None in winners else _mean(winners)
+
+
+def _by_value(values: list[float | None]) -> list[list[float | None]]:
+    """The same in groups of one value each; what was not graded belongs to the one value that the others have."""
+    known = {value for value in values if value is not None}
+    return [values] if len(known) <= 1 else [[value] * values.count(value) for value in sorted(known)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -20,19 +19,19 @@ from promptmill.derive.responses import Response, of_row
 from promptmill.errors import ConfigError, DataError
 from promptmill.evaluate.comparisons import compare
 from promptmill.evaluate.estimates import Graded, summarise
+from promptmill.evaluate.votes import spelled
 from promptmill.io.targets import check_target
-from promptmill.records import Prompt, Score, content_id
+from promptmill.records import Prompt, content_id
 from promptmill.run import MANIFEST
 from promptmill.sources.problems import COLUMNS, ProblemRows
 from promptmill.sources.rows import BadRow, Rows, decode_row
-from promptmill.workflows.grading import GradeOptions, Grader
-from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, Row, vote, write_report
+from promptmill.workflows.grading import GradeOptions, Grader, Row
+from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, write_report
 from promptmill.workflows.stages import Reporter
 
 RESPONSES = "responses"
 SHAPE = f'"{RESPONSES}": [{{"full_response": "..."}}]'
 SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
-AT_ONCE = 256  # problems in memory
 
 
 class Regraded(msgspec.Struct, frozen=True):
@@ -166,6 +165,7 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
             if value is None and row["is_correct"] is not None:
                 value = float(row["is_correct"])
             model = response.model if response is not None else ""
+            vote = row.get("vote", None if answer is None else spelled(str(answer)))
             yield (
                 model,
                 Graded(
@@ -174,7 +174,7 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
                     model=model,
                     sample=sample,
                     value=value,
-                    answer=None if answer is None else vote(str(answer)),
+                    answer=None if vote is None else str(vote),
                     truncated=bool(response is not None and response.truncated),
                 ),
             )
@@ -247,12 +247,8 @@ def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
     """
     problems = Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read)
     n_graded = 0
-    while some := list(islice(problems, AT_ONCE)):
-        pairs = [(prompt, response) for prompt in some for response in reader.responses(prompt)]
-        graded: dict[str, list[tuple[Response, Score]]] = {prompt.id: [] for prompt in some}
-        for prompt, response, score in grader.scores(pairs):
-            graded[prompt.id].append((response, score))
-        n_graded += len(pairs)
-        yield from ((prompt, graded[prompt.id]) for prompt in some)
+    for prompt, graded in grader.graded((prompt, list(reader.responses(prompt))) for prompt in problems):
+        n_graded += len(graded)
+        yield prompt, graded
     if reader.missing and not n_graded:
         raise DataError(f"{path}: none of its {reader.missing} responses holds a text. Write {SHAPE}.")

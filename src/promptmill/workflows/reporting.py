@@ -16,17 +16,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from promptmill.derive.responses import ProblemRow, Response, graded_row, plain_row
+from promptmill.derive.responses import ProblemRow, Response, graded_row, plain_row, vote_of
 from promptmill.evaluate.comparisons import Comparison, compare
 from promptmill.evaluate.estimates import Graded, Summary, summarise
-from promptmill.evaluate.numbers import read_number
-from promptmill.evaluate.spelling import MAX_LENGTH, dense, spell
 from promptmill.io.jsonl import atomic
 from promptmill.records import Prompt, Score
+from promptmill.workflows.grading import Row
 
 PROCESSED, SUMMARY = "_processed.jsonl", "_summary.json"
 _encode = msgspec.json.Encoder().encode
-Row = tuple[Prompt, list[tuple[Response, Score]]]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,19 +132,6 @@ def graded_of(prompt: Prompt, response: Response, score: Score) -> Graded:
         model=response.model,
         sample=response.sample,
         value=score.value,
-        answer=None if score.answer is None else vote(score.answer.text),
+        answer=vote_of(score),
         truncated=bool(response.truncated),
     )
-
-
-def vote(answer: str) -> str:
-    """A form in which answers that say the same are equal texts, as far as spelling tells; for majority votes.
-
-    Numbers by their value (`$1,000` and `1000.0`), other texts without blanks, case and ways to write the same TeX.
-    """
-    if len(answer) > MAX_LENGTH:
-        return answer
-    number = read_number(answer)
-    if number is not None:
-        return f"{number.value}{'%' if number.percent else ''}"
-    return dense(spell(answer)).casefold().rstrip(".")

@@ -105,6 +105,7 @@ def test_pass_at_1_is_the_accuracy_and_partly_right_is_no_pass():
         ("aab", (None, None, 0.0), None),
         ("aab", (1.0, None, 0.0), 1.0),  # equal answers: one verdict is enough
         ("aabb", (1.0, 1.0, None, None), None),
+        ("aaabb", (1.0, 0.0, 0.0, 1.0, 1.0), 0.5),  # a judge who said this and that of an answer made two of it
     ],
 )
 def test_the_vote_is_the_one_worked_out_by_hand(answers, values, expected):
