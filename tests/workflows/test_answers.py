@@ -511,3 +511,35 @@ def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, r
     assert list(processed(rows, run)) == ["sum"]
     assert mill("answers", "run", path, "--out", run).code == 0
     assert solver.calls() == 6
+
+
+def test_evaluate_reads_no_source_and_refuses_another_one(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
+    (tmp_path / "other.jsonl").write_text('{"question": "?", "answer_correct": "1"}\n')
+    code, _, error = mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "other.jsonl")
+    assert code == 2
+    assert f"the answers in {tmp_path / 'run'} are to problems.jsonl, and this command reads no source" in error
+    (tmp_path / "problems.jsonl").rename(tmp_path / "renamed.jsonl")
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "renamed.jsonl")[0] == 0
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "gone.jsonl")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (
+            {"generate": {"templates": {"open": "gone.txt"}}},
+            "generate.templates.open: gone.txt: cannot be read: No such",
+        ),
+        ({"generate": {"templates": {"choice": "mine.txt"}}}, "choice: mine.txt: has no '{choices}' in it"),
+        ({"judge": {"prompt_file": "mine.txt", "generate": {"model": "j"}}}, "mine.txt: has no '{reference}' in it"),
+    ],
+)
+def test_check_opens_the_templates_that_a_recipe_names(mill, solver, tmp_path, monkeypatch, section, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("Q: {question}")
+    assert mill("check", solver(GOOD))[0] == 0
+    code, _, error = mill("check", solver(GOOD, **section))
+    assert code == 2
+    assert words in error
+    assert error.count("\n") == 1

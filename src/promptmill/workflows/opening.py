@@ -76,6 +76,8 @@ def opened(
     steps = stages.steps_of(recipe.source, recipe.select)
     # whatever can be found wrong is found before a folder is made and before a token is paid for
     known = None if "prompts" in only else stages.remembered_prompts(out)
+    if known is not None:
+        _refuse_other_source(recipe.source, out, known["files"])
     identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
     with open_run(out, workflow=recipe.workflow, seeds={**_seeds(recipe, steps), **(seeds or {})}) as folder:
         folder.identify("prompts", identity)
@@ -85,6 +87,23 @@ def opened(
         assert isinstance(recipe, msgspec.Struct)
         folder.save_recipe(dump(recipe))
         yield folder
+
+
+def _refuse_other_source(source: Use, out: Path, known: list[list[str]]) -> None:
+    """Refuse another source where none is read: it would stand in the kept recipe and change nothing else.
+
+    A file that is gone, moved, renamed or edited since is not another one.
+
+    Raises:
+        ConfigError: neither name nor content of the files is what the prompts of the run were made of.
+    """
+    with suppress(DataError):
+        names, contents = zip(*stages.source_files(source), strict=True) if source.get("path") else ((), ())
+        if all(name not in names and content not in contents for name, content in known) and names:
+            raise ConfigError(
+                f"source.path: the answers in {out} are to {', '.join(name for name, _ in known)}, and this command "
+                f"reads no source. Leave out {source['path']} (--input), or name another --out."
+            )
 
 
 def _seeds(recipe: Recipe, steps: list[Use]) -> dict[str, int]:

@@ -97,13 +97,19 @@ def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known:
     Raises:
         DataError: a file of the source cannot be read.
     """
-    if known is not None:
-        files = known["files"]
-    else:
-        found = source_paths(source["path"], source.get("format")) if source.get("path") is not None else []
-        files = [[path.name, _fingerprint(path)] for path in found]
+    files = source_files(source) if known is None else known["files"]
     own = {k: v for k, v in source.items() if k != "path"}
     return {"source": own, "files": files, "select": steps, "rows_per_part": rows_per_part}
+
+
+def source_files(source: Use) -> list[list[str]]:
+    """Name and content of each file of a source, as far as an id tells it.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    found = source_paths(source["path"], source.get("format")) if source.get("path") is not None else []
+    return [[path.name, _fingerprint(path)] for path in found]
 
 
 def remembered_prompts(out: Path) -> Any:
