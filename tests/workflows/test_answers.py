@@ -435,7 +435,7 @@ def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solve
     assert solver.calls() == 0
 
 
-@pytest.mark.parametrize("responses", [["5"], [{"text": "5"}]])
+@pytest.mark.parametrize("responses", [[5], [{"said": "5"}], [None]])
 def test_a_file_in_which_no_response_holds_a_text_is_refused(mill, tmp_path, responses):
     given = tmp_path / "theirs.jsonl"
     given.write_text(json.dumps({"problem": "2 + 3?", "answer_correct": "5", "responses": responses}))
@@ -543,3 +543,27 @@ def test_check_opens_the_templates_that_a_recipe_names(mill, solver, tmp_path, m
     assert code == 2
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_two_files_of_one_name_are_not_written_over_each_other(mill, tmp_path):
+    row = json.dumps({"question": "1 + 1?", "answer_correct": "2", "response": "2"}) + "\n"
+    for name in ("qwen2.5.jsonl", "qwen2.7.jsonl"):
+        (tmp_path / name).write_text(row)
+    said = mill("answers", "extract", "--input", tmp_path)
+    assert said.code == 0, said.err
+    assert "1 responses to 1 problems, read from 'response'" in said.err
+    assert (tmp_path / "qwen2.5_processed.jsonl").exists()
+    assert (tmp_path / "qwen2.7_summary.json").exists()
+    (tmp_path / "qwen2.5.ndjson").write_text(row)
+    said = mill("answers", "extract", "--input", tmp_path)
+    assert said.code == 2
+    assert "qwen2.5.ndjson: " in said.err
+    assert "Give one of them another name." in said.err
+
+
+def test_problems_that_do_not_say_what_is_right_are_counted(mill, tmp_path):
+    given = tmp_path / "theirs.jsonl"
+    given.write_text(json.dumps({"question": "1 + 1?", "answer": "2", "response": "2"}) + "\n")
+    said = mill("answers", "extract", "--input", given)
+    assert said.code == 0
+    assert "1 problems do not say what is right, and are not graded. Give them answer_correct" in said.err

@@ -22,6 +22,8 @@ import msgspec
 from promptmill.records import Completion, Finish, Prompt, Score
 
 _FINISH = {"content_filter": "filter", "tool_calls": "tool"}
+TEXTS = ("full_response", "response", "text", "content", "completion", "output", "generated_text")
+"""What the text of a response is called in files, ours first."""
 FINISHES: tuple[Finish, ...] = ("stop", "length", "filter", "tool")
 
 
@@ -156,7 +158,10 @@ def of_completion(completion: Completion) -> Response:
 
 def of_row(row: Any, key: str, sample: int) -> Response | None:
     """A response of a file, whoever wrote it; None if it holds no text."""
-    if not isinstance(row, dict) or not isinstance(row.get("full_response"), str):
+    text = (
+        next((row[name] for name in TEXTS if isinstance(row.get(name), str)), None) if isinstance(row, dict) else None
+    )
+    if text is None:
         return None
     said = row.get("finish_reason")
     said = _FINISH.get(said, said) if isinstance(said, str) else None
@@ -165,7 +170,7 @@ def of_row(row: Any, key: str, sample: int) -> Response | None:
         key=key,
         model=model if isinstance(model, str) else "",
         sample=sample,
-        text=row["full_response"],
+        text=text,
         reasoning=reasoning if isinstance(reasoning, str) else None,
         finish=next((finish for finish in FINISHES if finish == said), None),
     )

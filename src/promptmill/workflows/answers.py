@@ -22,6 +22,7 @@ from promptmill.io.jsonl import iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, Score, content_id
 from promptmill.run import Run
+from promptmill.sources.rows import stem_of
 from promptmill.workflows import asking as asked
 from promptmill.workflows import attempts, grading, stages
 from promptmill.workflows.asking import Asking, outcome_sizes, parts_of
@@ -289,5 +290,5 @@ def name_of(recipe: Answers, model: str | None = None) -> str:
     served = recipe.serve.get("model") if recipe.serve is not None else None
     path = recipe.source.get("path") or recipe.source.get("dataset") or recipe.source["kind"]
     first = path[0] if isinstance(path, list) else path
-    names = (model or recipe.generate.model or str(served or "model"), Path(str(first)).name.split(".")[0])
+    names = (model or recipe.generate.model or str(served or "model"), stem_of(Path(str(first)).name))
     return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in name) for name in names)

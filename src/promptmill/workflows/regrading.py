@@ -1,7 +1,8 @@
 """Grading files of responses, whoever wrote them: nobody is asked.
 
-Input are lines of the plain or the processed file of `answers` (see `derive.responses`): a problem, what is right, and
-`responses` with `full_response` each. Of a file `NAME.jsonl` come `NAME_processed.jsonl` and `NAME_summary.json`.
+Input are lines of the plain or the processed file of `answers` (see `derive.responses`), or of what other tools write
+(see `foreign`): a problem, what is right, and the responses to it. Of a file `NAME.jsonl` come `NAME_processed.jsonl`
+and `NAME_summary.json`.
 
 Not covered: the judge, who asks a model.
 """
@@ -15,22 +16,20 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from promptmill.derive.responses import Response, of_row
+from promptmill.derive.responses import of_row
 from promptmill.errors import ConfigError, DataError
 from promptmill.evaluate.comparisons import compare
 from promptmill.evaluate.estimates import Graded, summarise
 from promptmill.evaluate.votes import spelled
 from promptmill.io.targets import check_target
-from promptmill.records import Prompt, content_id
+from promptmill.records import content_id
 from promptmill.run import MANIFEST
-from promptmill.sources.problems import COLUMNS, ProblemRows
-from promptmill.sources.rows import BadRow, Rows, decode_row
+from promptmill.sources.rows import Rows, stem_of
+from promptmill.workflows.foreign import COLUMNS, PASSED, RESPONSES, SHAPE, ResponseRows
 from promptmill.workflows.grading import GradeOptions, Grader, Row
 from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, write_report
 from promptmill.workflows.stages import Reporter
 
-RESPONSES = "responses"
-SHAPE = f'"{RESPONSES}": [{{"full_response": "..."}}]'
 SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
 
 
@@ -66,7 +65,11 @@ def regrade(
     """
     sources = _sources(source)
     places = [_place(each, target, alone=not source.is_dir()) for each in sources]
+    taken: dict[Path, Path] = {}
     for each, files in zip(sources, places, strict=True):
+        other = taken.setdefault(files.processed, each)
+        if other != each:
+            raise ConfigError(f"{each}: {files.processed} would hold it and {other}. Give one of them another name.")
         if each.resolve() in {files.processed.resolve(), files.summary.resolve()}:
             raise ConfigError(f"{each}: is read as the input and would be overwritten. Name another --output.")
         check_target(files.processed)
@@ -76,9 +79,17 @@ def regrade(
             reader = ResponseRows(model)
             rows = _rows(grader, each, reader)
             report = write_report(rows, files, k=None, judge=None)
-            reporter.line(f"extract: {each}: {report.responses} responses to {report.problems} problems.")
+            columns = ", ".join(sorted(reader.read_from))
+            reporter.line(
+                f"extract: {each}: {report.responses} responses to {report.problems} problems, read from '{columns}'."
+            )
             if reader.missing:
                 reporter.line(f"extract: {each}: {reader.missing} responses hold no text and are left out.")
+            if reader.unanswerable:
+                reporter.line(
+                    f"extract: {each}: {reader.unanswerable} problems do not say what is right, and are not graded. "
+                    "Give them answer_correct, choices or tests."
+                )
             found.append(Regraded(each, files, report))
     return found
 
@@ -150,7 +161,7 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
         DataError: a response is not graded, or an id stands for another problem elsewhere.
     """
     reader = ResponseRows("")
-    for prompt in Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read):
+    for prompt in Rows(str(path), "auto", columns=COLUMNS, read=reader.read):
         asked = content_id([prompt.plain.split(), prompt.reference.choices if prompt.reference else ()])
         before, where = questions.setdefault(prompt.id, (asked, str(path)))
         if before != asked:
@@ -193,7 +204,7 @@ def _sources(source: Path) -> list[Path]:
 
 
 def _place(source: Path, target: Path | None, *, alone: bool) -> Files:
-    stem = source.name.split(".")[0]
+    stem = stem_of(source.name)
     if target is not None and alone and target.suffix:
         return Files(None, target, target.with_name(target.stem.removesuffix("_processed") + SUMMARY))
     if target is not None and target.is_file():
@@ -202,52 +213,17 @@ def _place(source: Path, target: Path | None, *, alone: bool) -> Files:
     return Files(None, folder / (stem + PROCESSED), folder / (stem + SUMMARY))
 
 
-class ResponseRows:
-    """Reads one row: JSON bytes -> the problem, with its responses under `meta`.
-
-    Attributes:
-        missing: responses without a text.
-    """
-
-    def __init__(self, model: str) -> None:
-        self._problems = ProblemRows(must_be_answered=False)
-        self._model = model
-        self.missing = 0
-
-    def read(self, line: bytes, source: str) -> Prompt:
-        """Make a problem of one row.
-
-        Raises:
-            BadRow: the row is no problem, or has no list of responses.
-        """
-        prompt = self._problems.read(line, source)
-        row = decode_row(line)
-        responses = row.get(RESPONSES)
-        if isinstance(responses, str):  # a table holds lists as JSON
-            responses = decode_row(responses.encode())
-        if not isinstance(responses, list):
-            raise BadRow(f"column '{RESPONSES}' is no list of responses. Write {SHAPE}.")
-        return replace(prompt, meta={**prompt.meta, RESPONSES: responses})
-
-    def responses(self, prompt: Prompt) -> Iterator[Response]:
-        """The responses of a problem that hold a text."""
-        for sample, row in enumerate(prompt.meta[RESPONSES]):
-            response = of_row(row, content_id([prompt.id, sample]), sample)
-            if response is None:
-                self.missing += 1
-            else:
-                yield response if response.model else replace(response, model=self._model)
-
-
 def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
     """The problems of a file with their graded responses, in order; also those that got none.
 
     Raises:
         DataError: a row is wrong, or there are responses and none of them holds a text.
     """
-    problems = Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read)
+    problems = Rows(str(path), "auto", columns=COLUMNS, read=reader.read)
     n_graded = 0
-    for prompt, graded in grader.graded((prompt, list(reader.responses(prompt))) for prompt in problems):
+    for prompt, graded in grader.graded(
+        (prompt, list(reader.responses(prompt))) for prompt in problems if prompt is not PASSED
+    ):
         n_graded += len(graded)
         yield prompt, graded
     if reader.missing and not n_graded:
