@@ -567,3 +567,77 @@ def test_problems_that_do_not_say_what_is_right_are_counted(mill, tmp_path):
     said = mill("answers", "extract", "--input", given)
     assert said.code == 0
     assert "1 problems do not say what is right, and are not graded. Give them answer_correct" in said.err
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        ({"is_correct": "yes"}, "is not as 'extract' writes it: Expected `bool | null`, got `str` - at `$.is_correct`"),
+        ({"is_correct": True, "score": "1"}, "got `str` - at `$.score`"),
+        ({"is_correct": True, "score": 2}, "Expected `float` <= 1.0 - at `$.score`"),
+        ({}, "has responses that are not graded. Grade them (extract)."),
+    ],
+)
+def test_a_graded_file_with_wrong_values_is_named(mill, tmp_path, response, words):
+    given = tmp_path / "theirs_processed.jsonl"
+    row = {"question": "1 + 1?", "answer_correct": "2", "responses": [{"full_response": "2", **response}]}
+    given.write_text(json.dumps(row) + "\n")
+    said = mill("answers", "compare", given)
+    assert said.code == 2
+    assert "theirs_processed.jsonl:1: " in said.err
+    assert words in said.err
+
+
+def test_graded_files_of_others_vote_by_spelling(mill, tmp_path):
+    rows_of = {
+        "one": [("0.5", True), (r"\frac{1}{2}", True), ("3", False)],
+        "two": [("3", False), ("3.0", False), ("0.5", True)],
+    }
+    for name, said in rows_of.items():
+        responses = [{"full_response": "", "extracted_answer": text, "is_correct": right} for text, right in said]
+        row = {"question": "half?", "answer_correct": "0.5", "responses": responses}
+        (tmp_path / f"{name}_processed.jsonl").write_text(json.dumps(row) + "\n")
+    report = json.loads(mill("answers", "compare", *sorted(tmp_path.glob("*.jsonl")), "--json").out)
+    assert [model["overall"]["maj_at_k"]["value"] for model in report["models"]] == [1.0, 0.0]
+
+
+def test_files_with_a_line_for_each_sample_are_told_what_to_do(mill, tmp_path):
+    row = json.dumps({"unique_id": "a", "question": "1 + 1?", "answer_correct": "2", "response": "2"}) + "\n"
+    (tmp_path / "long.jsonl").write_text(row * 2)
+    said = mill("answers", "extract", "--input", tmp_path / "long.jsonl")
+    assert said.code == 2
+    assert "long.jsonl:2: the id 'a' stands at long.jsonl:1 already. Put all that was said to a problem" in said.err
+
+
+def test_extract_asks_no_judge(mill, tmp_path):
+    (tmp_path / "f.jsonl").write_text('{"question": "?", "answer_correct": "2", "response": "2"}\n')
+    said = mill("answers", "extract", "--input", tmp_path / "f.jsonl", "--metric", "judge")
+    assert (said.code, said.err) == (
+        2,
+        "error: metric: 'judge' asks a model, and this command asks nobody. See docs/judge.md for files.\n",
+    )
+
+
+def test_a_number_of_problems_is_no_option_of_what_reads_none(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
+    said = mill("answers", "evaluate", "--out", tmp_path / "run", "--num-problems", "1")
+    assert said.code == 2
+    assert "source.n: the run took all, the recipe says 1, and this command reads no source" in said.err
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--limit", "1").code == 0
+
+
+def test_a_folder_without_a_run_is_named(mill, tmp_path):
+    said = mill("answers", "evaluate", "--out", tmp_path / "none")
+    assert said.code == 2
+    assert f"{tmp_path / 'none'}: holds no run." in said.err
+
+
+def test_equal_answers_vote_together_in_the_report_of_a_run(mill, solver, rows, tmp_path):
+    problems = [{"unique_id": "e", "question": "Expand 2(x+1)", "answer_correct": "2x+2"}]
+    answers = {"Expand": [r"\boxed{2x+2}", r"\boxed{2+2x}", r"\boxed{3x}", r"\boxed{3x}", r"\boxed{2(x+1)}"]}
+    path = solver(answers, problems=problems, generate={"k": 5})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    said = processed(rows, tmp_path / "run")["e"]["responses"]
+    assert [each["vote"] for each in said] == ["2(x+1)", "2(x+1)", "3x", "3x", "2(x+1)"]
+    (summary,) = (tmp_path / "run" / "exports").glob("*_summary.json")
+    assert json.loads(summary.read_text())["models"][0]["overall"]["maj_at_k"]["value"] == 1.0

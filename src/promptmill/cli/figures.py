@@ -122,11 +122,15 @@ def _pairs(comparisons: list[Comparison]) -> Columns:
         ("better", [f"{pair.wins:,}" for pair in comparisons]),
         ("equal", [f"{pair.ties:,}" for pair in comparisons]),
         ("worse", [f"{pair.losses:,}" for pair in comparisons]),
-        ("p", [f"{pair.p_value:.4f}" for pair in comparisons]),
+        ("p", [_chance(pair.p_value) for pair in comparisons]),
     ]
     if len(comparisons) > 1:
-        columns.append(("p (Holm)", [f"{pair.p_holm:.4f}" for pair in comparisons]))
+        columns.append(("p (Holm)", [_chance(pair.p_holm) for pair in comparisons]))
     return columns
+
+
+def _chance(p_value: float) -> str:
+    return f"{p_value:.4f}" if p_value >= 0.0001 else "<0.0001"
 
 
 def _points(difference: Estimate) -> str:

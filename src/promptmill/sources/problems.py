@@ -104,14 +104,17 @@ class ProblemRows:
     Args:
         drop: whether a row that contradicts itself is passed over.
         must_be_answered: whether a row must say what is right.
+        twice: what to do about a problem that stands twice.
 
     Attributes:
         dropped: rows that contradicted themselves.
         first: the first of them, and why.
     """
 
-    def __init__(self, *, drop: bool = False, must_be_answered: bool = True) -> None:
-        self._drop, self._must = drop, must_be_answered
+    def __init__(
+        self, *, drop: bool = False, must_be_answered: bool = True, twice: str = "Give each problem one of its own."
+    ) -> None:
+        self._drop, self._must, self._twice = drop, must_be_answered, twice
         self._seen: dict[str, str] = {}
         self.dropped = 0
         self.first = ""
@@ -136,8 +139,8 @@ class ProblemRows:
         if prompt.id in self._seen:
             before = self._seen[prompt.id]
             if all(row.get(name) is None for name in IDS):
-                raise BadRow(f"is the same problem as {before}. Remove one, or give each a unique_id.")
-            raise BadRow(f"the id '{prompt.id}' stands at {before} already. Give each problem its own.")
+                raise BadRow(f"is the same problem as {before}, and has no unique_id. {self._twice}")
+            raise BadRow(f"the id '{prompt.id}' stands at {before} already. {self._twice}")
         self._seen[prompt.id] = source
         return prompt
 

@@ -29,6 +29,7 @@ LISTS = (RESPONSES, "resps", "completions", "outputs", "generations")
 SINGLE = ("full_response", "response", "completion", "output", "generated_text", "prediction")
 HARNESS = ("doc", "doc_id", "target", "filter")  # lm-evaluation-harness, --log_samples
 COLUMNS = (*problems.COLUMNS, *LISTS, *SINGLE, *HARNESS, "model")
+TOGETHER = f'Put all that was said to a problem into one row: "{RESPONSES}": ["...", "..."].'
 SHAPE = f'"{RESPONSES}": [{{"full_response": "..."}}]'
 
 
@@ -45,7 +46,7 @@ class ResponseRows:
     """
 
     def __init__(self, model: str = "") -> None:
-        self._problems = problems.ProblemRows(must_be_answered=False)
+        self._problems = problems.ProblemRows(must_be_answered=False, twice=TOGETHER)
         self._model = model
         self._filter: Any = None
         self.read_from: set[str] = set()

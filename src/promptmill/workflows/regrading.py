@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace
@@ -60,9 +61,12 @@ def regrade(
         reporter: is told what happens.
 
     Raises:
-        ConfigError: the target would take the place of the source, or is one file for several.
+        ConfigError: the target would take the place of the source, or is one file for several; or the metric is the
+            judge, who asks a model.
         DataError: a file is missing or a row is wrong; names file and line.
     """
+    if options.metric["kind"] == "judge":
+        raise ConfigError("metric: 'judge' asks a model, and this command asks nobody. See docs/judge.md for files.")
     sources = _sources(source)
     places = [_place(each, target, alone=not source.is_dir()) for each in sources]
     taken: dict[Path, Path] = {}
@@ -172,11 +176,14 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
         for sample, row in enumerate(prompt.meta[RESPONSES]):
             if not isinstance(row, dict) or "is_correct" not in row:
                 raise DataError(f"{path}: {prompt.source}: has responses that are not graded. Grade them (extract).")
-            response, value, answer = of_row(row, "", sample), row.get("score"), row.get("extracted_answer")
-            if value is None and row["is_correct"] is not None:
-                value = float(row["is_correct"])
+            try:
+                verdict = msgspec.convert(row, _Verdict)
+            except msgspec.ValidationError as error:
+                raise DataError(
+                    f"{path}: {prompt.source}: is not as 'extract' writes it: {error}. Grade it again (extract)."
+                ) from error
+            response = of_row(row, "", sample)
             model = response.model if response is not None else ""
-            vote = row.get("vote", None if answer is None else spelled(str(answer)))
             yield (
                 model,
                 Graded(
@@ -184,11 +191,32 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
                     category=prompt.meta.get("category"),
                     model=model,
                     sample=sample,
-                    value=value,
-                    answer=None if vote is None else str(vote),
+                    value=verdict.value,
+                    answer=verdict.counted,
                     truncated=bool(response is not None and response.truncated),
                 ),
             )
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    """What a graded response says of its answer; files of others have less than ours."""
+
+    is_correct: bool | None
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    extracted_answer: str | float | None = None
+    vote: str | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def value(self) -> float | None:
+        """How right it is."""
+        return float(self.is_correct) if self.score is None and self.is_correct is not None else self.score
+
+    @property
+    def counted(self) -> str | None:
+        """What the answer counts as in a vote: by its spelling, where nobody compared the answers."""
+        if self.vote is not msgspec.UNSET:
+            return self.vote
+        return None if self.extracted_answer is None else spelled(str(self.extracted_answer))
 
 
 def _sources(source: Path) -> list[Path]:

@@ -138,7 +138,10 @@ WRONG = {
         {"question": "?", "options": ["a", "b"], "answer_correct": "a", "choice_index_correct": 0},
         "choice_index_correct is 0, and there are no choices",
     ),
-    "same problem twice": ({"question": "fine?", "answer_correct": "yes"}, "is the same problem as p.jsonl:1. Remove"),
+    "same problem twice": (
+        {"question": "fine?", "answer_correct": "yes"},
+        "is the same problem as p.jsonl:1, and has no unique_id. Give",
+    ),
     "one choice": ({"question": "?", "choices": ["a"], "answer_correct": "A"}, "has 1 options"),
     "empty choices": ({"question": "?", "choices": [], "answer_correct": "A"}, "has 0 options"),
     "27 choices": ({"question": "?", "choices": [str(n) for n in range(27)], "answer_correct": "A"}, "has 27 options"),
