@@ -1,8 +1,10 @@
 """`answers` from problems to graded rows and figures, through real servers and the real command line."""
 
 import json
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -641,3 +643,28 @@ def test_equal_answers_vote_together_in_the_report_of_a_run(mill, solver, rows, 
     assert [each["vote"] for each in said] == ["2(x+1)", "2(x+1)", "3x", "3x", "2(x+1)"]
     (summary,) = (tmp_path / "run" / "exports").glob("*_summary.json")
     assert json.loads(summary.read_text())["models"][0]["overall"]["maj_at_k"]["value"] == 1.0
+
+
+def test_responses_of_a_file_are_put_before_a_judge_as_the_page_says(mill, rows, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "judge.md").read_text()
+    (replay,) = re.findall(r"```python\n(# replay\.py\n.*?)```", page, re.DOTALL)
+    (recipe,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "replay.py" in text]
+    monkeypatch.chdir(tmp_path)
+    Path("replay.py").write_text(replay)
+    Path("bare.txt").write_text("{question}\n")
+    Path("judge.py").write_text(
+        'async def judge(request):\n    return \'{"reason": "the same man", "verdict": "yes"}\'\n'
+    )
+    tree = yaml.safe_load(recipe)
+    tree["judge"]["generate"]["endpoints"] = [{"kind": "function", "function": "judge.py:judge"}]
+    Path("recipe.yaml").write_text(yaml.safe_dump(tree))
+    row = {"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}
+    responses = [{"full_response": "The answer is Goethe."}, {"full_response": "I do not know."}]
+    Path("theirs.jsonl").write_text(json.dumps({**row, "responses": responses}) + "\n")
+    said = mill("answers", "run", "recipe.yaml", "--out", "run")
+    assert said.code == 0, said.err
+    graded = processed(rows, tmp_path / "run")["who"]["responses"]
+    assert [(each["full_response"], each["is_correct"]) for each in graded] == [
+        ("The answer is Goethe.", True), ("I do not know.", False),
+    ]  # fmt: skip
+    assert graded[0]["judge"]["verdict"] == 1.0

@@ -41,7 +41,7 @@ class Graded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         sample: sample number.
         value: 1.0 right, 0.0 wrong, or between; None where it could not be graded.
         answer: the extracted answer in a form in which equal answers are equal texts; None where there is none.
-        truncated: whether the limit on tokens cut the response.
+        truncated: whether the limit on tokens cut the response; None where nobody knows.
     """
 
     problem: str
@@ -50,7 +50,7 @@ class Graded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sample: int
     value: float | None
     answer: str | None = None
-    truncated: bool = False
+    truncated: bool | None = False
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: mean value; None where nothing was graded.
         pass_at: by k': that at least one of k' samples is right.
         maj_at_k: that the answer of the most samples is right.
-        truncated: share of samples that the limit cut.
+        truncated: share of samples that the limit cut; None where that is not known of all.
         unanswered: share of samples without an answer.
         ungraded: share of samples that could not be graded.
     """
@@ -219,8 +219,11 @@ def scores(problems: Sequence[Sequence[Graded]]) -> Scores:
     )
 
 
-def _share(problems: Sequence[Sequence[bool]]) -> Estimate | None:
-    shares = np.array([sum(marks) / len(marks) for marks in problems])
+def _share(problems: Sequence[Sequence[bool | None]]) -> Estimate | None:
+    """The share of samples that are marked; None where one is not known."""
+    if any(None in marks for marks in problems):
+        return None
+    shares = np.array([sum(map(bool, marks)) / len(marks) for marks in problems])
     return intervals.mean(shares, samples=sum(map(len, problems)), binary=True)
 
 

@@ -193,7 +193,7 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
                     sample=sample,
                     value=verdict.value,
                     answer=verdict.counted,
-                    truncated=bool(response is not None and response.truncated),
+                    truncated=None if response is None else response.truncated,
                 ),
             )
 

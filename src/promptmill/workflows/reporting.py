@@ -133,5 +133,5 @@ def graded_of(prompt: Prompt, response: Response, score: Score) -> Graded:
         sample=response.sample,
         value=score.value,
         answer=vote_of(score),
-        truncated=bool(response.truncated),
+        truncated=response.truncated,
     )

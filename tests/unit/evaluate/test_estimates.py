@@ -118,6 +118,13 @@ def test_the_vote_of_a_model_is_the_mean_over_problems_that_could_be_decided():
     assert (found.value, found.problems, found.samples) == (0.75, 2, 5)
 
 
+def test_a_share_of_truncated_responses_is_given_only_where_it_is_known_of_all():
+    known = [Graded(problem="p", model="m", sample=n, value=1.0, truncated=n == 0) for n in range(4)]
+    assert scores([known]).truncated.value == 0.25
+    unknown = Graded(problem="q", model="m", sample=0, value=1.0, truncated=None)
+    assert scores([known, [unknown]]).truncated is None
+
+
 def test_categories_and_models_are_told_apart_and_sorted():
     found = summarise(
         [
