@@ -668,3 +668,28 @@ def test_responses_of_a_file_are_put_before_a_judge_as_the_page_says(mill, rows,
         ("The answer is Goethe.", True), ("I do not know.", False),
     ]  # fmt: skip
     assert graded[0]["judge"]["verdict"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("out.csv", "out.csv: JSON Lines are written, and this name says otherwise. Let it end in .jsonl."),
+        ("results/", "output: 'results/' names no file. Write it like results/results.json."),
+    ],
+)
+def test_an_output_that_is_no_file_of_json_lines_is_said_before_anything_is_asked(
+    mill, solver, tmp_path, monkeypatch, output, words
+):
+    monkeypatch.chdir(tmp_path)
+    said = mill("answers", "run", solver(GOOD), "--output", output)
+    assert (said.code, said.err) == (2, f"error: {words}\n")
+    assert solver.calls() == 0
+
+
+def test_graded_files_go_to_a_folder_whatever_its_name(mill, tmp_path):
+    (tmp_path / "f.jsonl").write_text('{"question": "1 + 1?", "answer_correct": "2", "response": "2"}\n')
+    for name in ("v2.5", "new"):
+        assert mill("answers", "extract", "--input", tmp_path / "f.jsonl", "--output", tmp_path / name).code == 0
+        assert (tmp_path / name / "f_processed.jsonl").exists()
+    said = mill("answers", "extract", "--input", tmp_path / "f.jsonl", "--output", tmp_path / "g.parquet")
+    assert "g.parquet: JSON Lines are written" in said.err

@@ -28,10 +28,11 @@ from promptmill.run import MANIFEST
 from promptmill.sources.rows import Rows, stem_of
 from promptmill.workflows.foreign import COLUMNS, PASSED, RESPONSES, SHAPE, ResponseRows
 from promptmill.workflows.grading import GradeOptions, Grader, Row
-from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, write_report
+from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, check_name, write_report
 from promptmill.workflows.stages import Reporter
 
-SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
+JSON_LINES = {".json", ".jsonl", ".ndjson"}
+SUFFIXES = {*JSON_LINES, ".csv", ".tsv", ".parquet"}
 
 
 class Regraded(msgspec.Struct, frozen=True):
@@ -233,7 +234,7 @@ def _sources(source: Path) -> list[Path]:
 
 def _place(source: Path, target: Path | None, *, alone: bool) -> Files:
     stem = stem_of(source.name)
-    if target is not None and alone and target.suffix:
+    if target is not None and alone and not target.is_dir() and check_name(target).suffix.lower() in JSON_LINES:
         return Files(None, target, target.with_name(target.stem.removesuffix("_processed") + SUMMARY))
     if target is not None and target.is_file():
         raise ConfigError(f"{target}: is a file, and a folder is graded. Name a folder with --output.")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from promptmill.derive.responses import ProblemRow, Response, graded_row, plain_row, vote_of
+from promptmill.errors import ConfigError
 from promptmill.evaluate.comparisons import Comparison, compare
 from promptmill.evaluate.estimates import Graded, Summary, summarise
 from promptmill.io.jsonl import atomic
@@ -63,8 +64,27 @@ class Files(NamedTuple):
     summary: Path
 
 
+TABLES = {".csv", ".tsv", ".parquet", ".gz", ".zst", ".txt", ".xlsx"}
+
+
+def check_name(path: Path) -> Path:
+    """The same path, if it is a name for JSON Lines.
+
+    Raises:
+        ConfigError: its ending says that it is something else.
+    """
+    if path.suffix.lower() in TABLES:
+        raise ConfigError(f"{path}: JSON Lines are written, and this name says otherwise. Let it end in .jsonl.")
+    return path
+
+
 def files_of(plain: Path) -> Files:
-    """The three files beside one another, named after the first."""
+    """The three files beside one another, named after the first.
+
+    Raises:
+        ConfigError: the name is one of another format.
+    """
+    check_name(plain)
     return Files(plain, plain.with_name(plain.stem + PROCESSED), plain.with_name(plain.stem + SUMMARY))
 
 

@@ -79,8 +79,8 @@ def default_folder(recipe_name: str, output: str | None) -> Path:
         ConfigError: the output names no file.
     """
     if output is not None:
-        if not Path(output).name:
-            raise ConfigError(f"output: '{output}' names no file. Write it like results/vllm_results.json.")
+        if not Path(output).name or output.endswith("/"):
+            raise ConfigError(f"output: '{output}' names no file. Write it like results/results.json.")
         return Path(output).with_suffix(".run")
     return Path("runs") / Path(recipe_name).name.removesuffix(".yaml").removesuffix(".yml")  # Qwen2.5 has a dot, too
 
