@@ -195,11 +195,11 @@ class Lanes:
             wait.set("a free lane")
             lane = await self._turns.take(tried.requests, again=tried.attempts > 0, rather_not=tried.where)
             if len(tried.requests) > 1 and self.choices.of(lane) is False:
-                tried.requests = tried.requests[:1]
+                tried.requests = self._turns.first_alone(lane, tried.requests)
             reserved = self.budget.reserve(tried.requests)
             if reserved is not None:
                 return lane, reserved
-            self._turns.give_back(lane)
+            self._turns.put_back(lane, tried.requests)
             wait.set("room in the budget")
             await self.budget.room(tried.requests)
 
@@ -259,12 +259,10 @@ class Lanes:
         lane = None if self._turns.paused else self._turns.take_now(tried.requests, other_than=slow)
         if lane is None:
             return None
-        if len(tried.requests) > 1 and self.choices.of(lane) is False:
-            self._turns.give_back(lane)
-            return None
-        reserved = self.budget.reserve(tried.requests)
+        gives = len(tried.requests) == 1 or self.choices.of(lane) is not False
+        reserved = self.budget.reserve(tried.requests) if gives else None
         if reserved is None:
-            self._turns.give_back(lane)
+            self._turns.put_back(lane, tried.requests)
             return None
         self.hedged += 1
         tried.attempts += 1

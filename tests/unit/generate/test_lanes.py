@@ -123,6 +123,19 @@ def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses
     assert server.many <= 8  # once for each that did not know yet
 
 
+def test_who_waits_for_room_in_the_budget_keeps_no_place_under_the_limits_per_minute():
+    server = Server(pause_s=0.02)
+    # one at a time fits: 267 in the worst case; and six may be sent in this minute, no more
+    lanes = lanes_of(server, caps=Caps(max_tokens=400), lane=LaneOptions(rpm=6, tpm=100_000))
+
+    async def six():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(6)))
+
+    outcomes = [outcome for (outcome,) in run(six())]  # within ten seconds: nobody waits for the next minute
+    assert [type(outcome) for outcome in outcomes] == [Completion] * 6
+    assert (len(server.asked), lanes.budget.spent.tokens) == (6, 60)
+
+
 class GivingServer(Server):
     """A server that gives so many of the answers that it is asked for at once, at most."""
 
