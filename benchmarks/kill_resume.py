@@ -43,7 +43,7 @@ import yaml
 from promptmill import config
 from promptmill.endpoints.fake.app import VOLATILE
 from promptmill.endpoints.openai import openai
-from promptmill.endpoints.replies import Reply
+from promptmill.endpoints.transport import Reply
 from promptmill.errors import EndpointError
 from promptmill.generate.index import is_lasting, read_outcomes
 from promptmill.generate.journal import Journal

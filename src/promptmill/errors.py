@@ -18,7 +18,7 @@
         └── AuthFailed    401/403: the key is wrong, not the request
             └── QuotaSpent   402, or 429 that says so: the key has no quota or money left
 
-The message form is *where*: *what*. *What to do.* Foreign exceptions (aiohttp, json) are mapped to this tree in
+The message form is *where*: *what*. *What to do.* Foreign exceptions (sockets, json) are mapped to this tree in
 `endpoints/` and nowhere else.
 """
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from promptmill import config
-from promptmill.endpoints.transport import AiohttpTransport
+from promptmill.endpoints.http1 import Http1Transport
 from promptmill.errors import PromptmillError, Unreachable
 from promptmill.generate.journal import Journal
 from promptmill.records import Completion, Failure
@@ -256,7 +256,7 @@ def test_a_batch_that_is_gone_does_not_keep_the_others_from_being_collected(fake
         assert "write: 3 requests in 1 file" in mill("batch", "write", out).err
 
 
-class Flaky(AiohttpTransport):
+class Flaky(Http1Transport):
     """Nothing answers the first questions after how far a batch is."""
 
     down_for = 6
@@ -316,7 +316,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
-class Deadly(AiohttpTransport):
+class Deadly(Http1Transport):
     """Kills the process at one call: before it is sent, or when its answer was on the way."""
 
     def __init__(self, at, *, answered):
@@ -405,7 +405,7 @@ def test_a_creation_whose_answer_was_lost_is_found_and_not_made_again(fake, reci
     assert states(out) == ["submitted"]
 
 
-class Losing(AiohttpTransport):
+class Losing(Http1Transport):
     """Creates no batch: the connection breaks before the question arrives."""
 
     async def send(self, method, url, **options):

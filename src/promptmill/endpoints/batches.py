@@ -27,7 +27,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from promptmill.endpoints.link import Link
-from promptmill.endpoints.replies import Reply
+from promptmill.endpoints.transport import Reply
 from promptmill.errors import DataError, EndpointError, RateLimited, Timeout, Unavailable
 from promptmill.io.jsonl import atomic
 

@@ -29,7 +29,7 @@ from promptmill.endpoints.context import TEMPLATE_FIELDS, Context, apply_templat
 from promptmill.endpoints.link import Link
 from promptmill.endpoints.openai import kept, prompt_fields, refuse_own, sampling_fields
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
-from promptmill.endpoints.replies import Transport
+from promptmill.endpoints.transport import Transport
 from promptmill.errors import ConfigError, Unavailable
 from promptmill.records import Completion, Finish, Request, Usage
 
@@ -139,7 +139,7 @@ def llamacpp(
     """A llama.cpp server through its own protocol, which gives the ids of the generated tokens.
 
     Args:
-        transport: how bytes travel; aiohttp unless given.
+        transport: how bytes travel; HTTP/1.1 unless given.
         base_url: address of the server.
         api_key_env: name of the environment variable that holds the key.
         timeout_s: seconds from sending a request to the last byte of its answer.

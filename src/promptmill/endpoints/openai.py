@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from promptmill.endpoints.context import Context
 from promptmill.endpoints.link import Link, Once
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
-from promptmill.endpoints.replies import Reply, Transport
+from promptmill.endpoints.transport import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Unavailable
 from promptmill.records import Completion, Finish, Protocol, Request, Sampling, Usage
 
@@ -288,7 +288,7 @@ def openai(
     """Any OpenAI-compatible server (vLLM, llama.cpp, SGLang, a hosted API).
 
     Args:
-        transport: how bytes travel; aiohttp unless given.
+        transport: how bytes travel; HTTP/1.1 unless given.
         base_url: address of the server, with or without /v1; local is http://localhost:8000/v1, remote OpenAI's own.
         api_key_env: name of the environment variable that holds the key; with remote, OPENAI_API_KEY unless given.
         timeout_s: seconds from sending a request to the last byte of its answer.

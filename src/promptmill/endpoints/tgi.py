@@ -26,7 +26,7 @@ import msgspec
 from promptmill.endpoints.link import Link, Once
 from promptmill.endpoints.openai import kept, refuse_own
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
-from promptmill.endpoints.replies import Reply, Transport
+from promptmill.endpoints.transport import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Timeout, TooLong, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Completion, Finish, Request, Usage
@@ -233,7 +233,7 @@ def tgi(
     """A text-generation-inference server through its own protocol; prompts are raw texts (`protocol: completion`).
 
     Args:
-        transport: how bytes travel; aiohttp unless given.
+        transport: how bytes travel; HTTP/1.1 unless given.
         base_url: address of the server.
         api_key_env: name of the environment variable that holds the key.
         timeout_s: seconds from sending a request to the last byte of its answer.

@@ -6,8 +6,8 @@ import pytest
 
 from promptmill import errors
 from promptmill.endpoints.link import Link
-from promptmill.endpoints.replies import Reply
 from promptmill.endpoints.statuses import class_of, status_in
+from promptmill.endpoints.transport import Reply
 
 LONG_VLLM = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
 GEMINI = "You exceeded your current quota, please check your plan and billing details."

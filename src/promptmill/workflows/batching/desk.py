@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from promptmill import registry
 from promptmill.endpoints.batches import PAUSE_S, Batch, Batches
 from promptmill.endpoints.openai import OpenAI
-from promptmill.endpoints.replies import Transport
+from promptmill.endpoints.transport import Transport
 from promptmill.errors import ConfigError, RunError
 from promptmill.records import content_id
 from promptmill.run import Run, open_run, read_manifest
@@ -39,7 +39,7 @@ class Wire(NamedTuple):
     """How servers are reached.
 
     Attributes:
-        transport: how bytes travel; aiohttp where it is None.
+        transport: how bytes travel; HTTP/1.1 where it is None.
         pause_s: first pause before a further attempt.
     """
 
