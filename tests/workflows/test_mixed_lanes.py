@@ -71,7 +71,7 @@ def test_with_hedge_the_last_requests_do_not_wait_for_the_one_lane_that_is_slow_
     assert [type(row) for row in rows(out)] == [Completion] * len(PROMPTS)
     assert (counts[0]["answered"], counts[0]["received"] > 0) == (0, True)  # what it was asked, others answered
     spent = json.loads((out / "spent.json").read_bytes())
-    assert spent["requests"] == sum(count["received"] for count in counts)
+    assert spent["requests"] >= sum(count["received"] for count in counts) > len(PROMPTS)
 
 
 def test_two_servers_with_two_keys_each_share_the_work_and_a_key_that_dies_leaves_it_to_the_others(

@@ -24,17 +24,17 @@ from msgspec.structs import replace
 from promptmill.endpoints.deadlines import Deadlines
 from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout, Unreachable
 from promptmill.generate.budget import Budget, Caps, Reserved
+from promptmill.generate.choices import Choices
 from promptmill.generate.hedge import Hedge
 from promptmill.generate.index import LASTING
 from promptmill.generate.lane import Lane
 from promptmill.generate.turns import Turns
 from promptmill.records import Completion, Failure, Outcome, Request
-from promptmill.registry import HasChoices, HasContext
+from promptmill.registry import HasContext
 
 GONE = 20
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-SURELY_ALIKE_CHARS = 64
 log = logging.getLogger(__name__)
 
 
@@ -55,11 +55,11 @@ class Wait:
 class _Tried:
     """What became of a request so far."""
 
-    __slots__ = ("alone", "attempts", "forbidden", "last", "requests", "stale", "where")
+    __slots__ = ("attempts", "forbidden", "last", "refused_at", "requests", "stale", "where")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
-        self.alone = False  # asked alone after it was refused together with others
+        self.refused_at: str | None = None  # the server that refused it together with others
         self.stale = False  # sent once into a connection that had ended
         self.attempts = 0
         self.forbidden = 0  # how often a key was refused that is good for others
@@ -84,7 +84,7 @@ class Lanes:
         retries: attempts beyond the first, over all requests.
         hedged: second requests that were sent beside a slow one.
         hedge: what is late, where late answers are asked for twice.
-        together: whether the server gives several answers to one request; None until one was tried.
+        choices: which servers give several answers to one request.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Lanes:
         self.lanes = list(lanes)
         self.budget = budget or Budget(Caps())
         self.retries = self.hedged = 0
-        self.together: bool | None = None if all(isinstance(x.endpoint, HasChoices) for x in lanes) else False
+        self.choices = Choices(self.lanes)
         self._attempts = attempts
         self._deadline_s = deadline_s
         self._patience_s = patience_s
@@ -159,7 +159,7 @@ class Lanes:
             EndpointError: nobody is left who could answer; the run cannot go on.
             BudgetReached: the next request does not fit.
         """
-        tried = _Tried(requests if self.together is not False else requests[:1])
+        tried = _Tried(requests)
         first = await self._begin(tried, wait)
         try:
             with self._deadlines.within(self._deadline_s):
@@ -194,10 +194,12 @@ class Lanes:
         while True:
             wait.set("a free lane")
             lane = await self._turns.take(tried.requests, again=tried.attempts > 0, rather_not=tried.where)
+            if len(tried.requests) > 1 and self.choices.of(lane) is False:
+                tried.requests = self._turns.first_alone(lane, tried.requests)
             reserved = self.budget.reserve(tried.requests)
             if reserved is not None:
                 return lane, reserved
-            self._turns.give_back(lane)
+            self._turns.put_back(lane, tried.requests)
             wait.set("room in the budget")
             await self.budget.room(tried.requests)
 
@@ -216,11 +218,11 @@ class Lanes:
                     return self._failures(tried, error)
                 tried.attempts -= 1  # the key's fault and not the request's
             except Refused as error:
-                if type(error) is not Refused or len(tried.requests) == 1 or self.together:
+                if type(error) is not Refused or len(tried.requests) == 1 or self.choices.of(lane):
                     raise
                 tried.requests = tried.requests[:1]  # it may not know `n`: one alone will tell
                 tried.attempts -= 1
-                tried.alone = True
+                tried.refused_at = lane.home
             except EndpointError as error:
                 tried.last = error
                 if _is_stale(error) and not tried.stale:
@@ -257,9 +259,10 @@ class Lanes:
         lane = None if self._turns.paused else self._turns.take_now(tried.requests, other_than=slow)
         if lane is None:
             return None
-        reserved = self.budget.reserve(tried.requests)
+        gives = len(tried.requests) == 1 or self.choices.of(lane) is not False
+        reserved = self.budget.reserve(tried.requests) if gives else None
         if reserved is None:
-            self._turns.give_back(lane)
+            self._turns.put_back(lane, tried.requests)
             return None
         self.hedged += 1
         tried.attempts += 1
@@ -300,9 +303,9 @@ class Lanes:
         if billed is not None:
             self._turns.learn(billed.completion_tokens / len(completions))
         if len(tried.requests) > 1:
-            completions = self._judge_choices(tried.requests, completions)
-        elif tried.alone:
-            self.together = False
+            completions = self.choices.judge(lane, tried.requests, completions)
+        elif tried.refused_at is not None:
+            self.choices.refused(tried.refused_at)
         cost = lane.price(billed) if billed else 0.0
         if billed is None:  # nobody knows what it cost
             self.budget.settle_uncertain(reserved, tried.requests)
@@ -314,20 +317,6 @@ class Lanes:
         if tried.attempts > 1:
             completions = [replace(completion, attempts=tried.attempts) for completion in completions]
         return completions
-
-    def _judge_choices(self, requests: Sequence[Request], completions: list[Completion]) -> list[Completion]:
-        """Remember whether `n` works here: as many answers as were asked for, and not one answer n times."""
-        text = completions[0].text
-        copied = (
-            len(text) > SURELY_ALIKE_CHARS
-            and requests[0].sampling.temperature != 0
-            and len(completions) > 1
-            and all(completion.text == text for completion in completions)
-        )
-        works = len(completions) == len(requests) and not copied
-        if self.together is None or (self.together and not works):
-            self.together = works
-        return completions[:1] if copied else completions
 
     def _struck(self, lane: Lane, error: EndpointError, *, sent_at: float, at_once: bool = False) -> None:
         """Let a lane judge an error; see whether anybody is left."""

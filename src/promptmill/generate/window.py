@@ -193,7 +193,7 @@ class Window:
         while lease is not None:
             coming = None
             for group in lease.groups:
-                if len(group) == 1 or self._lanes.together is not False:
+                if len(group) == 1 or self._lanes.choices.together is not False:
                     yield lease, group
                 else:
                     yield from ((lease, [request]) for request in group)

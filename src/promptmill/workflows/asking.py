@@ -286,7 +286,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             say=lambda text: reporter.line(f"generate: {text}"),
         )
         if options.choices == "separate":
-            lanes.together = False
+            lanes.choices.ask_alone()
         store = stack.enter_context(open_store(options, reporter))
         progress = Progress(found.total)
         steering = Steering(run, options, lanes=lanes, progress=progress, reporter=reporter)

@@ -119,8 +119,64 @@ def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses
 
     outcomes = [outcome for group in run(all_prompts()) for outcome in group]
     assert [type(outcome) for outcome in outcomes] == [Completion] * 24
-    assert lanes.together is False
+    assert lanes.choices.together is False
     assert server.many <= 8  # once for each that did not know yet
+
+
+def test_who_waits_for_room_in_the_budget_keeps_no_place_under_the_limits_per_minute():
+    server = Server(pause_s=0.02)
+    # one at a time fits: 267 in the worst case; and six may be sent in this minute, no more
+    lanes = lanes_of(server, caps=Caps(max_tokens=400), lane=LaneOptions(rpm=6, tpm=100_000))
+
+    async def six():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(6)))
+
+    outcomes = [outcome for (outcome,) in run(six())]  # within ten seconds: nobody waits for the next minute
+    assert [type(outcome) for outcome in outcomes] == [Completion] * 6
+    assert (len(server.asked), lanes.budget.spent.tokens) == (6, 60)
+
+
+class GivingServer(Server):
+    """A server that gives so many of the answers that it is asked for at once, at most."""
+
+    def __init__(self, most, **options):
+        super().__init__(**options)
+        self.most = most
+        self.sizes = []
+
+    async def complete_many(self, requests):
+        self.sizes.append(len(requests))
+        await asyncio.sleep(self.pause_s)
+        return [self.answer(each, f"sample {each.sample}") for each in requests[: self.most]]
+
+
+def test_of_two_servers_each_is_known_for_what_it_makes_of_n():
+    gives, one, refuses = GivingServer(9, pause_s=0.01), GivingServer(1, pause_s=0.01), ChoosyServer()
+    lanes = lanes_of(gives, one, refuses)
+
+    async def prompt(n):
+        left, outcomes = [request(n, sample) for sample in range(3)], []
+        while left:
+            got = await lanes.ask(left, Wait())
+            outcomes += got
+            left = left[len(got) :]
+        return outcomes
+
+    async def all_prompts():
+        return [await asyncio.gather(*(prompt(n) for n in range(start, start + 8))) for start in range(0, 80, 8)]
+
+    outcomes = [outcome for groups in run(all_prompts()) for group in groups for outcome in group]
+    assert [(type(outcome), outcome.sample) for outcome in outcomes] == [
+        (Completion, s) for _ in range(80) for s in range(3)
+    ]
+    assert [lanes.choices.of(lane) for lane in lanes.lanes] == [True, False, False]
+    assert set(gives.sizes) == {3} or set(gives.sizes) == {2, 3}
+    assert len(gives.sizes) > 10  # to the end
+    assert (len(one.sizes) <= 8, refuses.many <= 8) == (True, True)  # only until it was known
+    assert (
+        lanes.budget.spent.requests
+        == sum(len(server.asked) for server in (gives, one, refuses)) + len(gives.sizes) + len(one.sizes) + refuses.many
+    )
 
 
 def test_an_answer_without_a_bill_counts_with_its_worst_case():
