@@ -1,5 +1,6 @@
 """Which metric judges which problem, and where its options may stand."""
 
+import msgspec
 import pytest
 
 from promptmill import config
@@ -14,7 +15,7 @@ def options(**given):
     return config.check(config.Document({"grade": given}, {}, "recipe"), Recipe).grade
 
 
-class Recipe(config.msgspec.Struct, kw_only=True):
+class Recipe(msgspec.Struct, kw_only=True):
     """A recipe of one section.
 
     Attributes:
