@@ -1,63 +1,52 @@
-"""Which metric judges which problem, and where its options may stand."""
+"""Grading: what each answer counts as when the answers to a problem vote."""
 
-import msgspec
 import pytest
 
-from promptmill import config
-from promptmill.errors import ConfigError
-from promptmill.records import Reference
-from promptmill.workflows.grading import GradeOptions
-
-TESTS, TEXT = Reference(tests=("assert f() == 1",)), Reference(answer="4")
+from promptmill.derive.responses import Response, vote_of
+from promptmill.records import Prompt, Reference
+from promptmill.workflows.grading import GradeOptions, Grader
 
 
-def options(**given):
-    return config.check(config.Document({"grade": given}, {}, "recipe"), Recipe).grade
-
-
-class Recipe(msgspec.Struct, kw_only=True):
-    """A recipe of one section.
-
-    Attributes:
-        grade: how answers are judged.
-    """
-
-    grade: GradeOptions
-
-
-def test_auto_judges_problems_with_tests_by_the_options_of_code():
-    found = options(code={"timeout_s": 3})
-    assert found.use_of(TESTS)["kind"] == "code"
-    assert found.use_of(TESTS)["timeout_s"] == 3
-    assert found.use_of(TEXT)["kind"] == "auto"
-
-
-def test_options_of_code_hold_for_the_metric_code_wherever_they_stand():
-    for given in (
-        {"metric": "code", "code": {"timeout_s": 3}},
-        {"metric": {"kind": "code", "timeout_s": 3}},
-        {"metric": {"kind": "code", "timeout_s": 3}, "code": {"timeout_s": 3}},
-    ):
-        assert options(**given).use_of(TESTS)["timeout_s"] == 3
-        assert options(**given).use_of(TEXT)["kind"] == "code"
-    both = options(metric={"kind": "code", "timeout_s": 3}, code={"memory_mib": 100}).use_of(TESTS)
-    assert (both["timeout_s"], both["memory_mib"]) == (3, 100)
+def said(answers, *, answer=None, choices=(), tests=(), metric="auto"):
+    """What each of some answers to one problem counts as."""
+    prompt = Prompt(id="p", source="", text="?", reference=Reference(answer=answer, choices=choices, tests=tests))
+    texts = [f"```python\n{each}\n```" if tests else rf"\boxed{{{each}}}" for each in answers]
+    responses = [Response(key=str(n), model="m", sample=n, text=text) for n, text in enumerate(texts)]
+    with Grader(GradeOptions(metric={"kind": metric})) as grader:
+        ((_, graded),) = grader.graded([(prompt, responses)])
+    return [vote_of(score) for _, score in graded]
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("answer", "answers", "counted"),
     [
-        (
-            {"metric": {"kind": "code", "timeout_s": 3}, "code": {"timeout_s": 5}},
-            r"recipe: grade: code\.timeout_s: is 5\.0, and metric\.timeout_s is 3\.0\. Keep one of them\.",
-        ),
-        (
-            {"metric": "exact", "code": {"sandbox": "rlimits-only"}},
-            r"recipe: grade: code: is not used, since metric is 'exact'\. Take it out, or take metric: auto\.",
-        ),
-        ({"metric": "code", "code": "exact"}, r"code: is not used, since metric is 'code'"),
+        ("7", ["x+1", "1+x", "x+1", "x-1"], ["x+1", "x+1", "x+1", "x-1"]),
+        ("7", [r"\frac{1}{2}", "0.5", "0.5", "2/4"], ["0.5", "0.5", "0.5", "0.5"]),
+        ("7", ["(1,2)", "(1, 2)", "(2,1)"], ["(1, 2)", "(1, 2)", "(2,1)"]),
+        ("Rome", ["Paris.", "paris", "the Paris", "Lyon"], ["Paris", "Paris", "Paris", "Lyon"]),
+        ("5 cm", ["5", "5 cm", "5 m"], ["5", "5", "5 m"]),  # the second is right, the third is not
     ],
 )
-def test_options_of_code_that_would_not_be_looked_at_are_refused(given, said):
-    with pytest.raises(ConfigError, match=said):
-        options(**given)
+def test_answers_that_the_metric_takes_for_one_another_are_one_vote(answer, answers, counted):
+    assert said(answers, answer=answer) == counted
+
+
+def test_options_vote_by_what_they_say():
+    assert said(["A", "C", "B"], answer="bat", choices=("trout", "bat", "trout")) == ["A", "A", "B"]
+
+
+def test_metrics_that_do_not_say_whether_two_texts_are_equal_leave_it_to_the_spelling():
+    assert said(["Paris", "Big Paris", "paris."], answer="Lyon", metric="cem") == ["Paris", "Big Paris", "Paris"]
+
+
+def test_programs_vote_by_their_text():
+    programs = ["def f():\n    return 1", "def f():\n    return 2", "def f():\n    return  1"]
+    assert said(programs, tests=("assert f() == 1",)) == [f"{each}\n" for each in programs]
+
+
+def test_a_response_without_an_answer_has_no_vote():
+    prompt = Prompt(id="p", source="", text="?", reference=Reference(answer="7"))
+    responses = [Response(key=str(n), model="m", sample=n, text=text) for n, text in enumerate(("", r"\boxed{8}"))]
+    with Grader(GradeOptions()) as grader:
+        ((_, graded),) = grader.graded([(prompt, responses)])
+    assert [vote_of(score) for _, score in graded] == [None, "8"]
