@@ -53,6 +53,29 @@ def same(left, right):  # noqa: PLR0911 - one for each kind
     return left == right
 
 
+zones = st.none() | st.timedeltas(dt.timedelta(hours=-23), dt.timedelta(hours=23)).map(dt.timezone)
+finite = st.decimals(allow_nan=False)
+moments = st.dates() | st.times(timezones=zones) | st.datetimes(timezones=zones) | st.timedeltas()
+library = st.recursive(
+    finite | st.fractions() | moments | st.integers() | st.text(max_size=3) | st.binary(max_size=3).map(bytearray)
+    | st.lists(st.floats(), max_size=3).map(lambda xs: array.array("d", xs)),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(collections.deque) | st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=2), inner, max_size=3).map(collections.OrderedDict)
+        | st.dictionaries(st.integers(), inner, max_size=3).map(lambda d: collections.defaultdict(list, d))
+        | st.dictionaries(st.integers(), inner, max_size=3).map(dict.values) | st.tuples(inner, inner)
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(library)
+def test_every_value_of_the_library_comes_out_as_it_went_in(value):
+    assert repr(crossed(value)) == repr(value)
+    assert type(crossed(value, subclasses=True)) is type(value)
+
+
 @settings(max_examples=200, deadline=None)
 @given(values)
 def test_every_plain_value_comes_out_as_it_went_in(value):
