@@ -79,5 +79,16 @@ def test_answers_of_one_spelling_are_compared_once():
     assert len(asked) == 1
 
 
+def test_nobody_waits_twice_for_the_answers_to_one_problem():
+    asked = []
+
+    def endless(one, other):
+        asked.append((one, other))
+
+    given = [(text, 0.0) for text in ("9!", "8!", "7!", "7 !", "6!")]
+    assert votes(given, endless) == ["9!", "8!", "7 !", "7 !", "6!"]
+    assert asked == [("6!", "7 !")]
+
+
 def test_no_answers_are_no_votes():
     assert votes([], never) == []
