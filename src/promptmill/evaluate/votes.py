@@ -57,11 +57,15 @@ def votes(answers: Sequence[tuple[str, float | None]], alike: Alike) -> list[str
 def spelled(answer: str) -> str:
     """A form in which answers that say the same are equal texts, as far as spelling tells.
 
-    Numbers by their value (`$1,000` and `1000.0`), other texts without blanks, case and ways to write the same TeX.
+    Numbers by their value and unit (`1,000 m` and `1 km`), other texts without blanks, case and ways to write the same
+    TeX.
     """
     if len(answer) > MAX_LENGTH:
         return answer
     number = read_number(answer)
     if number is not None:
-        return f"{number.value}{'%' if number.percent else ''}"
+        unit = number.unit
+        return (
+            f"{number.value * (unit.factor or 1)} {unit.dimension}{'%' if number.percent else ''} {number.base or ''}"
+        )
     return dense(spell(answer)).casefold().rstrip(".")
