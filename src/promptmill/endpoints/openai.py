@@ -2,7 +2,7 @@
 
 `complete` asks for one answer: sample j with `seed + j`, and no `n`. `complete_many` asks for several samples in one
 request (`n`); servers that know no `n` (llama-cpp-python, transformers) give one answer, and as many come back as came.
-A server that refuses (llama.cpp allows no more choices than it has slots) is asked for one.
+A server that refuses (llama.cpp allows no more choices than it has slots) may give one; `lanes` finds out.
 `usage` then counts all choices with vLLM and one of them with llama.cpp, so a choice's own usage is known only from its
 token ids, and of llama.cpp not even the bill is.
 
@@ -140,12 +140,7 @@ class OpenAI:
             ConfigError: as `complete`.
         """
         counted = "llamacpp" not in await self._owners.get()  # asked first: an error now costs no answer
-        try:
-            sent = await self._send(requests[0], n=len(requests))
-        except Refused as error:
-            if type(error) is not Refused or len(requests) == 1:  # too long, filtered: it is not `n`
-                raise
-            return [await self.complete(requests[0])]  # refused for its own sake, it is refused again
+        sent = await self._send(requests[0], n=len(requests))
         choices = sorted(sent.answer.choices, key=lambda choice: choice.index)
         whole = _usage(sent.answer.usage)
         if len(choices) == 1:
@@ -293,7 +288,7 @@ def openai(
     """Any OpenAI-compatible server (vLLM, llama.cpp, SGLang, a hosted API).
 
     Args:
-        transport: how bytes travel; aiohttp unless given.
+        transport: how bytes travel; HTTP/1.1 unless given.
         base_url: address of the server, with or without /v1; local is http://localhost:8000/v1, remote OpenAI's own.
         api_key_env: name of the environment variable that holds the key; with remote, OPENAI_API_KEY unless given.
         timeout_s: seconds from sending a request to the last byte of its answer.

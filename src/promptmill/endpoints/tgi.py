@@ -233,7 +233,7 @@ def tgi(
     """A text-generation-inference server through its own protocol; prompts are raw texts (`protocol: completion`).
 
     Args:
-        transport: how bytes travel; aiohttp unless given.
+        transport: how bytes travel; HTTP/1.1 unless given.
         base_url: address of the server.
         api_key_env: name of the environment variable that holds the key.
         timeout_s: seconds from sending a request to the last byte of its answer.
