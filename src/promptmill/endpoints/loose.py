@@ -1,9 +1,9 @@
 """Answers that are not in the form they should have, and hold a text that was paid for all the same.
 
 Read when strict reading fails, so it costs other answers nothing. What is odd is left out, or put right where it can
-mean one thing alone: counts that are none (a text, a fraction, below zero) are not known, an odd `index` is the place in
-the list, a `content` in parts is their text, half a surrogate pair becomes U+FFFD, NaN and control characters are read as
-Python reads them. A body that is no JSON object with choices stays unreadable.
+mean one thing alone: counts that are none (a text, a fraction, below zero) are not known; an odd `index` is the place
+in the list; a `content` in parts is their text; half a surrogate pair becomes U+FFFD; NaN and control characters are
+read as Python reads them. A body that is no JSON object with choices stays unreadable.
 
 Not covered: what the fields mean (see `openai`).
 """
