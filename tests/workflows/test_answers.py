@@ -1,8 +1,10 @@
 """`answers` from problems to graded rows and figures, through real servers and the real command line."""
 
 import json
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -435,7 +437,7 @@ def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solve
     assert solver.calls() == 0
 
 
-@pytest.mark.parametrize("responses", [["5"], [{"text": "5"}]])
+@pytest.mark.parametrize("responses", [[5], [{"said": "5"}], [None]])
 def test_a_file_in_which_no_response_holds_a_text_is_refused(mill, tmp_path, responses):
     given = tmp_path / "theirs.jsonl"
     given.write_text(json.dumps({"problem": "2 + 3?", "answer_correct": "5", "responses": responses}))
@@ -511,3 +513,183 @@ def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, r
     assert list(processed(rows, run)) == ["sum"]
     assert mill("answers", "run", path, "--out", run).code == 0
     assert solver.calls() == 6
+
+
+def test_evaluate_reads_no_source_and_refuses_another_one(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
+    (tmp_path / "other.jsonl").write_text('{"question": "?", "answer_correct": "1"}\n')
+    code, _, error = mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "other.jsonl")
+    assert code == 2
+    assert f"the answers in {tmp_path / 'run'} are to problems.jsonl, and this command reads no source" in error
+    (tmp_path / "problems.jsonl").rename(tmp_path / "renamed.jsonl")
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "renamed.jsonl")[0] == 0
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "gone.jsonl")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (
+            {"generate": {"templates": {"open": "gone.txt"}}},
+            "generate.templates.open: gone.txt: cannot be read: No such",
+        ),
+        ({"generate": {"templates": {"choice": "mine.txt"}}}, "choice: mine.txt: has no '{choices}' in it"),
+        ({"judge": {"prompt_file": "mine.txt", "generate": {"model": "j"}}}, "mine.txt: has no '{reference}' in it"),
+    ],
+)
+def test_check_opens_the_templates_that_a_recipe_names(mill, solver, tmp_path, monkeypatch, section, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("Q: {question}")
+    assert mill("check", solver(GOOD))[0] == 0
+    code, _, error = mill("check", solver(GOOD, **section))
+    assert code == 2
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_two_files_of_one_name_are_not_written_over_each_other(mill, tmp_path):
+    row = json.dumps({"question": "1 + 1?", "answer_correct": "2", "response": "2"}) + "\n"
+    for name in ("qwen2.5.jsonl", "qwen2.7.jsonl"):
+        (tmp_path / name).write_text(row)
+    said = mill("answers", "extract", "--input", tmp_path)
+    assert said.code == 0, said.err
+    assert "1 responses to 1 problems, read from 'response'" in said.err
+    assert (tmp_path / "qwen2.5_processed.jsonl").exists()
+    assert (tmp_path / "qwen2.7_summary.json").exists()
+    (tmp_path / "qwen2.5.ndjson").write_text(row)
+    said = mill("answers", "extract", "--input", tmp_path)
+    assert said.code == 2
+    assert "qwen2.5.ndjson: " in said.err
+    assert "Give one of them another name." in said.err
+
+
+def test_problems_that_do_not_say_what_is_right_are_counted(mill, tmp_path):
+    given = tmp_path / "theirs.jsonl"
+    given.write_text(json.dumps({"question": "1 + 1?", "answer": "2", "response": "2"}) + "\n")
+    said = mill("answers", "extract", "--input", given)
+    assert said.code == 0
+    assert "1 problems do not say what is right, and are not graded. Give them answer_correct" in said.err
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        ({"is_correct": "yes"}, "is not as 'extract' writes it: Expected `bool | null`, got `str` - at `$.is_correct`"),
+        ({"is_correct": True, "score": "1"}, "got `str` - at `$.score`"),
+        ({"is_correct": True, "score": 2}, "Expected `float` <= 1.0 - at `$.score`"),
+        ({}, "has responses that are not graded. Grade them (extract)."),
+    ],
+)
+def test_a_graded_file_with_wrong_values_is_named(mill, tmp_path, response, words):
+    given = tmp_path / "theirs_processed.jsonl"
+    row = {"question": "1 + 1?", "answer_correct": "2", "responses": [{"full_response": "2", **response}]}
+    given.write_text(json.dumps(row) + "\n")
+    said = mill("answers", "compare", given)
+    assert said.code == 2
+    assert "theirs_processed.jsonl:1: " in said.err
+    assert words in said.err
+
+
+def test_graded_files_of_others_vote_by_spelling(mill, tmp_path):
+    rows_of = {
+        "one": [("0.5", True), (r"\frac{1}{2}", True), ("3", False)],
+        "two": [("3", False), ("3.0", False), ("0.5", True)],
+    }
+    for name, said in rows_of.items():
+        responses = [{"full_response": "", "extracted_answer": text, "is_correct": right} for text, right in said]
+        row = {"question": "half?", "answer_correct": "0.5", "responses": responses}
+        (tmp_path / f"{name}_processed.jsonl").write_text(json.dumps(row) + "\n")
+    report = json.loads(mill("answers", "compare", *sorted(tmp_path.glob("*.jsonl")), "--json").out)
+    assert [model["overall"]["maj_at_k"]["value"] for model in report["models"]] == [1.0, 0.0]
+
+
+def test_files_with_a_line_for_each_sample_are_told_what_to_do(mill, tmp_path):
+    row = json.dumps({"unique_id": "a", "question": "1 + 1?", "answer_correct": "2", "response": "2"}) + "\n"
+    (tmp_path / "long.jsonl").write_text(row * 2)
+    said = mill("answers", "extract", "--input", tmp_path / "long.jsonl")
+    assert said.code == 2
+    assert "long.jsonl:2: the id 'a' stands at long.jsonl:1 already. Put all that was said to a problem" in said.err
+
+
+def test_extract_asks_no_judge(mill, tmp_path):
+    (tmp_path / "f.jsonl").write_text('{"question": "?", "answer_correct": "2", "response": "2"}\n')
+    said = mill("answers", "extract", "--input", tmp_path / "f.jsonl", "--metric", "judge")
+    assert (said.code, said.err) == (
+        2,
+        "error: metric: 'judge' asks a model, and this command asks nobody. See docs/judge.md for files.\n",
+    )
+
+
+def test_a_number_of_problems_is_no_option_of_what_reads_none(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
+    said = mill("answers", "evaluate", "--out", tmp_path / "run", "--num-problems", "1")
+    assert said.code == 2
+    assert "source.n: the run took all, the recipe says 1, and this command reads no source" in said.err
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--limit", "1").code == 0
+
+
+def test_a_folder_without_a_run_is_named(mill, tmp_path):
+    said = mill("answers", "evaluate", "--out", tmp_path / "none")
+    assert said.code == 2
+    assert f"{tmp_path / 'none'}: holds no run." in said.err
+
+
+def test_equal_answers_vote_together_in_the_report_of_a_run(mill, solver, rows, tmp_path):
+    problems = [{"unique_id": "e", "question": "Expand 2(x+1)", "answer_correct": "2x+2"}]
+    answers = {"Expand": [r"\boxed{2x+2}", r"\boxed{2+2x}", r"\boxed{3x}", r"\boxed{3x}", r"\boxed{2(x+1)}"]}
+    path = solver(answers, problems=problems, generate={"k": 5})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    said = processed(rows, tmp_path / "run")["e"]["responses"]
+    assert [each["vote"] for each in said] == ["2(x+1)", "2(x+1)", "3x", "3x", "2(x+1)"]
+    (summary,) = (tmp_path / "run" / "exports").glob("*_summary.json")
+    assert json.loads(summary.read_text())["models"][0]["overall"]["maj_at_k"]["value"] == 1.0
+
+
+def test_responses_of_a_file_are_put_before_a_judge_as_the_page_says(mill, rows, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "judge.md").read_text()
+    (replay,) = re.findall(r"```python\n(# replay\.py\n.*?)```", page, re.DOTALL)
+    (recipe,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "replay.py" in text]
+    monkeypatch.chdir(tmp_path)
+    Path("replay.py").write_text(replay)
+    Path("bare.txt").write_text("{question}\n")
+    Path("judge.py").write_text(
+        'async def judge(request):\n    return \'{"reason": "the same man", "verdict": "yes"}\'\n'
+    )
+    tree = yaml.safe_load(recipe)
+    tree["judge"]["generate"]["endpoints"] = [{"kind": "function", "function": "judge.py:judge"}]
+    Path("recipe.yaml").write_text(yaml.safe_dump(tree))
+    row = {"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}
+    responses = [{"full_response": "The answer is Goethe."}, {"full_response": "I do not know."}]
+    Path("theirs.jsonl").write_text(json.dumps({**row, "responses": responses}) + "\n")
+    said = mill("answers", "run", "recipe.yaml", "--out", "run")
+    assert said.code == 0, said.err
+    graded = processed(rows, tmp_path / "run")["who"]["responses"]
+    assert [(each["full_response"], each["is_correct"]) for each in graded] == [
+        ("The answer is Goethe.", True), ("I do not know.", False),
+    ]  # fmt: skip
+    assert graded[0]["judge"]["verdict"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("out.csv", "out.csv: JSON Lines are written, and this name says otherwise. Let it end in .jsonl."),
+        ("results/", "output: 'results/' names no file. Write it like results/results.json."),
+    ],
+)
+def test_an_output_that_is_no_file_of_json_lines_is_said_before_anything_is_asked(
+    mill, solver, tmp_path, monkeypatch, output, words
+):
+    monkeypatch.chdir(tmp_path)
+    said = mill("answers", "run", solver(GOOD), "--output", output)
+    assert (said.code, said.err) == (2, f"error: {words}\n")
+    assert solver.calls() == 0
+
+
+def test_graded_files_go_to_a_folder_whatever_its_name(mill, tmp_path):
+    (tmp_path / "f.jsonl").write_text('{"question": "1 + 1?", "answer_correct": "2", "response": "2"}\n')
+    for name in ("v2.5", "new"):
+        assert mill("answers", "extract", "--input", tmp_path / "f.jsonl", "--output", tmp_path / name).code == 0
+        assert (tmp_path / name / "f_processed.jsonl").exists()
+    said = mill("answers", "extract", "--input", tmp_path / "f.jsonl", "--output", tmp_path / "g.parquet")
+    assert "g.parquet: JSON Lines are written" in said.err

@@ -11,6 +11,7 @@ Not covered: HTTP/2, proxies, client certificates.
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import os
 import socket
@@ -291,4 +292,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror | UnicodeError):
         return "nothing answers (no such host)"
     number = error.errno if isinstance(error, OSError) else None
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return f"no connection can be opened ({os.strerror(number).lower()}: raise `ulimit -n` or lower concurrency)"
     return f"nothing answers ({os.strerror(number).lower() if number else type(error).__name__})"

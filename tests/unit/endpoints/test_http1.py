@@ -474,3 +474,20 @@ def test_a_name_that_is_not_found_in_time_is_a_timeout_for_who_waits_and_not_for
         assert (await waits).body == b"hello"
 
     using(act, [WHOLE["with a length"][0]])
+
+
+def test_too_many_open_files_are_named(using):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def act(transport, server):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # nothing more can be opened
+        try:
+            with pytest.raises(Unreachable, match=r"no connection can be opened \(too many open f") as caught:
+                await post(transport, server)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert caught.value.sent is False
+        return (await post(transport, server)).body
+
+    assert using(act, [WHOLE["with a length"][0]]) == b"hello"

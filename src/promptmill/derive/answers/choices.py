@@ -67,9 +67,16 @@ _MORE = re.compile(
 )
 ORDINALS = re.compile(
     r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s"
-    r"(?:option|choice|answer|alternative|statement|one)\b"
+    r"(?:option|choice|answer|alternative|statement|solution|ending|one)\b"
 )
 _COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+_NUMBERED = re.compile(
+    r"(?:number\s|no\.?\s|#)?(?:([1-9])|(?<=\()(i{1,3}|i?v|vi{1,3}|ix)(?=\))|(ii{1,2}|iv|vi{1,3}|ix)(?=[.)]))"
+    r"(?=[\W_]|$)(?![.,]\d)[).:\]*]{0,3}",
+    re.IGNORECASE,
+)
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+_NUMERAL = re.compile(r"\d|^\W*[ivx]+\W*$", re.IGNORECASE)
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
 _ASIDE = re.compile(r"\s{0,2}\([^()\n]{1,80}\)")
 _TURN = re.compile(
@@ -116,7 +123,8 @@ class Options(NamedTuple):
             return whole
         if _NOT.match(page.clear, start, end):
             return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
-        by_letter = self._by_letter(page, start, end, rule) or self.by_ordinal(page, start, end, rule)
+        by_letter = self.by_number(page, start, end, rule) or self._by_letter(page, start, end, rule)
+        by_letter = by_letter or self.by_ordinal(page, start, end, rule)
         if by_letter is not None:
             return by_letter
         by_text = self._by_text(page, start, end, rule)
@@ -130,8 +138,31 @@ class Options(NamedTuple):
         counted = ORDINALS.match(page.lower, start, end)
         if counted is None:
             return None
-        index = len(self.texts) - 1 if counted[1] == "last" else _COUNTED.index(counted[1])
-        return Piece(self.letter(index), start, counted.end(), rule) if index < len(self.texts) else None
+        index = self.counted(counted[1])
+        return Piece(self.letter(index), start, counted.end(), rule) if index is not None else None
+
+    def by_number(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
+        """The option that a statement numbers: "(ii)", "2) lysosome", "option 3"; not where options hold numbers."""
+        at, _ = _after_fillers(page.clear, start, end)
+        match = _NUMBERED.match(page.clear, at, end)
+        if match is None:
+            return None
+        index = int(match[1]) - 1 if match[1] else _ROMAN.index((match[2] or match[3]).lower())
+        letter = match[2] if match[2] and len(match[2]) == 1 else None  # "(I)" may be the ninth letter
+        if letter and LETTERS.index(letter.upper()) < len(self.texts):
+            return None
+        if not 0 <= index < min(len(self.texts), 9) or any(_NUMERAL.search(text) for text in self.texts):
+            return None
+        rest = normalised(page.clear[match.end() : min(end, match.end() + 400)])
+        told = not rest or (self.plain[index] and rest.startswith(self.plain[index]))
+        return Piece(self.letter(index), match.start(), match.end(), rule) if told else None
+
+    def counted(self, word: str) -> int | None:
+        """The number of the option that an ordinal counts."""
+        if any(re.search(rf"\b{word}\b", plain) for plain in self.plain):
+            return None  # the word belongs to the options: "Only the first"
+        index = len(self.texts) - 1 if word == "last" else _COUNTED.index(word)
+        return index if index < len(self.texts) else None
 
     def by_text(self, page: Page, start: int, end: int, rule: str) -> Picked:
         """The option whose text a statement names, letters left alone."""

@@ -87,6 +87,7 @@ _UNSURE = re.compile(
     r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
 )
 _DENIED = re.compile(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b")
+_TURNED = re.compile(r"\?|\s(?:only\s)?(?:if|when)\b")
 _LESS = re.compile(r"\b(?:second|third|next|least|less|almost|nearly|partly|partially)\b")
 _OTHER = re.compile(r"\([A-Z]\)|\b(?:or|and|nor)\s[A-Z]\b")
 
@@ -169,7 +170,7 @@ def _subject(page: Page, at: int, within: tuple[int, int], options: Options) -> 
     """The option of which it is said at a place that it is correct; no option, where that is denied."""
     head = max(page.lower.rfind("\n", within[0], at) + 1, within[0], at - 110)
     verb, said = _verb(page, at, head)
-    if said is None or page.clear[said.end() : said.end() + 1] == "?":
+    if said is None or _TURNED.match(page.lower, said.end()):
         return None
     head = max(head, page.clear.rfind(". ", head, max(head, verb - 3)) + 1)
     subject = _SUBJECT.search(page.clear, head, verb)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from promptmill.derive.answers import lines, marks, numbers, sentences
+from promptmill.derive.answers import closing, lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
 _LABEL = re.compile(r"\s*(?:A:\s|[^\W\d_]{4,12}:\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
@@ -45,12 +45,13 @@ def bold(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     last = lines.last(page.clear, start, end)
     if last is None:
         return None
-    if number and not lines.HEDGE.search(page.lower, *last):
+    if number and not closing.DOUBT.search(page.lower, *last):
         value = _bold(page, lines.lone_bold(page, *last, alone=False))
         value = numbers.only(page, value) if value else None
         if value is not None and numbers.is_value(value.text):
             return value
-    found = _bold(page, lines.lone_bold(page, *last))
+    short = not page.clear[start : last[0]].strip() and not closing.DOUBT.search(page.lower, *last)
+    found = _bold(page, lines.lone_bold(page, *last, alone=not short))
     return numbers.only(page, found) if found is not None and number else found
 
 
@@ -93,7 +94,9 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     line = page.clear[last[0] : last[1]]
     if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
         return None  # a heading, or code
-    found = numbers.result(page, marks.piece(page, label.end() if label else last[0], last[1], "whole"))
+    begin = label.end() if label else last[0]
+    aside = closing.ASIDE.search(page.clear, begin, last[1])  # "Danube (it flows through Vienna)"
+    found = numbers.result(page, marks.piece(page, begin, aside.start() if aside else last[1], "whole"))
     if found is None or _is_name(page, found):
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None

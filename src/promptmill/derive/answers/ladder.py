@@ -11,14 +11,26 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from promptmill.derive.answers import boxed, endings, letters, marks, numbers, objects, phrases, runons, tags
+from promptmill.derive.answers import (
+    boxed,
+    closing,
+    endings,
+    letters,
+    marks,
+    numbers,
+    objects,
+    phrases,
+    runons,
+    tags,
+    weighing,
+)
 from promptmill.derive.answers.choices import Options, Picked, options_of
 from promptmill.derive.answers.page import Page, Piece, read
 from promptmill.errors import ConfigError
 from promptmill.records import Answer, Reference
 from promptmill.registry import Extractor
 
-RULES = ("answer_tag", "boxed", "json", "hashes", "phrase", "table", "letter", "bold", "conclusion", "whole")
+RULES = ("answer_tag", "boxed", "json", "hashes", "phrase", "table", "letter", "bold", "conclusion", "whole", "weighed")
 """Names of the rules, in the order in which they are asked."""
 Rules = frozenset[str]
 
@@ -90,6 +102,7 @@ def _choice_in(page: Page, within: tuple[int, int], options: Options, rules: Rul
     steps: list[tuple[str, Callable[[], Picked]]] = [
         ("letter", lambda: letters.letter(page, start, end, options)),
         ("whole", lambda: letters.option_text(page, start, end, options)),
+        ("weighed", lambda: weighing.weighed(page, start, end, options)),
     ]
     return next((got for rule, step in steps if rule in rules and (got := step()) is not None), None)
 
@@ -199,7 +212,11 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
         return found
     if "conclusion" in rules and (found := endings.conclusion(page, *within, number=number)) is not None:
         return found
+    if number and "conclusion" in rules and (found := closing.number(page, *within)) is not None:
+        return found
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None
+    if bare is None and "conclusion" in rules:
+        return closing.predicate(page, *within)
     return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 

@@ -34,13 +34,15 @@ class Announcement(NamedTuple):
 _OPEN = r"[\s*_\"'`✅✔]{0,4}"
 _SIGN = r"(?:[:=|]|→|->|=>|⇒|\s[-–—]{1,2}(?=\s))"
 _EN_BE = (
-    r"is|are|was|be|should be|must be|would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
+    r"is|are|was|be|may be|might be|could be|should be|must be|"
+    r"would be|will be|has to be|can only be|could only be|seems to be|appears to be|"
     r"turns out to be|comes out to be|comes out to|comes to|becomes|equals|remains|would then be|will then be|must "
     r"therefore be|should therefore be|would therefore be|ought to be|is equal to"
 )
 _EN_TAIL = re.compile(
     r"s?(?:\s(?:choice|option|letter|number|value))?"
-    r"(?:\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
+    r"(?:\s(?:your|the|this)\squestion|"
+    r"\s{0,2}[(\[][^()\[\]\n]{1,40}[)\]]|,\s?(?:therefore|then|thus|of course|hence|however|in this case|"
     r"in short|in the end),?"
     r"|\s(?:to|for|of)\s[^.:;!?\n=]{0,30}?\b(?:which|what|how|who|whose|where|when|why|whether)\b[^.:;!?\n=]{0,80}"
     r"|\s(?:to|for|of|in|from|among|between|here|that|therefore|then|thus|i|we|you|now|as)\b[^.:;!?\n=]{0,70}?)?"
@@ -163,6 +165,7 @@ def _announcements() -> tuple[Announcement, ...]:
             "ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))|\.\s(?=[-+$\\\d]|[a-z](?!\w))"), None
         ),
     ]
+    found.append(Announcement("answer", re.compile(r"\.\s(?=[-+$\\\d(]|[a-z](?!\w))"), None, label=True))
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
     found.append(Announcement("option", re.compile(r"\s(?:ist|est|är|er)(?=[\s:*\"'(])"), None, label=True))
@@ -171,7 +174,9 @@ def _announcements() -> tuple[Announcement, ...]:
     for nouns, be, ending in _SPACED:
         tail = _tail(be.removesuffix("|"))
         if be.endswith("|"):  # the language needs no word for "is"
-            tail = re.compile(rf"(?:{tail.pattern})|\s{{1,2}}(?=[\"'*($\\\d\[]|[a-z](?![a-z]))")
+            tail = re.compile(
+                rf"(?:{tail.pattern})|\s{{1,2}}(?:(?:विकल्प|گزینه|şık|seçenek)\s)?(?=[\"'*($\\\d\[]|[a-z](?![a-z]))"
+            )
         split = nouns.split("|") if "|" in nouns else nouns.split()
         found += [Announcement(noun, tail, ending, label=noun in _LABELS) for noun in split]
     for nouns, be, ending in _JOINED:
@@ -184,7 +189,7 @@ ASCII_ANNOUNCEMENTS = tuple(one for one in ANNOUNCEMENTS if one.noun.isascii())
 
 # Nouns that may stand right before a letter ("Antwort B", "Option C"), for multiple choice
 BEFORE_LETTER = (
-    r"option|options|choice|answer|alternative|letter|statement|number|selection|antwort|antwortmöglichkeit|möglichkeit|"
+    r"option|options|choice|answer|alternative|letter|statement|number|selection|antwort|antwortmöglichkeit|möglichkeit|buchstabe|"
     r"aussage|opción|opcion|alternativa|respuesta|inciso|opção|opcao|resposta|letra|opzione|risposta|lettera|réponse|"
     r"reponse|proposition|l'option|la réponse|la opción|a opção|antwoord|optie|svar|svarsalternativ|"
     r"alternativ|odpowiedź|opcja|wariant|вариант|ответ|буква|пункт|варіант|відповідь|odpověď|možnost|možnosť|"
@@ -192,9 +197,13 @@ BEFORE_LETTER = (
     r"seçenek|şık|cevap|الخيار|خيار|الإجابة|الحرف|گزینه|विकल्प|选项|選項|选择|選択肢|보기|선택지|đáp án|"
     r"phương án|opsi|pilihan|ข้อ|ตัวเลือก|επιλογή|אפשרות|תשובה"
 )
+MOST = (
+    r"most\s(?:likely|appropriate|accurate|plausible|suitable|reasonable|probable|logical|consistent|sensible|fitting|natural|"
+    r"correct|relevant|compelling|convincing|apt)"
+)
 CORRECT = (
-    r"(?:the\s)?(?:only\s)?(?:most\s\w{4,12}|correct|right|best|answer|accurate|true answer|winner)\b|"
-    r"(?:richtig|korrekt|die richtige|die korrekte)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
+    rf"(?:the\s)?(?:only\s)?(?:{MOST}|correct|right|best|answer|accurate|true answer|winner)\b|"
+    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
     r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"
     r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"

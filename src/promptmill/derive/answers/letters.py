@@ -12,7 +12,6 @@ import re
 
 from promptmill.derive.answers import lines, marks
 from promptmill.derive.answers.choices import LETTERS, Options, Picked
-from promptmill.derive.answers.languages import BEFORE_LETTER
 from promptmill.derive.answers.page import Page, Piece
 from promptmill.derive.answers.wording import normalised
 
@@ -51,52 +50,11 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
     if found is None:
-        return _ticked(page, start, until) or _beside_text(page, *last, options)
+        return None
     if alone:
         return found
     told = not (listed - {found.text}) and _is_option(page.clear[last[0] : last[1]], found.text, options)
-    return found if told else _ticked(page, start, until)
-
-
-_TICKED = re.compile(r"\n[ \t]{0,4}(?:[-*+•][ \t])?[*_]{0,2}\(?([A-Z])[*_]{0,2}[).:][^\n]{0,200}?[✓✔✅☑]")
-
-
-def _ticked(page: Page, start: int, end: int) -> Picked:
-    """The one option of a list that is ticked."""
-    if not any(tick in page.clear for tick in "✓✔✅☑"):
-        return None
-    ticked = list(_TICKED.finditer(page.clear, max(start - 1, 0), end))
-    return Piece(ticked[0][1], ticked[0].start(1), ticked[0].end(1), "letter") if len(ticked) == 1 else None
-
-
-_NAMED = re.compile(r"(?<![\w'])(?:(?i:option|choice)\s)?[(*_]{0,3}([A-Z])[)*_]{0,3}(?:[.:)]|(?=\s|$))")
-
-
-_ENDS_IN_LETTER = re.compile(
-    rf"(?:\b(?:is|be|ist|est|es|by|gives?|choose|so|thus|hence|therefore|making it)\s|[.!?]\s|\b(?i:{BEFORE_LETTER})\s|"
-    r"\bi\.e\.,?\s|[:=→]\s?|[\w.,!]\s(?=\*\*|[*_]{0,2}\())"
-    r"[(*_$\"]{0,4}[A-Z][)*_$\".]{0,5}$"
-)
-_FITS = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}\s(?:\w{2,10}ly\s|best\s)?(?:matches|fits|satisfies|works|meets)\b")
-
-
-def _beside_text(page: Page, line: int, line_end: int, options: Options) -> Picked:
-    """The one letter of a last line: at its end ("is **B**."), beside its text ("**B. mantle**"), "D matches ..."."""
-    if line_end - line > 600 or lines.HEDGE.search(page.lower, line, line_end):
-        return None
-    said = page.clear[line:line_end]
-    named = [m for m in _NAMED.finditer(said) if ord(m[1]) - 65 < len(options.texts) and m[0] not in {"A", "I"}]
-    if len({m[1] for m in named}) != 1:
-        return None
-    match = named[-1]
-    if _ENDS_IN_LETTER.search(said, max(match.start() - 14, 0)) or _FITS.match(said, match.start()):
-        return Piece(match[1], line + match.start(1), line + match.end(1), "letter")
-    own = options.plain[ord(match[1]) - 65]
-    behind, before = normalised(said[match.end() :]), normalised(said[: match.start()])
-    beside = (behind.startswith(own) and re.search(r"\w", before)) or (
-        ")" in match[0] and before.rstrip(" (").endswith(own)
-    )
-    return Piece(match[1], line + match.start(1), line + match.end(1), "letter") if own and beside else None
+    return found if told else None
 
 
 def _is_option(line: str, letter: str, options: Options) -> bool:
@@ -124,8 +82,8 @@ def _line_letter(page: Page, line: int, line_end: int, options: Options) -> Pick
     if match is None and (close := _CLOSE.match(page.clear, line, line_end)):
         index, rest = ord(close[1]) - 65, normalised(page.clear[close.end() : line_end])
         match = close if index < len(options.plain) and options.plain[index] and rest == options.plain[index] else None
-    if not match or ord(match[1].upper()) - 65 >= len(options.texts):
-        return None
+    if match is None or ord(match[1].upper()) - 65 >= len(options.texts):
+        return options.by_number(page, line, line_end, "letter")
     if match[1] == "A" and page.clear.startswith(":", match.end(1)):  # perhaps the label of an answer
         return options.by_text(page, match.end(), line_end, "whole")
     if _is_told_of(page, match, line_end, options):
@@ -149,6 +107,10 @@ def _is_told_of(page: Page, match: re.Match[str], line_end: int, options: Option
         return True  # the options, one after another
     if match[1].islower() and rest and not rest.lower().startswith(own.lower()[:20]) and match[0][-1] not in ").":
         return True
+    for other in re.finditer(r"(?<!\w)\(?([A-Za-z])\)\s", rest):
+        own = options.plain[ord(other[1].upper()) - 65] if ord(other[1].upper()) - 65 < len(options.plain) else ""
+        if own and other[1].upper() != match[1].upper() and normalised(rest[other.end() :]).startswith(own):
+            return True  # a list of options on one line
     comma = page.clear.startswith(",", match.end(1)) and match[1] in "AI"
     return comma and options.by_text(page, match.end(), line_end, "") is None
 
@@ -161,6 +123,9 @@ def option_text(page: Page, start: int, end: int, options: Options) -> Picked:
     whole: Picked = None
     if lines.first_end(page.clear, start, end) >= last[1] and last[1] - start < 400:
         whole = options.whole(page, *marks.narrow(page.clear, start, end), "whole")
+        words = page.clear[start:end].split()
+        if whole is None and len(words) == 1 and len(words[0]) > 3:
+            whole = options.by_text(page, start, end, "whole")  # "Einstein"
     if whole is None:
         whole = _leading_text(page, start, end, options)
     bold = lines.lone_bold(page, *last, alone=lines.HEDGE.search(page.lower, *last) is not None)
@@ -179,7 +144,7 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     head = page.lower[start : min(first, start + 200)]
     fits = [
         (len(text), index)
-        for index, text in enumerate(map(str.lower, options.texts))
+        for index, text in enumerate(text.lower().rstrip(" .") for text in options.texts)
         if text and head.startswith(text) and (_PAUSE.match(head, len(text)) or not head[len(text) :].strip(" *_"))
     ]
     if not fits:
@@ -191,7 +156,7 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
 
 
-_IS = re.compile(r"\b(?:is|are|was|were|called|named|ist|war|est|es|è|é)\s|(?<!\s\w):\s")
+_IS = re.compile(r"\b(?:is|are|was|were|called|named|ist|war|est|es|è|é)\s|(?<!\s\w):\s|=\s")
 
 
 def _predicate(page: Page, line: int, line_end: int, options: Options) -> Picked:

@@ -20,6 +20,14 @@ CONCLUDES = re.compile(
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,120})\*\*|__([^_\n]{1,120})__")
+_CLOSER = re.compile(
+    r"[\s*_>]*(?:let me know|i hope|hope (?:this|that)|feel free|please (?:let|feel|note that i)|"
+    r"if you (?:have|need|want|would|'d)|"
+    r"would you like|do you (?:have|want|need)|happy to|is there anything|thank|good luck|great (?:job|question)|"
+    r"anything else|"
+    r"enjoy)\b[^\d\n]*$",
+    re.IGNORECASE,
+)
 HEDGE = re.compile(
     r"\b(?:not|n't|cannot|can't|no|could|may|might|maybe|possibly|perhaps|if|unless|either|or|but|however|except|never|let|need|"
     r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely)\b|isn't|doesn't|don't"
@@ -37,14 +45,14 @@ def first_end(clear: str, start: int, end: int) -> int:
 
 
 def last(clear: str, start: int, end: int) -> tuple[int, int] | None:
-    """The last line that holds more than marks."""
+    """The last line that holds more than marks and says more than a good-bye."""
     for _ in range(6):
         while end > start and clear[end - 1].isspace():
             end -= 1
         if end <= start:
             return None
         line = max(clear.rfind("\n", start, end) + 1, start)
-        if not marks.is_blank(clear[line:end]):
+        if not marks.is_blank(clear[line:end]) and not (_CLOSER.match(clear, line, end) and clear[start:line].strip()):
             return line, end
         end = line
     return None
@@ -54,17 +62,23 @@ def conclusion(page: Page, line: int, line_end: int) -> tuple[int, int] | None:
     """The last sentence of a line, if it is whole and says that it concludes; its opening word taken off."""
     if page.clear[line_end - 1] not in '.!。$)*"`}' and not page.clear[line_end - 1].isalnum():
         return None
-    at = line
-    for _ in range(40):
-        stop = sentences.end_of(page.clear, at, line_end)
-        if stop >= line_end or not page.clear[stop + 1 : line_end].strip(" *_\"')$"):
-            break
-        at = stop + 1
+    at, _ = last_sentence(page.clear, line, line_end)
     opened = CONCLUDES.match(page.clear, at, line_end)
     if not opened or page.clear[line_end - 1] not in ".!。*":
         short = opened and line_end - opened.end() <= 8
         return (opened.end(), line_end) if opened and short else None
     return opened.end(), line_end
+
+
+def last_sentence(clear: str, line: int, line_end: int) -> tuple[int, int]:
+    """The last sentence of a line."""
+    at = line
+    for _ in range(40):
+        stop = sentences.end_of(clear, at, line_end)
+        if stop >= line_end or not clear[stop + 1 : line_end].strip(" *_\"')$"):
+            break
+        at = stop + 1
+    return at, line_end
 
 
 def lone_bold(page: Page, line: int, line_end: int, *, alone: bool = True) -> tuple[int, int] | None:

@@ -34,6 +34,7 @@ _ROUNDS = 12
 SIGNS = frozenset(("<", ">", "=", "+", "-", "<=", ">=", "!=", "==", "/", "*"))
 """Answers that are a sign and nothing else."""
 _BLANK_ANSWER = re.compile(r"(?:\\(?:boxed|fbox|text)(?![A-Za-z])|[\s._…\-?*~$\\,;:!()\[\]{}'\"`=|<>/#+–—])*")
+_BRACKETS = re.compile(r"\s*[\])}>](?:\s?[\])}>])+[\s.]*")  # the answer of a task that asks to close them
 _PLACEHOLDER = re.compile(
     r"[\s\[({<*_`\"'$]*(?:"
     r"(?:your|the|my|insert|put|place|write|enter|add|fill|provide|final|correct|numerical|numeric|short|actual|exact)"
@@ -49,7 +50,7 @@ _PLACEHOLDER = re.compile(
 
 def is_blank(text: str) -> bool:
     """Whether nothing is said: empty, dots, underscores, a question mark."""
-    return _BLANK_ANSWER.fullmatch(text) is not None
+    return _BLANK_ANSWER.fullmatch(text) is not None and not _BRACKETS.fullmatch(text)
 
 
 def is_placeholder(text: str) -> bool:
@@ -113,11 +114,19 @@ def _pairs(clear: str, start: int, end: int) -> tuple[int, int]:
     for opening, closing in _PAIRS:
         if clear.startswith(opening, start) and clear.startswith(closing, end - len(closing)):
             inner, outer = start + len(opening), end - len(closing)
-            if inner <= outer and clear.find(closing, inner, outer) < 0:
+            if inner <= outer and not _again(clear, closing, inner, outer):
                 return inner, outer
     if (wrap := _WRAP.match(clear, start, end)) and closing_brace(clear, wrap.end(), end) == end - 1:
         return wrap.end(), end - 1
     return start, end
+
+
+def _again(clear: str, mark: str, start: int, end: int) -> bool:
+    r"""Whether a mark stands between two places; a dollar sign that is written `\$` is none."""
+    at = clear.find(mark, start, end)
+    while at > 0 and mark == "$" and clear[at - 1] == "\\":
+        at = clear.find(mark, at + 1, end)
+    return at >= 0
 
 
 def _halves(clear: str, start: int, end: int) -> tuple[int, int]:
@@ -144,7 +153,7 @@ def _halves(clear: str, start: int, end: int) -> tuple[int, int]:
 
 def _stop(clear: str, start: int, end: int) -> tuple[int, int]:
     """A full stop or comma at the end, unless it belongs to the last word."""
-    if start < end and clear[end - 1] in ".,;:。、":
+    if start < end and clear[end - 1] in ".,;:。、।۔":
         if clear[end - 1] == "." and _LAST_WORDS.search(clear, max(start, end - 40), end):
             return start, end
         if clear[end - 2 : end - 1] == "\\" or clear.endswith("...", start, end):

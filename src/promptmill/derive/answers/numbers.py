@@ -17,7 +17,7 @@ from promptmill.derive.answers.page import Page, Piece, folded
 NUMBER = re.compile(
     r"(?:(?<![\w.])|(?<=[\u2e80-\u9fff\uac00-\ud7af]))(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
     r"(?:(?:\d{1,3}(?:[, \u202f\u00a0']\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
-    r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?\s?(?:\\?%)?"
+    r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?(?:\s?(?:\\?%|[€£₹]))?"
 )
 _VALUE = re.compile(
     r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d[\d,.\s']*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
@@ -50,14 +50,16 @@ def result(page: Page, found: Piece | None) -> Piece | None:
     chain = "=" in left
     if not right.strip(" $*.") or not (chain or (_ARITHMETIC.fullmatch(left) and re.search(r"\d", left))):
         return found
-    start = found.start + len(left) + 1
-    return marks.piece(page, start, found.end, found.rule) or found
+    start, end = found.start + len(left) + 1, found.end
+    if left.count("$") % 2 and right.endswith("$"):
+        end -= 1  # the maths began before the calculation
+    return marks.piece(page, start, end, found.rule) or found
 
 
 def only(page: Page, found: Piece) -> Piece | None:
     """The one number of a statement; None where it holds none, the statement where it holds several."""
     if is_value(found.text):
-        return found
+        return found._replace(text=found.text.lstrip("~≈ "))
     start, end = found.start, found.end
     text = page.clear[start:end]
     equals = max(text.rfind("="), text.rfind("≈"))
@@ -78,6 +80,7 @@ def only(page: Page, found: Piece) -> Piece | None:
         not _WORDS.search(text)
         and not text[: values[0].start()].strip(" $*")
         and text[values[0].end() :].strip(" $*.%")
+        and not text[values[0].end() :].startswith(" ")
     ):
         return found  # an expression such as `2x`
     at, until = start + values[0].start(), start + values[0].end()

@@ -4,7 +4,7 @@
 
 - thoughts: `<think>...</think>` and its relatives, several of them, everything before a closing tag that nothing
   opened;
-- in the channel format of gpt-oss, everything before the last final message.
+- in the channel format of gpt-oss, everything before the last final message, also where its marks were taken out.
 
 A thought that is opened and never closed means that there is no answer: `read` gives None. Tags between backquotes
 are talked about, not used. Folded one to one are full-width letters, digits and signs, other scripts' digits,
@@ -28,6 +28,7 @@ _TAG = re.compile(
 )
 _HINTS = ("think", "thought", "channel", "reasoning", "scratchpad", "reflection", "monologue")
 _FINAL = "<|channel|>final<|message|>"
+_BARE_FINAL = "assistantfinal"  # what is left of the marks where special tokens were taken out
 _CHANNEL = "<|channel|>"
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _BLANK = "\n"
@@ -119,7 +120,9 @@ def _fold(match: re.Match[str]) -> str:
 
 def _without_thoughts(text: str) -> str | None:
     if _CHANNEL in text:
-        return _final_channel(text)
+        return _final_channel(text, _FINAL)
+    if text.startswith(("analysis", "commentary")) and _BARE_FINAL in text:
+        return _final_channel(text, _BARE_FINAL)
     lower = text.lower()
     if not any(hint in lower for hint in _HINTS):
         return text
@@ -137,11 +140,11 @@ def _without_thoughts(text: str) -> str | None:
     return "".join((*parts, text[at:]))
 
 
-def _final_channel(text: str) -> str | None:
-    at = text.rfind(_FINAL)
+def _final_channel(text: str, mark: str) -> str | None:
+    at = text.rfind(mark)
     if at < 0:
         return None
-    at += len(_FINAL)
+    at += len(mark)
     return _BLANK * at + text[at:]
 
 

@@ -33,7 +33,7 @@ _DOUBT = re.compile(
     r"|\b(?:doubt|whether|nor|mistaken|neither|unlikely that|not as if)\b[^.!?\n,;]{0,60}"
     r"|\b(?:one|some|you|people|students|many|others|someone)\s(?:\w{1,12}\s)?(?:might|may|could|would|will)\s"
     r"(?:\w{1,12}\s)?(?:say|think|assume|guess|expect|believe|argue|suppose)\b[^.!?\n]{0,60}"
-    r"|\b(?:wrong|incorrect|previous|first|initial|your|student's|possible|user's|other|expected|sample|"
+    r"|\b(?:wrong|incorrect|previous|first|long|initial|your|student's|possible|user's|other|expected|sample|"
     r"example|falsche|"
     r"partial|intermediate|alternative|no|any|each|every|earlier|original|old|both|these|those)\s"
     r"|\bif\s(?:the\s)?(?:correct\s|final\s)?"
@@ -63,7 +63,7 @@ _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
 _VALUE_LIKE = re.compile(r"[\s*_:]{0,6}[^\w\s]{0,3}[\d\\$]")
 _HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
-_CALL = re.compile(r"[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
+_CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
@@ -168,7 +168,7 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
-    doubted = _DOUBT.search(before) and not _SURE.search(before)
+    doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
     if doubted or not (_announces(how, before, tail[0], choice=choice) or (said and _is_last(page, tail.end(), end))):
         return None
@@ -198,7 +198,7 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
         return True
     if choice:
         return not plural and _RIGHT.search(before) is not None
-    label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith(":")
+    label = _LINE_LABEL.search(before) is not None and tail.rstrip(" *_\"'`").endswith((":", "."))
     return label or _FINAL.search(before) is not None
 
 
@@ -206,6 +206,7 @@ _INDENTED = re.compile(r"\n[ \t]{2,40}$")
 _CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")
 _FINAL = re.compile(r"\bfinal\s$|\bendgültige[sn]?\s$")
+_UNREAL = re.compile(r"\bif\b[^.]*\b(?:were|had|asked)\b")
 _SURE = re.compile(r"\bthat is the (?:correct |final )?$|\bboth\s\w+\s(?:the\s)?$")
 
 
@@ -335,7 +336,8 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     start, stop = bold or (start, sentences.without_reasons(page.clear, start, stop))
     if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
         stop = cling.start() if cling.start() > start else stop
-    return numbers.result(page, marks.piece(page, start, stop, "phrase"))
+    found = numbers.result(page, marks.piece(page, start, stop, "phrase"))
+    return None if found is not None and marks.is_placeholder(found.text) else found
 
 
 def _introduces(clear: str, start: int, stop: int, end: int) -> bool:

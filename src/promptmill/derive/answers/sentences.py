@@ -13,7 +13,7 @@ import re
 
 LONGEST = 2000
 _STOPS = re.compile(
-    r"\n|[.!?](?=[\s*_\"')\]<$]|$)|[。！？]|\\\[|\\\(|\\begin\{|\$\$?|[\"`]|;\s|\{|<(?:/answer|br|/p)\b"
+    r"\n|[.!?](?=[\s*_\"')\]<$]|$)|[。！？।۔]|\\\[|\\\(|\\begin\{|\$\$?|[\"`]|;\s|\{|<(?:/answer|br|/p)\b"
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[Dd]r|Mr|Mrs|Ms|Mx|Prof|St|Mt|Ft|No|Nos|Nr|vs|Jr|Sr|Inc|Ltd|Co|Corp|Bros|approx|ca|e\.g|i\.e|z\.B|d\.h|"
@@ -39,7 +39,10 @@ _REASON = re.compile(
     r"|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|"
     r"calculated|required|stated|per)|"
     r"so (?:that|the|we|it|i)|rather than|instead of|based on|according to|weil|da wir|car|porque|perch[eé])\b"
-    r"|\s\((?:since|because|as|i\.e\.|that is|which|see|from|rounded|note)\b|\bwhich (?:is|was|means|equals|"
+    r"|(?<=[\d$}%°])\s\((?:approximately|approx|about|roughly|rounded|or|the|in|to|where|when|≈)\b"
+    r"[^()\n]{1,120}\)[.!\s]*$"  # "1/3 (about 0.33)"
+    r"|\s\((?:since|because|it|he|she|they|this|as|i\.e\.|that is|which|see|from|rounded|note)\b|"
+    r"\bwhich (?:is|was|means|equals|"
     r"can|gives|simplifies)\b|\s[—–]\s|\s--\s|，因为|，因此|，所以)",
     re.IGNORECASE,
 )
@@ -53,7 +56,7 @@ def end_of(clear: str, start: int, limit: int) -> int:
         mark = stop[0]
         if mark[0] == "\n" or mark[0] == "<":
             return stop.start()
-        if mark[0] in ".!?。！？;":
+        if mark[0] in ".!?。！？।۔;":
             if _ends(clear, start, stop.start(), limit):
                 kept = mark[0] == "." and (
                     clear.endswith("..", start, stop.start())
@@ -80,7 +83,7 @@ def without_reasons(clear: str, start: int, end: int) -> int:
 def _ends(clear: str, start: int, at: int, limit: int) -> bool:
     """Whether the mark at a place ends the sentence."""
     mark = clear[at]
-    if mark in "。！？;":
+    if mark in "。！？।۔;":
         return True
     word = _WORD.match(clear, at + 1, limit)
     follows = (word[1] or "") if word else ""

@@ -16,6 +16,8 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+(?=\S{2})")
 _PUNCTUATION = re.compile(r"(?<![\d])[.,;:!?]+(?=\s|$)|[.,;:!?]+(?=\s*$)|(?<=\d)[.,;:!?](?=\s)|['’]")
 _AROUND_SIGNS = re.compile(r"\s*([=+<>])\s*")
+_UNIT = re.compile(r"(?<=\d)(?=(?:[kcm]?m|[kmg]?g|[kmg]?hz|[km]?l|[km]?[njwv]|mol|min|s|h|h|ft|in|mph|k?pa|k?cal)\b)")
+_MINUS = re.compile(r"(?<=[\d)}\]]) - (?=[\w(\\])")
 _COMMAS = re.compile(r",(?=\S)")
 _BLANKS = re.compile(r"\s+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -33,6 +35,8 @@ def normalised(text: str) -> str:
         text = _COMMAS.sub(", ", _THOUSANDS.sub("", text))
         text = _PUNCTUATION.sub("", text)
     text = _AROUND_SIGNS.sub(r"\1", text) if "=" in text else text
+    text = _UNIT.sub(" ", text) if any(c.isdigit() for c in text) else text
+    text = _MINUS.sub("-", text) if " - " in text else text
     text = _BLANKS.sub(" ", _HYPHEN.sub(" ", text)).strip()
     if text.startswith("(") and text.endswith(")") and text.count("(") == 1 and "," not in text:
         text = text[1:-1].strip()

@@ -1,0 +1,208 @@
+r"""What the last sentence of a response states where nothing is announced.
+
+"She is left with 28." "So the probability is 3/8." `number`, for questions whose reference is a number, gives the
+number of the last sentence: the only one, the right side of its calculation, or the one of its last clause, where the
+words before it say that this is the result ("..., so 5 days remain", "After handing out 20, she has 28"). `predicate`,
+for other questions, gives what the last sentence says that something is, if that is a value, an expression or a name.
+
+A sentence that doubts, denies, asks or is a step on the way states nothing, and neither does one that was cut off.
+
+Not covered: sentences whose answer is not their end ("Leonardo painted the Mona Lisa.").
+"""
+
+from __future__ import annotations
+
+import re
+
+from promptmill.derive.answers import lines, marks, numbers, sentences
+from promptmill.derive.answers.page import Page, Piece
+
+DOUBT = re.compile(
+    r"\b(?:not|cannot|can't|could|may|might|maybe|perhaps|possibly|never|unknown|unclear|impossible|wrong|incorrect|assum\w+|"
+    r"suppose|let|let's|try|check|either|or|however|approach|example|first\s(?:we|i|you|he|she|let|step)|"
+    r"(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
+)
+# "6, not 9", "4 guests who did not come": said of others
+_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}")
+_STEP = re.compile(
+    r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
+    r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
+)
+_TURN = re.compile(
+    r"[,;]\s(?:(?:and\s(?:so|thus|hence|therefore|he|she|they|it|we)|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
+    r"(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
+    r";\s|:\s|\s(?:so|thus|hence|therefore|i\.e\.|that\sis|leaving|giving)\s|"
+    r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes|(?:total|sum|average|difference)\sof|we\s(?:get|obtain|have|find))\s"
+    r"(?=(?:about|approximately|exactly|only|just|roughly|around|nearly)?[\s$€£*\\(]{0,4}\d)",
+)
+_NAMED = re.compile(r"(?<!\A)(?<![.!?*] )\b[A-Z][A-Za-z]*\s$")  # "Year 12"
+_UNITS = re.compile(r"\s(?!(?:is|was|would|will|has|and|or|students)\b)[^\W\d_]{2}")
+_COMPOUND = re.compile(r"-[A-Za-z]|[DK]\b|(?:st|nd|rd|th)\b")  # "a 6-month plan", "3D", "20th"
+_BESIDE = re.compile(  # words before a number that is not what the sentence is about: "$64 in a day of 8 hours"
+    r"\b(?:after|for|in|of|at|per|with|from|on|by|than|each|every|over|between|to|into|within|through|during|until|when|"
+    r"if|out)\s(?:(?:the|an?|all|about|another|only|just|first|last|next|these|those|his|her|their|day|week|hour)\s){0,2}"
+    r"[$€£]?$|[=×x*+/]\s?[$€£]?$|-$"
+)
+_KNOWN = re.compile(r"\b(?:the|these|those|all|both|his|her|their|its|every)\s[$€£]?$")  # "the 8 adults"
+_AMOUNT = re.compile(r"\b(?:an?\s(?:\w+\s)?\w+\sof|left\swith)\s(?:about\s|only\s)?[$€£]?$")  # "a total of"
+_OUT_OF = re.compile(r"\s?(?:out\s)?of\s(?:the|his|her|their|those)?\s?\d")  # "5 of the 12 apples"
+_AND = re.compile(r"(?:[\w%$€£-]+\s){0,2}(?:,\s)?(?:and|or|,)\s[$€£]?")
+_HEAD = re.compile(
+    r"[\s*_]*(?:so\s|thus,?\s|hence,?\s|therefore,?\s)?(?:after|since|if|when|because|as|with|given|at|for|of|out\sof|from|in|on|"
+    r"each|every|once|while|by|\w+ing)\b"
+)
+_IS = re.compile(
+    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"jest|är|er|lautet|beträgt|vaut)|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
+    r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
+)
+_COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
+_VALUE = re.compile(
+    r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b"
+)
+_SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
+_IT = re.compile(r"it\s(?:is|was)\s")
+_WHO = re.compile(r"\s(?:who|that|which)\s")
+_POINTS = re.compile(r"\W*(?:(?:so|thus|therefore|hence|and|but)\b,?\s)?(?:this|that|these|those|which)\b")
+_NOTHING = re.compile(
+    r"\b(?:here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
+)
+_WORDS = 6
+ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
+_LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
+_LONGEST = 300
+_SHORT = 500
+
+
+def number(page: Page, start: int, end: int) -> Piece | None:
+    """The number that the last sentence comes to; in a short response the only one that there is."""
+    found = _last(page, start, end)
+    if found is None:
+        return None
+    if (value := _value(page, found)) is not None:
+        return value
+    text = page.lower[found.start : found.end]
+    if not _HEAD.match(text) and (value := _head(page, found)) is not None:
+        return value
+    cuts = [match.end() for match in _TURN.finditer(text)]
+    if _HEAD.match(text) and (comma := text.rfind(", ")) > 0:
+        cuts.append(comma + 2)
+    for cut in sorted(cuts, reverse=True):
+        part = marks.piece(page, found.start + cut, found.end, "conclusion")
+        if part is not None and any(c.isdigit() for c in part.text):
+            return _value(page, part) or _head(page, part)
+    return _head(page, found) or _lone(page, found, start, end)
+
+
+def _value(page: Page, said: Piece) -> Piece | None:
+    """The one number of what is said, if it counts something."""
+    value = numbers.only(page, said)
+    if value is None or not numbers.is_value(value.text) or _COMPOUND.match(page.clear, value.end):
+        return None
+    named = _NAMED.search(page.clear[said.start : value.start])
+    known = _KNOWN.search(page.lower[said.start : value.start])
+    return None if known or (named and not _UNITS.match(page.clear, value.end)) else value
+
+
+def _head(page: Page, said: Piece) -> Piece | None:
+    """The number that a statement is about, where the others stand in phrases beside it ("$64 in an 8-hour day")."""
+    begin = said.start + page.clear[said.start : said.end].rfind("=") + 1
+    text = page.lower[begin : said.end]
+    heads: list[re.Match[str]] = []
+    behind, beside = 0, False
+    for match in numbers.NUMBER.finditer(text):
+        before = text[: match.start()]
+        if not (behind and _AND.fullmatch(text, behind, match.start())):  # "3 cups and 4 pans" are of one kind
+            beside = bool(_BESIDE.search(before) or _KNOWN.search(before)) and not _AMOUNT.search(before)
+        behind = match.end()
+        named = _NAMED.search(page.clear[begin : begin + match.start()])
+        if not beside and not named and not _COMPOUND.match(page.clear, begin + match.end()):
+            heads.append(match)
+    if len(heads) != 1 or _OUT_OF.match(text, heads[0].end()):
+        return None
+    place = marks.narrow(page.clear, begin + heads[0].start(), begin + heads[0].end())
+    return marks.piece(page, *place, said.rule)
+
+
+def _lone(page: Page, said: Piece, start: int, end: int) -> Piece | None:
+    """The only number of a short response, where the last sentence holds none ("He died in 1957. This is ...")."""
+    text = page.clear[start : said.start]
+    if len(text) > _SHORT or any(c.isdigit() for c in page.clear[said.start : end]):
+        return None
+    values = list(numbers.NUMBER.finditer(text))
+    if len(values) != 1 or DOUBT.search(page.lower, start, said.start):
+        return None
+    place = (start + values[0].start(), start + values[0].end())
+    return None if _COMPOUND.match(page.clear, place[1]) else marks.piece(page, *place, "conclusion")
+
+
+def predicate(page: Page, start: int, end: int) -> Piece | None:
+    """What the last sentence says that something is: a value, an expression, a name."""
+    found = _last(page, start, end)
+    if found is None:
+        return None
+    text = page.lower[found.start : found.end]
+    verbs = list(_IS.finditer(text))
+    if not verbs:
+        return _right_side(page, found)
+    verb = verbs[-1]
+    begin = found.start + verb.end()
+    who = _WHO.search(page.lower, begin, found.end) if _IT.match(text) else None
+    if who:  # "It was Marie Curie who discovered polonium."
+        found = found._replace(end=who.start())
+    said = marks.piece(page, begin, sentences.without_reasons(page.clear, begin, found.end), "conclusion")
+    if said is None:
+        return None
+    value = _VALUE.match(said.text) is not None and any(c.isdigit() for c in said.text)
+    subject = text[: verb.start()]
+    if (_NOTHING.search(subject) or (_POINTS.match(subject) and not value)) and not _COMES_TO.match(verb[0]):
+        return None
+    quoted = page.clear[begin : begin + 1] == '"' and len(said.text.split()) <= _WORDS
+    return said if quoted or _is_answer(said.text) else None
+
+
+def _right_side(page: Page, found: Piece) -> Piece | None:
+    """What a last equation comes to: "Total distance = 45 km"."""
+    left, equals, _ = page.clear[found.start : found.end].rpartition("=")
+    if not equals or left[-1:] in "<>!=:":
+        return None
+    opened = lines.CONCLUDES.match(left)
+    begin = opened.end() if opened else 0
+    if _SYMBOL.fullmatch(left, begin):  # "x = 5" stays
+        return marks.piece(page, found.start + begin, found.end, "conclusion")
+    said = marks.piece(page, found.start + len(left) + 1, found.end, "conclusion")
+    return said if said is not None and _is_answer(said.text) else None
+
+
+def _is_answer(text: str) -> bool:
+    """Whether a predicate is a value, an expression or a name and no clause."""
+    words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
+    if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞^(=" for c in text):
+        return len(words) <= _WORDS
+    words = words[1:] if words[:1] and words[0].lower() in {"the", "la", "le", "der", "die", "das", "el"} else words
+    names = [word for word in words if word[0].isupper()]
+    return 0 < len(words) <= _WORDS and words[0] in names and len(names) >= len(words) / 2
+
+
+def _last(page: Page, start: int, end: int) -> Piece | None:
+    """The last sentence, if it is whole and states something."""
+    last = lines.last(page.clear, start, end)
+    if last and _is_unit(page.clear, start, *last):
+        last = lines.last(page.clear, start, last[0])
+    place = lines.last_sentence(page.clear, *last) if last else None
+    if place is None or place[1] - place[0] > _LONGEST or _STEP.match(page.lower, *place):
+        return None
+    ended = page.clear[place[1] - 1]
+    if DOUBT.search(_NOT_THAT.sub("", page.lower[place[0] : place[1]])):
+        return None
+    aside = ASIDE.search(page.clear, place[0], place[1])
+    found = marks.piece(page, place[0], aside.start() if aside else place[1], "conclusion")
+    whole = ended in ".!。।*$" or (found is not None and ended != ";" and _LABELLED.search(found.text) is not None)
+    again = page.clear.count(page.clear[place[0] : place[1]], max(start, place[0] - 2000), place[0]) > 2
+    return found if whole and not again else None  # a response that repeats one sentence has lost its way
+
+
+def _is_unit(clear: str, start: int, line: int, line_end: int) -> bool:
+    """Whether a last line is a word or two behind displayed maths: its unit."""
+    short = line_end - line < 30 and not any(c.isdigit() for c in clear[line:line_end])
+    return short and clear[max(start, line - 20) : line].rstrip().endswith(("$$", "\\]"))
