@@ -5,7 +5,7 @@ Answers of 2 KB, prompts of about 1 KB, 512 in flight, server and client on the 
 numbers of requests; what the difference costs is the price of a request, so that imports and start-up count for
 nobody. User and system time of the client's process and its children. Rounds are interleaved; medians.
 
-- `plain` is aiohttp in asyncio's own loop, `fast` what the extra `fast` gives.
+- `plain` is asyncio's own loop, `fast` what the extra `fast` gives (uvloop).
 - the peers come from another environment: PROMPTMILL_PEERS is its Python (load/peers.py). Those that are not there are
   listed as absent.
 

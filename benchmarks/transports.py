@@ -1,93 +1,75 @@
-"""What a request costs in each transport: CPU seconds of the client process, 2 KB answers, 64 and 512 in flight.
+"""What a request costs in each HTTP client: CPU seconds of its process, 2 KB answers, 64 and 512 in flight.
 
-The claim: the transport that `open_transport("auto")` takes in the loop that `loop_factory()` makes needs at most 0.7
-times the CPU of aiohttp in asyncio's own loop, measured at 512 in flight. The peers do the same work through the same
-seam; `own protocol` is a lean client of this file (no TLS, no chunks, no packing, no redirects), measured to know what
-a client of our own could win at most. The server is another process that answers at once; rounds are interleaved.
+The claim: `http1` needs at most 0.5 times the CPU of aiohttp, both in asyncio's own loop, measured at 512 in flight.
+Peers are bare: a session, a post, the body; pyreqwest where it is installed. The server is another process that answers
+at once; rounds are interleaved.
 
 Run: python benchmarks/transports.py [--requests 12000] [--rounds 5]
 """
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import resource
 import statistics
 import subprocess
 import sys
-from urllib.parse import urlsplit
 
 from promptmill.endpoints.fake.http import Connection, Plan, reply
-from promptmill.endpoints.fast import PyreqwestTransport
-from promptmill.endpoints.transport import AiohttpTransport, Reply, loop_factory, open_transport
+from promptmill.endpoints.http1 import Http1Transport
+from promptmill.endpoints.transport import Reply, loop_factory
 
-IN_FLIGHT, GOAL = (64, 512), 0.7
+IN_FLIGHT, GOAL = (64, 512), 0.5
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Authorization": "Bearer " + "k" * 48}
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 1000}], "max_tokens": 500}).encode()
 ANSWER = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content": "y" * 1900}}]}).encode()
 
 
-class OwnProtocol(asyncio.Protocol):
-    """One connection of the lean client; an answer must have a Content-Length."""
+class Aiohttp:
+    """A bare session of aiohttp."""
 
-    def connection_made(self, transport):  # noqa: D102 - asyncio's names
-        self.transport, self.buffer, self.waiting = transport, b"", None
-
-    def data_received(self, data):  # noqa: D102
-        self.buffer += data
-        end = self.buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        lines = self.buffer[:end].decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        whole = end + 4 + int(headers["content-length"])
-        if len(self.buffer) >= whole:
-            content, self.buffer = self.buffer[end + 4 : whole], self.buffer[whole:]
-            self.waiting.set_result(Reply(int(lines[0].split(" ")[1]), headers, content))
-
-    def connection_lost(self, error):  # noqa: ARG002, D102
-        if self.waiting and not self.waiting.done():
-            self.waiting.set_exception(ConnectionError("closed"))
-
-
-class OwnTransport:
-    """The lean client: a list of idle connections."""
-
-    def __init__(self):
-        self.idle = []
+    session = None
 
     async def send(self, method, url, *, body, headers, timeout_s):  # noqa: D102 - as Transport has it
-        parts = urlsplit(url)
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout_s):
-            if self.idle:
-                connection = self.idle.pop()
-            else:
-                _, connection = await loop.create_connection(OwnProtocol, parts.hostname, parts.port)
-            connection.waiting = loop.create_future()
-            fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            head = (
-                f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+        import aiohttp
+
+        if self.session is None:
+            self.session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=timeout_s)
             )
-            connection.transport.write(head.encode() + body)
-            got = await connection.waiting
-        self.idle.append(connection)
-        return got
+        async with self.session.request(method, url, data=body, headers=headers) as response:
+            return Reply(response.status, response.headers, await response.read())
 
     async def close(self):  # noqa: D102
-        for connection in self.idle:
-            connection.transport.close()
+        await self.session.close()
+
+
+class Pyreqwest:
+    """A bare client of pyreqwest."""
+
+    client = None
+
+    async def send(self, method, url, *, body, headers, timeout_s):  # noqa: ARG002, D102 - as Transport has it
+        from pyreqwest.client import ClientBuilder
+
+        if self.client is None:
+            self.client = ClientBuilder().build()
+        response = await self.client.request(method, url).headers(headers).body_bytes(body).build().send()
+        return Reply(response.status, response.headers, (await response.bytes()).to_bytes())
+
+    async def close(self):  # noqa: D102
+        await self.client.close()
 
 
 CLIENTS = {
-    "aiohttp": (AiohttpTransport, False),
-    "aiohttp + uvloop": (AiohttpTransport, True),
-    "pyreqwest": (PyreqwestTransport, False),
-    "pyreqwest + uvloop": (PyreqwestTransport, True),
-    "own protocol": (OwnTransport, False),
-    "own protocol + uvloop": (OwnTransport, True),
-    "auto": (open_transport, True),
+    "http1": (Http1Transport, False),
+    "http1 + uvloop": (Http1Transport, True),
+    "aiohttp": (Aiohttp, False),
+    "aiohttp + uvloop": (Aiohttp, True),
 }
+if importlib.util.find_spec("pyreqwest"):
+    CLIENTS |= {"pyreqwest": (Pyreqwest, False), "pyreqwest + uvloop": (Pyreqwest, True)}
 
 
 def serve():
@@ -153,8 +135,8 @@ def main():
     print(f"{'CPU of a request, aiohttp = 1':32}" + "".join(f"{n:>8} in flight" for n in IN_FLIGHT))
     for name in CLIENTS:
         print(f"{name:32}" + "".join(f"{medians[name, n] / medians['aiohttp', n]:18.2f}" for n in IN_FLIGHT))
-    ours = medians["auto", 512]
-    peers = {name: round(medians[name, 512] * 1e6, 1) for name in CLIENTS if name != "auto"}
+    ours = medians["http1", 512]
+    peers = {name: round(medians[name, 512] * 1e6, 1) for name in CLIENTS if name != "http1"}
     ratio = round(ours / medians["aiohttp", 512], 3)
     result = {
         "name": "transports",

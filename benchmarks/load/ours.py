@@ -3,13 +3,13 @@
     python benchmarks/load/ours.py RECIPE OUT [plain]
 
 The last figures of the progress go to OUT/asked.json: how long was asked, without start-up.
-`plain` hides the extra `fast`: aiohttp in asyncio's own loop.
+`plain` hides the extra `fast`: asyncio's own loop.
 """
 
 import sys
 
 if sys.argv[3:] == ["plain"]:
-    sys.modules["uvloop"] = sys.modules["pyreqwest"] = None
+    sys.modules["uvloop"] = None
 
 import json
 from pathlib import Path

@@ -18,7 +18,7 @@
         └── AuthFailed    401/403: the key is wrong, not the request
             └── QuotaSpent   402, or 429 that says so: the key has no quota or money left
 
-The message form is *where*: *what*. *What to do.* Foreign exceptions (aiohttp, json) are mapped to this tree in
+The message form is *where*: *what*. *What to do.* Foreign exceptions (sockets, json) are mapped to this tree in
 `endpoints/` and nowhere else.
 """
 
@@ -87,9 +87,14 @@ class Overloaded(Unavailable):
 
 
 class Unreachable(Unavailable):
-    """No connection could be made, or it broke before the answer was whole."""
+    """No connection could be made, or it broke before the answer was whole.
+
+    Attributes:
+        stale: a connection that was kept from an earlier request ended before the server can have begun with this one.
+    """
 
     kind = "network"
+    stale = False
 
 
 class Timeout(EndpointError):  # noqa: N818

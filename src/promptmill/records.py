@@ -260,6 +260,7 @@ class Score(Record, frozen=True, kw_only=True):
         answer: what was taken out of the completion; None where there was no answer.
         verdict: what the metric says of it; an answer that is not there is wrong.
         judged: what the judge says, where the metric could not settle it.
+        vote: the answer that this one counts as in a majority vote, where that is spelled otherwise.
     """
 
     key: str
@@ -270,6 +271,7 @@ class Score(Record, frozen=True, kw_only=True):
     answer: Answer | None
     verdict: Verdict
     judged: Verdict | None = None
+    vote: str | None = None
 
     @property
     def value(self) -> float | None:

@@ -151,7 +151,7 @@ class HasChoices(Protocol):
             The answers to the first of them, one at least; fewer than asked where the server gives fewer.
 
         Raises:
-            EndpointError: as `complete`.
+            EndpointError: as `complete`; `Refused` also where the server knows one answer to a request and no more.
         """
         ...
 

@@ -1,8 +1,10 @@
 """`answers` from problems to graded rows and figures, through real servers and the real command line."""
 
 import json
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -199,23 +201,6 @@ def test_other_rules_grade_the_stored_answers_again_without_a_model(mill, solver
     assert solver.calls() == 6
     one = processed(rows, tmp_path / "run")["half"]["responses"][0]
     assert (one["is_correct"], one["metric"]) == (False, "exact")
-
-
-def test_files_of_others_are_graded_without_a_run(mill, rows, tmp_path):
-    given = tmp_path / "theirs.jsonl"
-    row = {"unique_id": "a", "problem": "1 + 1?", "is_mcq": False, "choices": None, "choice_index_correct": None}
-    row |= {"explanation_correct": "", "answer_correct": "2", "category": ""}
-    said = [r"\boxed{2}", "The answer is 3.", "no idea", "<think>The answer is 2."]
-    given.write_text(json.dumps({**row, "responses": [{"full_response": text} for text in said]}) + "\n")
-    assert mill("answers", "extract", "--input", given, "--model", "theirs").code == 0
-    (graded,) = rows(tmp_path / "theirs_processed.jsonl")
-    assert [r["is_correct"] for r in graded["responses"]] == [True, False, False, False]
-    assert [r["truncated"] for r in graded["responses"]] == [None, None, None, True]
-    # what was written can be read again
-    assert (
-        mill("answers", "extract", "--input", tmp_path / "theirs_processed.jsonl", "--output", tmp_path / "o").code == 0
-    )
-    assert (tmp_path / "o" / "theirs_processed_summary.json").exists()
 
 
 def test_two_runs_are_compared_on_the_same_problems(mill, solver, tmp_path):
@@ -435,18 +420,6 @@ def test_an_output_that_is_a_folder_is_said_before_anything_is_asked(mill, solve
     assert solver.calls() == 0
 
 
-@pytest.mark.parametrize("responses", [["5"], [{"text": "5"}]])
-def test_a_file_in_which_no_response_holds_a_text_is_refused(mill, tmp_path, responses):
-    given = tmp_path / "theirs.jsonl"
-    given.write_text(json.dumps({"problem": "2 + 3?", "answer_correct": "5", "responses": responses}))
-    said = mill("answers", "extract", "--input", given)
-    assert said.code == 2
-    assert (
-        f'{given}: none of its 1 responses holds a text. Write "responses": [{{"full_response": "..."}}].' in said.err
-    )
-    assert list(tmp_path.iterdir()) == [given]
-
-
 def test_a_run_is_not_taken_for_a_folder_of_files(mill, solver, tmp_path):
     assert mill("answers", "run", solver(GOOD), "--out", tmp_path / "run").code == 0
     said = mill("answers", "extract", "--input", tmp_path / "run")
@@ -511,3 +484,101 @@ def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, r
     assert list(processed(rows, run)) == ["sum"]
     assert mill("answers", "run", path, "--out", run).code == 0
     assert solver.calls() == 6
+
+
+def test_evaluate_reads_no_source_and_refuses_another_one(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
+    (tmp_path / "other.jsonl").write_text('{"question": "?", "answer_correct": "1"}\n')
+    code, _, error = mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "other.jsonl")
+    assert code == 2
+    assert f"the answers in {tmp_path / 'run'} are to problems.jsonl, and this command reads no source" in error
+    (tmp_path / "problems.jsonl").rename(tmp_path / "renamed.jsonl")
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "renamed.jsonl")[0] == 0
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--input", tmp_path / "gone.jsonl")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (
+            {"generate": {"templates": {"open": "gone.txt"}}},
+            "generate.templates.open: gone.txt: cannot be read: No such",
+        ),
+        ({"generate": {"templates": {"choice": "mine.txt"}}}, "choice: mine.txt: has no '{choices}' in it"),
+        ({"judge": {"prompt_file": "mine.txt", "generate": {"model": "j"}}}, "mine.txt: has no '{reference}' in it"),
+    ],
+)
+def test_check_opens_the_templates_that_a_recipe_names(mill, solver, tmp_path, monkeypatch, section, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("Q: {question}")
+    assert mill("check", solver(GOOD))[0] == 0
+    code, _, error = mill("check", solver(GOOD, **section))
+    assert code == 2
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_number_of_problems_is_no_option_of_what_reads_none(mill, solver, tmp_path):
+    mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
+    said = mill("answers", "evaluate", "--out", tmp_path / "run", "--num-problems", "1")
+    assert said.code == 2
+    assert "source.n: the run took all, the recipe says 1, and this command reads no source" in said.err
+    assert mill("answers", "evaluate", "--out", tmp_path / "run", "--limit", "1").code == 0
+
+
+def test_a_folder_without_a_run_is_named(mill, tmp_path):
+    said = mill("answers", "evaluate", "--out", tmp_path / "none")
+    assert said.code == 2
+    assert f"{tmp_path / 'none'}: holds no run." in said.err
+
+
+def test_equal_answers_vote_together_in_the_report_of_a_run(mill, solver, rows, tmp_path):
+    problems = [{"unique_id": "e", "question": "Expand 2(x+1)", "answer_correct": "2x+2"}]
+    answers = {"Expand": [r"\boxed{2x+2}", r"\boxed{2+2x}", r"\boxed{3x}", r"\boxed{3x}", r"\boxed{2(x+1)}"]}
+    path = solver(answers, problems=problems, generate={"k": 5})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    said = processed(rows, tmp_path / "run")["e"]["responses"]
+    assert [each["vote"] for each in said] == ["2(x+1)", "2(x+1)", "3x", "3x", "2(x+1)"]
+    (summary,) = (tmp_path / "run" / "exports").glob("*_summary.json")
+    assert json.loads(summary.read_text())["models"][0]["overall"]["maj_at_k"]["value"] == 1.0
+
+
+def test_responses_of_a_file_are_put_before_a_judge_as_the_page_says(mill, rows, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "judge.md").read_text()
+    (replay,) = re.findall(r"```python\n(# replay\.py\n.*?)```", page, re.DOTALL)
+    (recipe,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "replay.py" in text]
+    monkeypatch.chdir(tmp_path)
+    Path("replay.py").write_text(replay)
+    Path("bare.txt").write_text("{question}\n")
+    Path("judge.py").write_text(
+        'async def judge(request):\n    return \'{"reason": "the same man", "verdict": "yes"}\'\n'
+    )
+    tree = yaml.safe_load(recipe)
+    tree["judge"]["generate"]["endpoints"] = [{"kind": "function", "function": "judge.py:judge"}]
+    Path("recipe.yaml").write_text(yaml.safe_dump(tree))
+    row = {"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}
+    responses = [{"full_response": "The answer is Goethe."}, {"full_response": "I do not know."}]
+    Path("theirs.jsonl").write_text(json.dumps({**row, "responses": responses}) + "\n")
+    said = mill("answers", "run", "recipe.yaml", "--out", "run")
+    assert said.code == 0, said.err
+    graded = processed(rows, tmp_path / "run")["who"]["responses"]
+    assert [(each["full_response"], each["is_correct"]) for each in graded] == [
+        ("The answer is Goethe.", True), ("I do not know.", False),
+    ]  # fmt: skip
+    assert graded[0]["judge"]["verdict"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("out.csv", "out.csv: JSON Lines are written, and this name says otherwise. Let it end in .jsonl."),
+        ("results/", "output: 'results/' names no file. Write it like results/results.json."),
+    ],
+)
+def test_an_output_that_is_no_file_of_json_lines_is_said_before_anything_is_asked(
+    mill, solver, tmp_path, monkeypatch, output, words
+):
+    monkeypatch.chdir(tmp_path)
+    said = mill("answers", "run", solver(GOOD), "--output", output)
+    assert (said.code, said.err) == (2, f"error: {words}\n")
+    assert solver.calls() == 0

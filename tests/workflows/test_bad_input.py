@@ -180,7 +180,7 @@ def test_an_output_that_is_a_folder(refused, recipe, url, tmp_path):
     (tmp_path / "there").mkdir()
     error = refused("lengths", "run", recipe(url), "--output", tmp_path / "there")
     there = tmp_path / "there"
-    assert error == f"error: {there}: is a folder. Name a file in it, such as {there / 'vllm_results.json'}."
+    assert error == f"error: {there}: is a folder. Name a file in it, such as {there / 'results.json'}."
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prompts.json", "recipe.yaml", "there"]
 
 
@@ -422,7 +422,7 @@ def test_an_input_in_the_place_of_the_selected_prompts_is_left_alone(refused, re
 @pytest.mark.parametrize("output", ["", "/"])
 def test_an_output_that_names_no_file(refused, recipe, url, output):
     said = refused("lengths", "run", recipe(url), "--output", output)
-    assert said == f"error: output: '{output}' names no file. Write it like results/vllm_results.json."
+    assert said == f"error: output: '{output}' names no file. Write it like results/results.json."
 
 
 def test_training_without_rows_that_it_can_read_is_refused_before_anything_is_asked(refused, recipe, url):

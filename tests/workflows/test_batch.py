@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from promptmill import config
-from promptmill.endpoints.transport import AiohttpTransport
+from promptmill.endpoints.http1 import Http1Transport
 from promptmill.errors import PromptmillError, Unreachable
 from promptmill.generate.journal import Journal
 from promptmill.records import Completion, Failure
@@ -256,7 +256,7 @@ def test_a_batch_that_is_gone_does_not_keep_the_others_from_being_collected(fake
         assert "write: 3 requests in 1 file" in mill("batch", "write", out).err
 
 
-class Flaky(AiohttpTransport):
+class Flaky(Http1Transport):
     """Nothing answers the first questions after how far a batch is."""
 
     down_for = 6
@@ -316,7 +316,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
-class Deadly(AiohttpTransport):
+class Deadly(Http1Transport):
     """Kills the process at one call: before it is sent, or when its answer was on the way."""
 
     def __init__(self, at, *, answered):
@@ -405,7 +405,7 @@ def test_a_creation_whose_answer_was_lost_is_found_and_not_made_again(fake, reci
     assert states(out) == ["submitted"]
 
 
-class Losing(AiohttpTransport):
+class Losing(Http1Transport):
     """Creates no batch: the connection breaks before the question arrives."""
 
     async def send(self, method, url, **options):
@@ -578,3 +578,32 @@ def test_another_endpoint_of_the_recipe_is_asked_when_it_is_named(fake, recipe, 
         assert mill("batch", "submit", out, "--endpoint", 1).code == 0
         assert "all 6 requests are settled" in mill("batch", "collect", out).err
         assert (len(asked_in_batches(first)), len(asked_in_batches(second))) == (0, 6)
+
+
+def test_what_the_store_has_is_not_written_and_what_is_collected_goes_into_it(fake, recipe, mill, by_batch, tmp_path):
+    store = str(tmp_path / "store")
+    with fake() as url:
+        path = recipe(url, prompts=PROMPTS[:4], store=store)
+        assert mill("lengths", "generate", path, "--out", tmp_path / "live").code == 0
+        path = recipe(url, prompts=PROMPTS, k=2, store=store)
+        said = mill("batch", "write", path, "--out", tmp_path / "batch")
+        assert "generate: 4 answers are taken over (generate.reuse, generate.store); they cost nothing." in said.err
+        assert "write: 20 requests in 1 file." in said.err
+        by_batch(tmp_path / "batch", tmp_path / "batch")
+    path = recipe("http://127.0.0.1:9", prompts=PROMPTS, k=2, store=store)
+    said = mill("lengths", "generate", path, "--out", tmp_path / "third")
+    assert said.code == 0, said.err
+    assert "24 answers are taken over" in said.err
+    said = mill("batch", "write", path, "--out", tmp_path / "fourth", "--endpoint", 0)
+    assert (said.code, "write: 0 requests in 0 files." in said.err) == (0, True)
+
+
+def test_what_an_earlier_batch_answered_is_reused_as_the_recipe_allows(fake, recipe, mill, by_batch, tmp_path):
+    out = tmp_path / "run"
+    with fake(words="5-10") as url:
+        by_batch(recipe(url, prompts=PROMPTS, sampling={"max_tokens": 400}), out)
+        path = recipe(url, prompts=PROMPTS, sampling={"max_tokens": 500}, reuse="complete")
+        said = mill("batch", "write", path, "--out", out)
+    assert said.code == 0, said.err
+    assert "generate: 12 answers are taken over" in said.err
+    assert "write: 0 requests in 0 files." in said.err

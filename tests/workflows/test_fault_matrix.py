@@ -42,6 +42,7 @@ KINDS = {
 KIND_OF = {fault: kind for kind, faults in KINDS.items() for fault in faults}
 AT_ONCE = {"refused", "too_long", "filter"}  # asking again cannot help
 OF_THE_KEY = {"auth", "quota"}
+UNANNOUNCED = {"drop", "reset-before"}  # a kept connection that ends under a request: sent once more, as one attempt
 
 
 class Came(NamedTuple):
@@ -138,7 +139,7 @@ lanes_1_and_4 = pytest.mark.parametrize("lanes", [1, 4])
 
 
 def test_every_fault_has_its_kind():
-    assert KIND_OF.keys() | RIGHT | {"extra"} == FAULTS.keys()
+    assert KIND_OF.keys() | RIGHT == FAULTS.keys()
     assert len(FAULTS) >= 30
 
 
@@ -147,7 +148,8 @@ def test_every_fault_has_its_kind():
 def test_a_fault_that_may_pass_is_tried_again_and_answered(came, fault, lanes):
     got = came["once", fault, lanes]
     assert got.error is None
-    assert [(type(row), row.attempts) for row in got.rows] == [(Completion, 2)] * 12
+    assert [type(row) for row in got.rows] == [Completion] * 12
+    assert {row.attempts for row in got.rows} <= ({1, 2} if fault in UNANNOUNCED else {2})
     assert (got.received, got.short) == (24, False)
     assert {"refused", "no quota"}.isdisjoint(got.states)  # `out` is right where the others did the rest
 
@@ -158,7 +160,8 @@ def test_a_fault_that_stays_is_tried_so_often_and_becomes_a_row(came, fault, lan
     got = came["for_ever", fault, lanes]
     assert got.error is None
     assert [(row.kind, row.attempts) for row in got.rows] == [(KIND_OF[fault], 2)] * 2
-    assert (got.received, got.counts["failures"], got.short) == (4, {KIND_OF[fault]: 2}, True)
+    assert (got.counts["failures"], got.short) == ({KIND_OF[fault]: 2}, True)
+    assert got.received in (range(4, 9) if fault in UNANNOUNCED else {4})
 
 
 @lanes_1_and_4
@@ -212,13 +215,6 @@ def test_an_unusual_answer_is_an_answer(came, how, prompts, fault, lanes):
 
 
 @lanes_1_and_4
-def test_bytes_behind_an_answer_cost_one_attempt_at_most(came, lanes):
-    got = came["once", "extra", lanes]  # a strict client refuses them, and asks again
-    assert got.error is None
-    assert {(type(row), row.attempts) for row in got.rows} in ({(Completion, 1)}, {(Completion, 2)})
-
-
-@lanes_1_and_4
 @pytest.mark.parametrize("fault", ["500", "drop", "json", "timeout", "504"])
 def test_a_server_that_only_fails_ends_the_run_after_the_patience(tmp_path, monkeypatch, fault, lanes):
     monkeypatch.setenv("MATRIX_KEYS", json.dumps(KEYS))
@@ -227,7 +223,7 @@ def test_a_server_that_only_fails_ends_the_run_after_the_patience(tmp_path, monk
         got = go(tmp_path / "case", url, prompts=60, lanes=lanes, timeout_s=0.3, attempts=50)
     assert str(got.error).startswith("no lane has answered for 0.5 s: http://127.0.0.1:")
     assert set(got.states) == {"out"}
-    assert (got.rows, 5 * lanes <= got.received <= 40 * lanes) == ([], True)
+    assert (got.rows, 5 * lanes <= got.received <= 80 * lanes) == ([], True)
 
 
 @lanes_1_and_4

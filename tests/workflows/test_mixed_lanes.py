@@ -57,6 +57,23 @@ def test_of_four_keys_one_dead_one_slow_and_one_with_a_quota_every_prompt_is_ans
     assert not any(key in said.err for key in KEYS)
 
 
+def test_with_hedge_the_last_requests_do_not_wait_for_the_one_lane_that_is_slow_from_its_first_answer(
+    mill, fake, recipe, tmp_path
+):
+    out = tmp_path / "run"
+    with ExitStack() as stack:
+        slow = stack.enter_context(fake(latency_s="30"))
+        urls = [slow, *(stack.enter_context(fake(latency_s="0.02")) for _ in range(3))]
+        path = recipe(slow, prompts=PROMPTS, endpoints=[{"base_url": url} for url in urls], concurrency=8, hedge=True)
+        said = mill("lengths", "generate", path, "--out", out)
+        counts = [fake_stats(url) for url in urls]
+    assert said.code == 0
+    assert [type(row) for row in rows(out)] == [Completion] * len(PROMPTS)
+    assert (counts[0]["answered"], counts[0]["received"] > 0) == (0, True)  # what it was asked, others answered
+    spent = json.loads((out / "spent.json").read_bytes())
+    assert spent["requests"] >= sum(count["received"] for count in counts) > len(PROMPTS)
+
+
 def test_two_servers_with_two_keys_each_share_the_work_and_a_key_that_dies_leaves_it_to_the_others(
     keys, mill, fake, recipe, tmp_path, monkeypatch
 ):

@@ -306,6 +306,22 @@ def test_at_best_the_servers_do_as_much_for_as_many_as_the_recipe_allows(mill, f
     assert four["low"] == pytest.approx(two["low"] / 2)
 
 
+def test_the_time_is_no_less_than_the_limits_per_minute_allow(fake, recipe, plan, tmp_path):
+    with fake() as url:
+        out = tmp_path / "run"
+        path = recipe(url, prompts=MANY, endpoints=[{"base_url": url, "rpm": 10}])
+        found = plan(path, "--out", out, "--pilot", 5)["estimate"]["time_s"]
+        assert found == {"low": 120.0, "mid": 120.0, "high": 120.0}  # ten, a minute, ten, a minute, five
+        beside = ["--set", "generate.k=3", "--set", "generate.endpoints.0.rpm=20"]
+        assert plan(path, "--out", out, *beside, "--set", "generate.choices=separate")["estimate"]["time_s"] == {
+            "low": 240.0,  # 3 x 30 - 5 = 85 requests
+            "mid": 240.0,
+            "high": 240.0,
+        }
+        free = recipe(url, prompts=MANY, endpoints=[{"base_url": url, "rpm": 10}, {"base_url": url}], name="free.yaml")
+        assert plan(free, "--out", out)["estimate"]["time_s"]["high"] < 60
+
+
 def test_a_limit_plans_the_first_prompts_alone(fake, asked, recipe, plan, tmp_path):
     with fake() as url:
         path = recipe(url, prompts=MANY)

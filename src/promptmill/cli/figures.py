@@ -28,6 +28,9 @@ def read_report(path: Path) -> Report:
 
 def show_report(report: Report, *, by_category: bool) -> None:
     """Print the figures; intervals hold 95 %, clustered by problem. What is too wide for the terminal goes below."""
+    if not report.models:
+        click.echo(f"None of the {report.problems:,} problems has a response: there are no figures.")
+        return
     console = Console()
     width = console.width if console.is_terminal else WIDTH
     for columns in (_figures(report, by_category=by_category), _pairs(report.comparisons)):
@@ -37,6 +40,8 @@ def show_report(report: Report, *, by_category: bool) -> None:
             click.secho(header, bold=True)
             for row in rows:
                 click.echo(row)
+    if len(report.models) == 1 and (silent := report.problems - report.models[0].overall.problems):
+        click.echo(f"{silent:,} of {report.problems:,} problems have no response and count in no figure.")
     if len(report.models) > 1 and not report.comparisons:
         click.echo("No problem was graded for two of these models: there is nothing to compare.")
     left_out = max((pair.left_out for pair in report.comparisons), default=0)
@@ -117,11 +122,15 @@ def _pairs(comparisons: list[Comparison]) -> Columns:
         ("better", [f"{pair.wins:,}" for pair in comparisons]),
         ("equal", [f"{pair.ties:,}" for pair in comparisons]),
         ("worse", [f"{pair.losses:,}" for pair in comparisons]),
-        ("p", [f"{pair.p_value:.4f}" for pair in comparisons]),
+        ("p", [_chance(pair.p_value) for pair in comparisons]),
     ]
     if len(comparisons) > 1:
-        columns.append(("p (Holm)", [f"{pair.p_holm:.4f}" for pair in comparisons]))
+        columns.append(("p (Holm)", [_chance(pair.p_holm) for pair in comparisons]))
     return columns
+
+
+def _chance(p_value: float) -> str:
+    return f"{p_value:.4f}" if p_value >= 0.0001 else "<0.0001"
 
 
 def _points(difference: Estimate) -> str:

@@ -21,6 +21,7 @@ from promptmill.cli.panel import clean
 from promptmill.cli.recipes import recipe_of
 from promptmill.cli.screen import first_rows, size
 from promptmill.errors import ConfigError
+from promptmill.evaluate.judge import load_template
 from promptmill.generate.lane import LaneOptions
 from promptmill.run import read_manifest, read_status
 
@@ -28,13 +29,16 @@ from promptmill.run import read_manifest, read_status
 @click.command()
 @click.argument("recipe_file", metavar="RECIPE")
 def check(recipe_file: str) -> None:
-    """Check every key, value and table entry of RECIPE, without a network."""
+    """Check every key, value, table entry and template of RECIPE, without a network."""
     document = config.read_recipe(Path(recipe_file))
     name, recipe = recipe_of(document)
     if recipe.source.get("path") is not None:
         from promptmill.sources.rows import source_paths
 
         source_paths(recipe.source["path"], recipe.source.get("format"))
+    recipe.generate.load_templates()
+    if getattr(recipe, "judge", None) is not None:
+        load_template(recipe.judge.prompt_file)
     click.echo(f"{recipe_file}: is a whole {name} recipe.")
 
 

@@ -94,6 +94,8 @@ def _document(recipe_file: str | None, out: str | None, *, given: bool) -> Docum
         return config.read_recipe(Path(recipe_file))
     if out is not None and (Path(out) / "recipe.yaml").is_file():
         return config.read_recipe(Path(out) / "recipe.yaml")
+    if not given and out is not None:
+        raise ConfigError(f"{out}: holds no run. Check --out, or give a recipe file, or flags (see --help).")
     if not given:
         raise ConfigError("no recipe is named. Give a recipe file, or flags (see --help), or the --out of a run.")
     return Document({}, {}, FLAGS)

@@ -22,6 +22,8 @@ import msgspec
 from promptmill.records import Completion, Finish, Prompt, Score
 
 _FINISH = {"content_filter": "filter", "tool_calls": "tool"}
+TEXTS = ("full_response", "response", "text", "content", "completion", "output", "generated_text")
+"""What the text of a response is called in files, ours first."""
 FINISHES: tuple[Finish, ...] = ("stop", "length", "filter", "tool")
 
 
@@ -79,6 +81,7 @@ class GradedResponse(msgspec.Struct, frozen=True, kw_only=True):
         truncated: whether the response was cut; null where nobody knows.
         model: the model asked.
         sample: sample number.
+        vote: what the answer counts as in a majority vote: equal answers have equal votes; null where there is none.
         reasoning: reasoning that the server gave apart.
         judge: what the judge said, where the rules could not settle it: its verdict, model and prompt.
     """
@@ -96,6 +99,7 @@ class GradedResponse(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool | None
     model: str
     sample: int
+    vote: str | None
     reasoning: str | None = None
     judge: dict[str, Any] | None = None
 
@@ -154,7 +158,10 @@ def of_completion(completion: Completion) -> Response:
 
 def of_row(row: Any, key: str, sample: int) -> Response | None:
     """A response of a file, whoever wrote it; None if it holds no text."""
-    if not isinstance(row, dict) or not isinstance(row.get("full_response"), str):
+    text = (
+        next((row[name] for name in TEXTS if isinstance(row.get(name), str)), None) if isinstance(row, dict) else None
+    )
+    if text is None:
         return None
     said = row.get("finish_reason")
     said = _FINISH.get(said, said) if isinstance(said, str) else None
@@ -163,7 +170,7 @@ def of_row(row: Any, key: str, sample: int) -> Response | None:
         key=key,
         model=model if isinstance(model, str) else "",
         sample=sample,
-        text=row["full_response"],
+        text=text,
         reasoning=reasoning if isinstance(reasoning, str) else None,
         finish=next((finish for finish in FINISHES if finish == said), None),
     )
@@ -201,9 +208,15 @@ def _graded(response: Response, score: Score, judge: dict[str, str]) -> GradedRe
         truncated=response.truncated,
         model=response.model,
         sample=response.sample,
+        vote=vote_of(score),
         reasoning=response.reasoning,
         judge=None if judged is None else {"verdict": judged.value, "rules": score.verdict.value, **judge},
     )
+
+
+def vote_of(score: Score) -> str | None:
+    """What the answer counts as in a majority vote; None where there is none."""
+    return score.answer.text if score.vote is None and score.answer is not None else score.vote
 
 
 def _row(prompt: Prompt, responses: tuple[PlainResponse, ...] | tuple[GradedResponse, ...]) -> ProblemRow:

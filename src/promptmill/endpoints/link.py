@@ -17,9 +17,10 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
 
+from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.keys import Mask, label, read_key
 from promptmill.endpoints.statuses import class_of, message_of, status_in
-from promptmill.endpoints.transport import Reply, Streams, Transport, open_transport
+from promptmill.endpoints.transport import Reply, Streams, Transport
 from promptmill.errors import AuthFailed, ConfigError, QuotaSpent, Timeout, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.registry import did_you_mean
@@ -100,7 +101,7 @@ class Link:
         self.shown = self.address.root
         self.timeout_s = timeout_s
         self.served_by = self.shown if api_key_env is None else f"{self.shown} ({label(api_key_env)})"
-        self._transport = transport or open_transport("auto")
+        self._transport = transport or Http1Transport()
         self._key_env = api_key_env
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         secrets = self.address.secrets

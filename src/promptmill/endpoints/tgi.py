@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from promptmill.endpoints.link import Link, Once
+from promptmill.endpoints.loose import Count
 from promptmill.endpoints.openai import kept, refuse_own
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
 from promptmill.endpoints.transport import Reply, Transport
@@ -46,7 +47,7 @@ class _Token(msgspec.Struct):
 
 class _Details(msgspec.Struct):
     finish_reason: str
-    generated_tokens: int
+    generated_tokens: Count
     input_length: int | None = None
     tokens: list[_Token] | None = None
 
@@ -233,7 +234,7 @@ def tgi(
     """A text-generation-inference server through its own protocol; prompts are raw texts (`protocol: completion`).
 
     Args:
-        transport: how bytes travel; aiohttp unless given.
+        transport: how bytes travel; HTTP/1.1 unless given.
         base_url: address of the server.
         api_key_env: name of the environment variable that holds the key.
         timeout_s: seconds from sending a request to the last byte of its answer.

@@ -1,42 +1,34 @@
 """One seam for HTTP: bytes out, bytes in, under a deadline.
 
-An endpoint speaks to a `Transport` and to nothing else, so a faster client or a fake goes in through the constructor.
-Foreign errors (aiohttp, sockets) end here: they become `Unreachable`, `Unavailable` or `Timeout` with a text that holds
-the address and never a header, a body or a query string, and they do not travel with it: a foreign error holds the
-request, and with it the key.
+An endpoint speaks to a `Transport` and to nothing else, so another client or a fake goes in through the constructor;
+`http1` is the one there is. Foreign errors end behind the seam: they become `Unreachable`, `Unavailable` or `Timeout`
+with a text that holds the address and never a header, a body or a query string, and they do not travel with it: a
+foreign error may hold the request, and with it the key.
 
-`open_transport("auto")` takes pyreqwest in the event loops of uvloop, where the extra `fast` is installed, and aiohttp
-elsewhere: without uvloop pyreqwest is no faster (figures: design/transports.md). The environment variable
-PROMPTMILL_TRANSPORT (auto, aiohttp, pyreqwest) decides for a whole process, for the case that one of them does not get
-along with a server.
+**Connections that end unannounced.** A server may close a kept connection at any moment, also while a request is on its
+way. RFC 9110 (9.2.2) lets a client send a POST again only if it can tell that the first was never applied. It is told
+here by three signs: the connection had served before, nothing of a reply came, and it broke within `STALE_S` of
+sending. A server that had taken the request up would have kept the connection until its answer, and a model takes
+longer for one. Such an `Unreachable` is `stale`, and for `KEEP_ALIVE_S`, as long as any other kept connection may live,
+each request gets a new connection. Who sends it again is `lanes`, so that caps and limits count it.
 
-Not covered: what the bytes mean (see `link` and the endpoints), retries (see `generate`), proxies and `.netrc` (they
-are not read from the environment: a request goes to the server that the recipe names and to no other).
+Not covered: what the bytes mean (see `link` and the endpoints), retries (see `generate`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib.util
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from promptmill.endpoints.deadlines import Deadlines
-from promptmill.errors import ConfigError, Timeout, Unavailable, Unreachable
+from promptmill.errors import Unavailable
 
-if TYPE_CHECKING:
-    import aiohttp
-    from aiohttp.abc import AbstractStreamWriter
-
-Kind = Literal["auto", "aiohttp", "pyreqwest"]
-KIND_ENV = "PROMPTMILL_TRANSPORT"
 # uvicorn (vLLM) closes idle connections after 5 s; closing ours first avoids sending into a connection that is ending
 KEEP_ALIVE_S = 4.0
-MAX_BODY_BYTES = 1 << 28
+STALE_S = 1.0
+MAX_BODY_BYTES = 1 << 26
 # every transport asks for this packing and no other, so that all of them read the same answers
 HEADERS = {"User-Agent": "promptmill", "Accept-Encoding": "gzip"}
 BROKE = "the connection broke in the middle of the answer"
@@ -85,156 +77,6 @@ class Streams(Protocol):
         ...
 
 
-class AiohttpTransport:
-    """aiohttp, with one session for each event loop, opened on the first request.
-
-    Args:
-        max_body_bytes: larger answers are given up, so that no server can fill the memory.
-    """
-
-    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
-        self._max_body_bytes = max_body_bytes
-        self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, Deadlines]] = {}
-
-    async def send(
-        self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
-    ) -> Reply:
-        """Return the reply; the clock starts now and covers connecting, sending and the last byte.
-
-        Raises:
-            Timeout: no whole answer within `timeout_s`.
-            Unreachable: refused, reset, closed too early, or not HTTP.
-            Unavailable: the answer is too large.
-        """
-        import aiohttp
-
-        payload = None if body is None else _body_class()(body)
-        session, deadlines = self._session()
-        failure: Timeout | Unavailable
-        try:
-            with deadlines.within(timeout_s):
-                async with session.request(
-                    method, url, data=payload, headers=headers, allow_redirects=False
-                ) as response:
-                    return Reply(response.status, response.headers, await self._read(response, url))
-        except TimeoutError:
-            failure = Timeout(no_answer(url, timeout_s))
-        except (aiohttp.ClientError, OSError) as error:
-            failure = Unreachable(f"{origin(url)}: {_reason(error)}.")
-        # raised here, for an error raised in an `except` keeps the foreign one as its context, key and all
-        failure.sent = payload is not None and getattr(payload, "taken", False)
-        raise failure
-
-    async def stream(
-        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
-    ) -> Reply:
-        """GET; give each piece of a 200 answer to `take`, whatever its length (`Streams`).
-
-        Raises:
-            Timeout: no whole answer within `timeout_s`.
-            Unavailable: refused, reset, closed too early, or not HTTP.
-        """
-        try:
-            async with asyncio.timeout(timeout_s):
-                session, _ = self._session()
-                with _mapped(url):
-                    response = await session.get(url, headers=headers, allow_redirects=False)
-                async with response:
-                    return await self._hand_on(response, url, take)
-        except TimeoutError:
-            raise Timeout(f"{origin(url)}: no answer within {timeout_s:g} s.") from None
-
-    async def close(self) -> None:
-        """Close the session of the running loop."""
-        session, _ = self._sessions.pop(asyncio.get_running_loop(), (None, None))
-        if session:
-            await session.close()
-
-    async def _hand_on(self, response: aiohttp.ClientResponse, url: str, take: Callable[[bytes], None]) -> Reply:
-        headers = {k.lower(): v for k, v in response.headers.items()}
-        while True:
-            with _mapped(url):
-                if response.status != 200:
-                    return Reply(response.status, headers, await self._read(response, url))
-                piece = await response.content.readany()
-            if not piece:
-                return Reply(response.status, headers, b"")
-            take(piece)  # not mapped: a full disk is no fault of the connection
-
-    async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
-        # what is packed may be any size when it is unpacked
-        packed = "Content-Encoding" in response.headers
-        if not packed and response.content_length is not None and response.content_length <= self._max_body_bytes:
-            return await response.read()
-        chunks = bytearray()
-        async for chunk in response.content.iter_any():
-            chunks += chunk
-            if len(chunks) > self._max_body_bytes:
-                raise too_large(url, self._max_body_bytes)
-        return bytes(chunks)
-
-    def _session(self) -> tuple[aiohttp.ClientSession, Deadlines]:
-        loop = asyncio.get_running_loop()
-        found = self._sessions.get(loop)
-        if found is None:
-            import aiohttp
-
-            session = aiohttp.ClientSession(
-                # the number of requests in flight is the caller's business, not the connection pool's
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=HEADERS,
-                read_bufsize=1 << 20,
-            )
-            found = self._sessions[loop] = session, Deadlines()
-        return found
-
-
-@contextmanager
-def _mapped(url: str) -> Iterator[None]:
-    """Turn what aiohttp and sockets raise into `Unreachable`."""
-    import aiohttp
-
-    try:
-        yield
-    except TimeoutError:
-        raise
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"{origin(url)}: {_reason(error)}.") from None
-
-
-class ByLoopTransport:
-    """Two transports: one for the event loops of uvloop and one for all others."""
-
-    def __init__(self, others: Transport, *, uvloops: Transport) -> None:
-        self._others = others
-        self._uvloops = uvloops
-
-    async def send(
-        self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], timeout_s: float
-    ) -> Reply:
-        """Ask through the transport of the running loop; see there."""
-        chosen = self._chosen()
-        return await chosen.send(method, url, body=body, headers=headers, timeout_s=timeout_s)
-
-    async def stream(
-        self, url: str, take: Callable[[bytes], None], *, headers: dict[str, str], timeout_s: float
-    ) -> Reply:
-        """Hand on a large answer in pieces, which the transport of the other loops can, whatever the loop."""
-        assert isinstance(self._others, Streams)
-        return await self._others.stream(url, take, headers=headers, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        """Close the connections of the running loop."""
-        await self._others.close()
-        await self._uvloops.close()
-
-    def _chosen(self) -> Transport:
-        is_uvloop = type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
-        return self._uvloops if is_uvloop else self._others
-
-
 def origin(url: str) -> str:
     """`scheme://host:port` of an address: fit to be shown."""
     parts = urlsplit(url)
@@ -252,28 +94,6 @@ def too_large(url: str, limit: int) -> Unavailable:
     return Unavailable(f"{origin(url)}: the answer is larger than {limit:,} bytes.", sent=True)
 
 
-def open_transport(kind: Kind = "auto") -> Transport:
-    """The transport that is asked for; `auto` is what PROMPTMILL_TRANSPORT says, else the faster that is installed.
-
-    Raises:
-        ConfigError: PROMPTMILL_TRANSPORT names no transport.
-        MissingExtra: pyreqwest is asked for and not installed.
-    """
-    from promptmill.endpoints.fast import PyreqwestTransport
-
-    if kind == "auto":
-        named = os.environ.get(KIND_ENV, "").strip() or "auto"
-        if named not in get_args(Kind):
-            known = ", ".join(get_args(Kind))
-            raise ConfigError(f"{KIND_ENV}: there is no transport '{named[:40]}'. There are: {known}.")
-        kind = cast("Kind", named)
-    if kind == "pyreqwest":
-        return PyreqwestTransport()
-    if kind == "aiohttp" or not all(importlib.util.find_spec(name) for name in ("pyreqwest", "uvloop")):
-        return AiohttpTransport()
-    return ByLoopTransport(AiohttpTransport(), uvloops=PyreqwestTransport())
-
-
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """What `asyncio.Runner(loop_factory=...)` gets: uvloop where it is installed, else asyncio's own (None)."""
     if importlib.util.find_spec("uvloop") is None:
@@ -282,34 +102,3 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
     made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return made
-
-
-@functools.cache
-def _body_class() -> type[aiohttp.BytesPayload]:
-    """A body that knows whether aiohttp took it: it does when there is a connection, and not before."""
-    import aiohttp
-
-    class Body(aiohttp.BytesPayload):
-        taken = False
-
-        async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-            self.taken = True
-            await super().write_with_length(writer, content_length)
-
-    return Body
-
-
-def _reason(error: Exception) -> str:
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return f"the secure connection failed ({type(error).__name__})"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "nothing answers (no such host)"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"nothing answers ({os.strerror(error.errno).lower() if error.errno else type(error).__name__})"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return BROKE
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return CLOSED
-    return f"the connection failed ({type(error).__name__})"

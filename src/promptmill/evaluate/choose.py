@@ -57,7 +57,12 @@ class Auto:
 
     def __call__(self, reference: Reference, answer: str) -> Verdict:
         """Judge by the metric that fits the reference."""
-        return self._metric(metric_of(reference))(reference, answer)
+        return self.fitting(reference)[1](reference, answer)
+
+    def fitting(self, reference: Reference) -> tuple[str, Metric]:
+        """The metric that fits a reference: its name, and itself."""
+        name = metric_of(reference)
+        return name, self._metric(name)
 
     def close(self) -> None:
         """End the processes of the metrics that were used."""

@@ -26,6 +26,7 @@ _FORMS = tuple(
         rf"{_MONTH}\s+(?:the\s+)?{_DAY}(?:,?\s+{_YEAR})?",
         rf"{_MONTH},?\s+(?:of\s+)?{_YEAR}",
         rf"{_YEAR}\s*[-/.]\s*(?P<number>\d{{1,2}})\s*[-/.]\s*(?P<day>\d{{1,2}})",
+        rf"{_YEAR}-(?P<number>0[1-9])",  # 2020-10 is a difference
         rf"(?P<first>\d{{1,2}})\s*[-/.]\s*(?P<second>\d{{1,2}})\s*[-/.]\s*{_YEAR}",
     )
 )

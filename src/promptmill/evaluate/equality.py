@@ -71,7 +71,8 @@ def _groups(gold: Shape, answer: Shape, leaf: Leaf) -> bool:
         return _unordered(gold, answer, leaf)
     if one == other == "union":
         return _unordered(gold, answer, leaf) or leaf(gold, answer)
-    if one == other or (one, other) in _ALIKE:
+    no_interval = {one, other} <= {"[]", "list", "tuple"} and len(gold.items) > 2
+    if one == other or (one, other) in _ALIKE or no_interval:
         return _ordered(gold, answer, leaf)
     if {one, other} & {"expression", "union"}:
         return leaf(gold, answer)

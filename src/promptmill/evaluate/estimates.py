@@ -41,7 +41,7 @@ class Graded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         sample: sample number.
         value: 1.0 right, 0.0 wrong, or between; None where it could not be graded.
         answer: the extracted answer in a form in which equal answers are equal texts; None where there is none.
-        truncated: whether the limit on tokens cut the response.
+        truncated: whether the limit on tokens cut the response; None where nobody knows.
     """
 
     problem: str
@@ -50,7 +50,7 @@ class Graded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sample: int
     value: float | None
     answer: str | None = None
-    truncated: bool = False
+    truncated: bool | None = False
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: mean value; None where nothing was graded.
         pass_at: by k': that at least one of k' samples is right.
         maj_at_k: that the answer of the most samples is right.
-        truncated: share of samples that the limit cut.
+        truncated: share of samples that the limit cut; None where that is not known of all.
         unanswered: share of samples without an answer.
         ungraded: share of samples that could not be graded.
     """
@@ -144,7 +144,8 @@ def majority(samples: Sequence[Graded]) -> float | None:
     """The expected value of the answer with the most votes; None where that could not be graded.
 
     No answer is no vote. Where no sample has an answer, the value is the mean of what was graded all the same: 0.0
-    where no answer is wrong, None where no answer cannot be graded.
+    where no answer is wrong, None where no answer cannot be graded. Equal answers of two values, of which a judge
+    said this and that, are two.
     """
     votes: dict[str | None, list[float | None]] = defaultdict(list)
     for row in samples:
@@ -152,9 +153,16 @@ def majority(samples: Sequence[Graded]) -> float | None:
     silent = votes.pop(None, [])
     if not votes:
         return _mean(silent)
-    most = max(map(len, votes.values()))
-    winners = [_mean(values) for values in votes.values() if len(values) == most]
+    groups = [group for values in votes.values() for group in _by_value(values)]
+    most = max(map(len, groups))
+    winners = [_mean(values) for values in groups if len(values) == most]
     return None if None in winners else _mean(winners)
+
+
+def _by_value(values: list[float | None]) -> list[list[float | None]]:
+    """The same in groups of one value each; what was not graded belongs to the one value that the others have."""
+    known = {value for value in values if value is not None}
+    return [values] if len(known) <= 1 else [[value] * values.count(value) for value in sorted(known)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -211,8 +219,11 @@ def scores(problems: Sequence[Sequence[Graded]]) -> Scores:
     )
 
 
-def _share(problems: Sequence[Sequence[bool]]) -> Estimate | None:
-    shares = np.array([sum(marks) / len(marks) for marks in problems])
+def _share(problems: Sequence[Sequence[bool | None]]) -> Estimate | None:
+    """The share of samples that are marked; None where one is not known."""
+    if any(None in marks for marks in problems):
+        return None
+    shares = np.array([sum(map(bool, marks)) / len(marks) for marks in problems])
     return intervals.mean(shares, samples=sum(map(len, problems)), binary=True)
 
 

@@ -27,13 +27,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from promptmill.endpoints.reasoning import THINK_TAGS, split
-from promptmill.errors import ConfigError, DataError
+from promptmill.errors import DataError
+from promptmill.io.templates import read_template
 from promptmill.records import Message, Prompt, Reference, Verdict, content_id
 from promptmill.registry import Metric
 
@@ -90,15 +90,8 @@ def load_template(prompt_file: str | None) -> Template:
     """
     if prompt_file is None:
         text = (files("promptmill") / "templates" / "judge.txt").read_text(encoding="utf-8")
-        return Template(text=text, fingerprint=content_id(text))
-    try:
-        text = Path(prompt_file).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise ConfigError(f"judge.prompt_file: {prompt_file}: cannot be read: {why}. Name a text file.") from error
-    for name in _NEEDED:
-        if f"{{{name}}}" not in text:
-            raise ConfigError(f"judge.prompt_file: {prompt_file}: has no '{{{name}}}' in it. Write it where it goes.")
+    else:
+        text = read_template(prompt_file, key="judge.prompt_file", fields=_NEEDED)
     return Template(text=text, fingerprint=content_id(text))
 
 

@@ -69,9 +69,9 @@ _TOGETHER = re.compile(r"(?<=[a-z])\s*(?:,\s*|\s)(?:and\s+)?(?=\d)")
 _PLAIN = re.compile(r"-?\d{1,300}(?:\.(\d{1,300}))?")
 _BASE = re.compile(r"_\s*\{?\s*([1-9]\d?|[a-z]{3,12})\s*\}?$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![a-z])", re.IGNORECASE)
-_UNIT = re.compile(r"(?:[^\W\d_]|[ .'°/$€£¥₹¢^{}-]|\^\\circ|(?<=\^)[23]|(?<=\^\{)[23])*")
+_UNIT = re.compile(r"(?:[^\W\d_]|[ .'°/$€£¥₹¢^{}-]|\^\\circ|\\(?:mu|Omega)(?![a-zA-Z])|(?<=\^)[23]|(?<=\^\{)[23])*")
 _MONTH = re.compile(rf"(?:of )?(?:{MONTHS})", re.IGNORECASE)  # 5 May is a date
-_PERCENT = re.compile(r"(?:%|percent(?:age)?(?: points?)?|pct)\.?(?![a-z])\s*", re.IGNORECASE)
+_PERCENT = re.compile(r"(?:%|per ?cent(?:age)?(?: points?)?|pct)\.?(?![a-z])\s*", re.IGNORECASE)
 
 
 @lru_cache(maxsize=8192)
@@ -196,7 +196,8 @@ def _with_rest(number: Number, rest: str, money: str) -> Number | None:
     ordinal = _ORDINAL.match(text)
     if ordinal and number.places == 0 and not rest[:1].isspace():
         text, rest = text[ordinal.end() :].strip(), " "
-    if scale := units.SCALES.get(text.partition(" ")[0].casefold()):
+    scales = units.SCALES_OF_MONEY if money else units.SCALES
+    if scale := scales.get(text.partition(" ")[0].casefold()):
         number, text = number._replace(value=number.value * scale), text.partition(" ")[2]
     if not _is_unit(text, attached=not rest[:1].isspace()):
         return None
@@ -213,7 +214,7 @@ def _is_unit(text: str, *, attached: bool) -> bool:
         return False
     letters = re.sub(r"[^\w]|\d|_|\\circ", "", text)
     if not letters or units.known(text) or units.read_unit(text).factor is not None:
-        return not (attached and len(letters) == 1)
+        return not attached or (len(letters) > 1 and text not in units.PRODUCTS)
     if len(letters) < 3:
         return False
     return not text.startswith("-") and "^" not in text.replace(r"^\circ", "")
@@ -231,6 +232,8 @@ def equal_numbers(one: Number, other: Number, *, rounded: bool = False) -> bool:
         other: another.
         rounded: accept a decimal of six significant digits or more for the fraction that it is the rounding of.
     """
+    if one.unit.dimension and other.unit.dimension:
+        one, other = _meant(one, other), _meant(other, one)
     if not _comparable(one, other):
         return False
     if one.unit.dimension and other.unit.dimension:
@@ -243,6 +246,14 @@ def equal_numbers(one: Number, other: Number, *, rounded: bool = False) -> bool:
     if one.percent:
         return _same(_hundredth(one), other, rounded=rounded)
     return _same(one, _hundredth(other), rounded=rounded)
+
+
+def _meant(one: Number, other: Number) -> Number:
+    """A number whose unit has two meanings, in that of the other: pounds may be money, degrees a temperature."""
+    unit, dimension = one.unit, other.unit.dimension
+    if unit == units.POUND and dimension == units.STERLING.dimension:
+        return one._replace(unit=units.STERLING)
+    return one._replace(unit=other.unit) if unit == units.DEGREE and dimension in units.TEMPERATURES else one
 
 
 def _comparable(one: Number, other: Number) -> bool:

@@ -52,6 +52,7 @@ _NAMED = re.compile(
 )
 _PAIR = re.compile(r"\((?P<names>[a-zA-Z](?:\s*,\s*[a-zA-Z])+)\)\s*=\s*(?P<rest>\(.*)$")
 _MATRIX = re.compile(r"\\begin\{[pbB]?(?:small)?matrix\*?\}(?P<body>.*)\\end\{[pbB]?(?:small)?matrix\*?\}$")
+_TURNED_BRACKETS = re.compile(r"(?P<low>[\[\]])(?P<ends>[^\[\]]+)(?P<high>[\[\]])")  # ]0, 1[ as in French
 _BUILT = re.compile(
     r"\\?\{\s*(?P<name>[a-zA-Z])(?:\s*\\in\s*\\mathbb\{R\})?\s*(?:\\mid|\||:)\s*(?P<condition>[^{}|]*?)\\?\}"
 )
@@ -243,6 +244,9 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     built = _BUILT.fullmatch(text)
     if built:
         return _read(built["condition"], depth=depth + 1)
+    turned = _TURNED_BRACKETS.fullmatch(text)
+    if turned:
+        text = f"{'(' if turned['low'] == ']' else '['}{turned['ends']}{')' if turned['high'] == '[' else ']'}"
     inside = enclosed(text)
     if inside is None:
         return None

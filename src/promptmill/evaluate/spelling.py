@@ -50,7 +50,7 @@ _PYTHON_POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(-])")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _DEGREES = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])\s*")
 _GROUPING = re.compile(r"\{\s*,\s*\}|,\s*\\!\s*")
-_ROOT = re.compile(r"\\sqrt\s*(?:(\d+(?:\.\d+)?|[a-zA-Z](?![a-zA-Z])|\\pi(?![a-zA-Z]))|\(([^()]*)\))")
+_ROOT = re.compile(r"\\sqrt\s*(\[\d{1,3}\])?\s*(?:(\d+(?:\.\d+)?|[a-zA-Z](?![a-zA-Z])|\\pi(?![a-zA-Z]))|\(([^()]*)\))")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BETWEEN = re.compile(r"(?:[\s,;.$&]|\\text\s*\{\s*(?:and|or)\s*\}|and|or|\\\(|\\\)|\\quad|\\,)*")
 _SPACE_INSIDE = re.compile(r"(?<!\d) +| +(?!\d)")
@@ -67,7 +67,7 @@ def spell(text: str) -> str:
         text = _PLAIN_FUNCTION.sub(r"\\\1 ", text)
         if "\\frac" in text or "\\sqrt" in text:
             text = _fractions(text)
-            text = _ROOT.sub(lambda found: f"\\sqrt{{{found[1] or found[2]}}}", text)
+            text = _ROOT.sub(lambda found: f"\\sqrt{found[1] or ''}{{{found[2] or found[3]}}}", text)
     return _bare(" ".join(text.split()))
 
 
@@ -170,7 +170,7 @@ def _argument(text: str, place: int) -> tuple[str, int] | None:
 
 
 def _bare(text: str) -> str:
-    """Without what encloses a whole answer and says nothing: quotes, a full stop, braces around one thing."""
+    """Without what encloses a whole answer and says nothing: quotes, a full stop, braces around one thing, `=`, `~`."""
     while True:
         before = text
         text = text.strip(" \"'*")
@@ -178,6 +178,6 @@ def _bare(text: str) -> str:
             text = text[:-1]
         if text[:1] == "{" and closing(text, 0) == len(text) - 1 and "," not in text:
             text = text[1:-1]
-        text = text.removeprefix("= ").removeprefix("=")
+        text = text.removeprefix("=").removeprefix(r"\approx ").removeprefix("~")
         if text == before:
             return text

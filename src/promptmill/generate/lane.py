@@ -163,6 +163,11 @@ class Lane:
         if self.options.tpm is not None:
             self.tokens.take(now, n_tokens)
 
+    def put_back(self, now: float, n_tokens: int) -> None:
+        """Count a request that was taken, but is not sent, as none under the limits per minute."""
+        self.requests.correct(now, -1, taken_at=now)
+        self.tokens.correct(now, -n_tokens, taken_at=now)
+
     async def ask(self, requests: Sequence[Request]) -> list[Completion]:
         """Ask the endpoint once.
 

@@ -16,23 +16,25 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from promptmill.endpoints.deadlines import Deadlines
-from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout
+from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout, Unreachable
 from promptmill.generate.budget import Budget, Caps, Reserved
+from promptmill.generate.choices import Choices
+from promptmill.generate.hedge import Hedge
 from promptmill.generate.index import LASTING
 from promptmill.generate.lane import Lane
 from promptmill.generate.turns import Turns
 from promptmill.records import Completion, Failure, Outcome, Request
-from promptmill.registry import HasChoices, HasContext
+from promptmill.registry import HasContext
 
 GONE = 20
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-SURELY_ALIKE_CHARS = 64
 log = logging.getLogger(__name__)
 
 
@@ -53,11 +55,12 @@ class Wait:
 class _Tried:
     """What became of a request so far."""
 
-    __slots__ = ("alone", "attempts", "forbidden", "last", "requests", "where")
+    __slots__ = ("attempts", "forbidden", "last", "refused_at", "requests", "stale", "where")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
-        self.alone = False  # asked alone after it was refused together with others
+        self.refused_at: str | None = None  # the server that refused it together with others
+        self.stale = False  # sent once into a connection that had ended
         self.attempts = 0
         self.forbidden = 0  # how often a key was refused that is good for others
         self.where: list[Lane] = []  # the lane of each attempt
@@ -73,14 +76,15 @@ class Lanes:
         deadline_s: seconds from its first send to its outcome.
         patience_s: seconds without an answer from any lane, while they fail, before the run stops.
         pause_s: mean pause before the second attempt; doubles.
-        hedge: ask a second lane when an answer takes longer than 95 % of the others did.
+        hedge: ask a second lane when an answer takes longer than 95 % of the latest 200 did, of all lanes.
         budget: what may be used.
         say: is told, in one line, when a lane comes or goes.
 
     Attributes:
         retries: attempts beyond the first, over all requests.
         hedged: second requests that were sent beside a slow one.
-        together: whether the server gives several answers to one request; None until one was tried.
+        hedge: what is late, where late answers are asked for twice.
+        choices: which servers give several answers to one request.
     """
 
     def __init__(
@@ -98,12 +102,12 @@ class Lanes:
         self.lanes = list(lanes)
         self.budget = budget or Budget(Caps())
         self.retries = self.hedged = 0
-        self.together: bool | None = None if all(isinstance(x.endpoint, HasChoices) for x in lanes) else False
+        self.choices = Choices(self.lanes)
         self._attempts = attempts
         self._deadline_s = deadline_s
         self._patience_s = patience_s
         self._pause_s = pause_s
-        self._hedge = hedge and len(self.lanes) > 1
+        self.hedge = Hedge() if hedge and len(self.lanes) > 1 else None
         self._say = say
         self._turns = Turns(self.lanes)
         self._deadlines = Deadlines()
@@ -155,7 +159,7 @@ class Lanes:
             EndpointError: nobody is left who could answer; the run cannot go on.
             BudgetReached: the next request does not fit.
         """
-        tried = _Tried(requests if self.together is not False else requests[:1])
+        tried = _Tried(requests)
         first = await self._begin(tried, wait)
         try:
             with self._deadlines.within(self._deadline_s):
@@ -190,10 +194,12 @@ class Lanes:
         while True:
             wait.set("a free lane")
             lane = await self._turns.take(tried.requests, again=tried.attempts > 0, rather_not=tried.where)
+            if len(tried.requests) > 1 and self.choices.of(lane) is False:
+                tried.requests = self._turns.first_alone(lane, tried.requests)
             reserved = self.budget.reserve(tried.requests)
             if reserved is not None:
                 return lane, reserved
-            self._turns.give_back(lane)
+            self._turns.put_back(lane, tried.requests)
             wait.set("room in the budget")
             await self.budget.room(tried.requests)
 
@@ -212,13 +218,18 @@ class Lanes:
                     return self._failures(tried, error)
                 tried.attempts -= 1  # the key's fault and not the request's
             except Refused as error:
-                if type(error) is not Refused or len(tried.requests) == 1 or self.together:
+                if type(error) is not Refused or len(tried.requests) == 1 or self.choices.of(lane):
                     raise
                 tried.requests = tried.requests[:1]  # it may not know `n`: one alone will tell
                 tried.attempts -= 1
-                tried.alone = True
+                tried.refused_at = lane.home
             except EndpointError as error:
                 tried.last = error
+                if _is_stale(error) and not tried.stale:
+                    tried.stale = True  # once; and at a new connection, or at another lane
+                    tried.attempts -= 1
+                    lane, reserved = await self._begin(tried, wait)
+                    continue
                 if tried.attempts >= self._attempts:
                     return self._failures(tried, error)
                 self.retries += 1
@@ -238,37 +249,24 @@ class Lanes:
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads load
 
     async def _ask_once(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
-        if not self._hedge or (patience := lane.quantile(0.95)) is None:
-            return await self._send(lane, reserved, tried)
-        slow = asyncio.ensure_future(self._send(lane, reserved, tried))
-        asked = {slow}
-        try:
-            done, _ = await asyncio.wait(asked, timeout=patience)
-            if not done and (second := self._hedge_at(lane, tried)) is not None:
-                asked.add(asyncio.ensure_future(self._send(*second, tried)))
-            left = asked
-            while True:
-                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                best = next((each for each in done if each.exception() is None), None)
-                if best is not None or not left:
-                    return (best or slow).result()
-        finally:
-            for each in asked:
-                each.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+        first = self._send(lane, reserved, tried)
+        if self.hedge is None:
+            return await first
+        return await self.hedge.first_answer(first, lambda: self._second(lane, tried))
 
-    def _hedge_at(self, slow: Lane, tried: _Tried) -> tuple[Lane, Reserved] | None:
-        """A second lane, if one is free and the budget has room: a hedge is a luxury, nothing is waited for."""
+    def _second(self, slow: Lane, tried: _Tried) -> Coroutine[Any, Any, list[Completion]] | None:
+        """Ask a second lane, if one is free and the budget has room: a hedge is a luxury, nothing is waited for."""
         lane = None if self._turns.paused else self._turns.take_now(tried.requests, other_than=slow)
         if lane is None:
             return None
-        reserved = self.budget.reserve(tried.requests)
+        gives = len(tried.requests) == 1 or self.choices.of(lane) is not False
+        reserved = self.budget.reserve(tried.requests) if gives else None
         if reserved is None:
-            self._turns.give_back(lane)
+            self._turns.put_back(lane, tried.requests)
             return None
         self.hedged += 1
         tried.attempts += 1
-        return lane, reserved
+        return self._send(lane, reserved, tried)
 
     async def _send(self, lane: Lane, reserved: Reserved, tried: _Tried) -> list[Completion]:
         """One attempt at one lane that was taken for it; every account is settled whatever happens."""
@@ -281,7 +279,7 @@ class Lanes:
                 self.budget.settle_uncertain(reserved, tried.requests)
             else:
                 self.budget.settle(reserved)
-            if not isinstance(error, Refused):
+            if not isinstance(error, Refused) and not _is_stale(error):
                 self._struck(lane, error, sent_at=sent_at)
             raise
         except BaseException:  # cancelled: the server may go on with it and charge it
@@ -299,13 +297,15 @@ class Lanes:
         billed = first.billed or first.usage
         lane.answered(time.monotonic(), latency_s=first.latency_s, n_tokens=n_tokens, billed=billed)
         lane.done += len(completions)
+        if self.hedge is not None:
+            self.hedge.latencies.append(first.latency_s)
         self._silent_since = None
         if billed is not None:
             self._turns.learn(billed.completion_tokens / len(completions))
         if len(tried.requests) > 1:
-            completions = self._judge_choices(tried.requests, completions)
-        elif tried.alone:
-            self.together = False
+            completions = self.choices.judge(lane, tried.requests, completions)
+        elif tried.refused_at is not None:
+            self.choices.refused(tried.refused_at)
         cost = lane.price(billed) if billed else 0.0
         if billed is None:  # nobody knows what it cost
             self.budget.settle_uncertain(reserved, tried.requests)
@@ -317,20 +317,6 @@ class Lanes:
         if tried.attempts > 1:
             completions = [replace(completion, attempts=tried.attempts) for completion in completions]
         return completions
-
-    def _judge_choices(self, requests: Sequence[Request], completions: list[Completion]) -> list[Completion]:
-        """Remember whether `n` works here: as many answers as were asked for, and not one answer n times."""
-        text = completions[0].text
-        copied = (
-            len(text) > SURELY_ALIKE_CHARS
-            and requests[0].sampling.temperature != 0
-            and len(completions) > 1
-            and all(completion.text == text for completion in completions)
-        )
-        works = len(completions) == len(requests) and not copied
-        if self.together is None or (self.together and not works):
-            self.together = works
-        return completions[:1] if copied else completions
 
     def _struck(self, lane: Lane, error: EndpointError, *, sent_at: float, at_once: bool = False) -> None:
         """Let a lane judge an error; see whether anybody is left."""
@@ -391,3 +377,8 @@ class Lanes:
         """Close every endpoint."""
         for lane in self.lanes:
             await lane.endpoint.close()
+
+
+def _is_stale(error: EndpointError) -> bool:
+    """Whether it is the fault of a kept connection, and not of the lane or the request."""
+    return isinstance(error, Unreachable) and error.stale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from promptmill.records import Outcome, Prompt, Request
 
 ToRequests = Callable[[Prompt], Iterable[Request]]
 AT_ONCE = 64
+LOOKED_UP = 1024  # prompts in one look at what stands elsewhere: some ten milliseconds
 PREFIXES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 WORTH_CHARS = 64
 
@@ -137,15 +138,20 @@ class Lease:
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
         if reuse is not None and groups:
-            groups = self._take_over(groups, reuse, beside)
+            groups = yield from self._take_over(groups, reuse, beside)
         self._left = sum(map(len, groups))
         self.groups = in_order(groups) if by_prefix else groups
 
-    def _take_over(self, groups: list[list[Request]], reuse: Reuse, beside: list[list[str]]) -> list[list[Request]]:
-        found = reuse.take_over(groups, self.journal, beside)
-        for completion in found:
-            self.journal.append(completion)
-        taken = {completion.key for completion in found}
+    def _take_over(
+        self, groups: list[list[Request]], reuse: Reuse, beside: list[list[str]]
+    ) -> Generator[None, None, list[list[Request]]]:
+        taken: set[str] = set()
+        for start in range(0, len(groups), LOOKED_UP):
+            looked_up = slice(start, start + LOOKED_UP)
+            for completion in reuse.take_over(groups[looked_up], self.journal, beside[looked_up]):
+                self.journal.append(completion)
+                taken.add(completion.key)
+            yield None
         self.taken_over = len(taken)
         self.reused += len(taken)
         left = [[request for request in group if request.key not in taken] for group in groups]
@@ -182,6 +188,31 @@ def commit_settled(parts: Iterable[Part], to_requests: ToRequests) -> None:
                 pass
             if lease.is_complete():
                 lease.commit()
+
+
+def take_over(parts: Iterable[Part], to_requests: ToRequests, reuse: Reuse) -> int:
+    """Keep for open requests what stands elsewhere, and commit parts that are whole by it; asks nobody.
+
+    Returns:
+        How many answers were taken over.
+
+    Raises:
+        RunError: the disk does not take it.
+    """
+    taken = 0
+    for part in parts:
+        if part.is_done():
+            continue
+        lease = Lease(part)
+        try:
+            for _ in lease.prepare(to_requests, reuse, by_prefix=False):
+                pass
+            taken += lease.taken_over
+            if lease.is_complete():
+                lease.commit()
+        finally:
+            lease.journal.close()
+    return taken
 
 
 def in_order(groups: list[list[Request]]) -> list[list[Request]]:

@@ -7,11 +7,14 @@ the unit, since its samples are alike. Everything is per prompt with all its sam
 request, which are charged for their prompt once, need no thought; where only some samples of a prompt are answered or
 still open (more samples than before), their share counts.
 
-Not covered: a limit that an endpoint sets on requests per minute; time is by what was in flight.
+Time is by what was in flight, and no less than the lanes' limits per minute allow (`least_s`).
+
+Not covered: how a server scales; limits that a server has and the recipe does not name.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -23,6 +26,7 @@ import numpy.typing as npt
 from promptmill.records import stable_hash
 
 RESAMPLES = 2000
+MINUTE_S = 60.0
 Floats = npt.NDArray[np.float64]
 
 
@@ -66,6 +70,10 @@ class Range(msgspec.Struct, frozen=True):
     def plus(self, done: float) -> Range:
         """The same with what is done already."""
         return Range(self.low + done, self.mid + done, self.high + done)
+
+    def at_least(self, other: Range) -> Range:
+        """The larger of both, each end for itself."""
+        return Range(max(self.low, other.low), max(self.mid, other.mid), max(self.high, other.high))
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +127,33 @@ def estimate(
         time_s=_range(middle[2] / width, totals[:, 2] / width),
         prompts=len(rows),
     )
+
+
+class Limit(NamedTuple):
+    """What one lane may be asked in a minute; None is no limit.
+
+    Attributes:
+        rpm: requests.
+        tpm: tokens, prompt and answer together.
+    """
+
+    rpm: int | None
+    tpm: int | None
+
+
+def least_s(n_requests: int, n_tokens: float, limits: Sequence[Limit]) -> float:
+    """Seconds that so many requests with so many tokens take at least; 0 where a lane has no limit.
+
+    A lane may ask all of a minute at once, and the next when that minute is over (`limits.Rate`).
+    """
+    if not n_requests or not limits or any(limit == (None, None) for limit in limits):
+        return 0.0
+    each = max(1.0, n_tokens / n_requests)
+    per_minute = 0
+    for rpm, tpm in limits:
+        by_tokens = None if tpm is None else max(1, int(tpm / each))  # one that is larger than a minute's goes alone
+        per_minute += min(number for number in (rpm, by_tokens) if number is not None)
+    return MINUTE_S * (math.ceil(n_requests / per_minute) - 1)
 
 
 def _totals(rows: Floats, todo: Floats) -> Floats:

@@ -19,7 +19,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from promptmill.records import Completion
 
 FILE = "answers.sqlite"
 PATIENCE_S = 60.0  # how long a writer waits for the others
+LOOK_S = 0.05
 BATCH = 500  # keys in one question; larger ones are no faster
 APPLICATION = 0x706D696C  # "pmil": SQLite's own place to say whose file it is
 VERSION = 1
@@ -93,10 +94,27 @@ class Store:
             raise RunError(
                 f"{self.path}: may not be written, only read. Change its rights, or name another store to keep answers."
             )
-        with self._lock, self._naming_the_file(), self._transaction(self._db) as db:
-            before = db.total_changes
-            db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
-            return db.total_changes - before
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            with self._naming_the_file():
+                try:
+                    with self._lock:
+                        return self._insert(self._db, rows)
+                except sqlite3.OperationalError as error:
+                    if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                        raise
+            time.sleep(LOOK_S)  # without the lock: who reads must not wait for another process that writes
+
+    def _insert(self, db: sqlite3.Connection, rows: Sequence[tuple[bytes, bytes]]) -> int:
+        """Keep rows unless another process writes just now."""
+        db.execute(f"PRAGMA busy_timeout = {int(LOOK_S * 1000)}")
+        try:
+            with self._transaction(db):
+                before = db.total_changes
+                db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+                return db.total_changes - before
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000)}")
 
     def close(self) -> None:
         """Let go of the file. Closing twice is closing once."""

@@ -72,7 +72,7 @@ class Turns:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.give_back(waiter.result())  # it came in the moment of the cancellation
+                self.put_back(waiter.result(), requests)  # it came in the moment of the cancellation
             raise
 
     def take_now(
@@ -100,6 +100,17 @@ class Turns:
         lane.in_flight -= 1
         if self._waiters:
             self._grant()
+
+    def put_back(self, lane: Lane, requests: Sequence[Request]) -> None:
+        """The request was not sent after all: its place under the limits per minute is free again, too."""
+        lane.put_back(time.monotonic(), self.n_tokens(requests))
+        self.give_back(lane)
+
+    def first_alone(self, lane: Lane, requests: Sequence[Request]) -> Sequence[Request]:
+        """The first of the requests that a lane was taken for; it uses fewer tokens."""
+        now, alone = time.monotonic(), requests[:1]
+        lane.tokens.correct(now, self.n_tokens(alone) - self.n_tokens(requests), taken_at=now)
+        return alone
 
     def stop(self, error: PromptmillError) -> None:
         """Give no more lanes: all who wait, and whoever comes, get this error."""

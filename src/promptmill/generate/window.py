@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from promptmill.errors import BudgetReached, EndpointError
 from promptmill.generate.lanes import Lanes, Wait
 from promptmill.generate.parts import Lease, Part, ToRequests
 from promptmill.generate.reuse import Reuse
+from promptmill.generate.signals import Signals
 from promptmill.generate.status import Progress
 from promptmill.records import Completion, Request
 
@@ -88,7 +88,7 @@ class Window:
         self._exhausted = False
         self._ending: BaseException | None = None
         self._end_by = float("inf")
-        self._signals = _Signals()
+        self._signals = Signals()
 
     def run(self, parts: Sequence[Part], to_requests: ToRequests, *, model: str) -> None:
         """Ask, and return when every request has an outcome. Works inside a running event loop (a notebook) too.
@@ -96,7 +96,7 @@ class Window:
         Args:
             parts: the shards.
             to_requests: the requests of a prompt.
-            model: checked at the endpoints before anything is sent.
+            model: checked at the endpoints before anything is sent; if nothing is to be sent they are not asked.
 
         Raises:
             EndpointError: a server is unreachable, without the model, refuses the key, or is gone.
@@ -152,9 +152,13 @@ class Window:
 
     async def _ask_all(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         try:
+            items = self._draw(parts, to_requests)
+            first = await _first_item(items)
+            if first is None:  # all is answered: no server is needed
+                return
             await self._lanes.check(model)
             self._began = time.monotonic()
-            items = self._draw(parts, to_requests)
+            items = chain([first], items)
             async with asyncio.TaskGroup() as group:
                 async with asyncio.TaskGroup() as workers:
                     background = [group.create_task(self._sync()), group.create_task(self._lead(workers, items))]
@@ -189,7 +193,7 @@ class Window:
         while lease is not None:
             coming = None
             for group in lease.groups:
-                if len(group) == 1 or self._lanes.together is not False:
+                if len(group) == 1 or self._lanes.choices.together is not False:
                     yield lease, group
                 else:
                     yield from ((lease, [request]) for request in group)
@@ -270,12 +274,14 @@ class Window:
                 lease = self._open.get(path)
                 if lease is not None:  # a thread that commits it closes its file
                     await lease.journal.sync_in_thread()
-            self._hand_on()
+            if self._keep is not None and self._kept:
+                kept, self._kept = self._kept, []
+                await asyncio.to_thread(self._keep, kept)  # another process may hold the store
 
     def _hand_on(self) -> None:
         if self._keep is not None and self._kept:
-            kept, self._kept = self._kept, []
-            self._keep(kept)
+            self._keep(self._kept)
+            self._kept = []
 
     async def _lead(self, workers: asyncio.TaskGroup, items: Iterator[Drawn | None]) -> None:
         """Keep as many workers as the pace says, beat, and watch the clock."""
@@ -305,61 +311,6 @@ class Window:
             raise self._ending
 
 
-class _Signals:
-    """Turns the first SIGINT or SIGTERM into a cancellation.
-
-    Later ones must not interrupt the closing. Afterwards the handlers that were there before are there again: asyncio
-    alone would leave the default behind, and a later SIGTERM would end the process without a word.
-    """
-
-    def __init__(self) -> None:
-        self._came: list[int] = []
-        self._work: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
-
-    @contextmanager
-    def cancelling(self, task: asyncio.Task[None]) -> Iterator[list[int]]:
-        """Cancel `task`, the one that runs; the list says which signals came."""
-        loop = asyncio.get_running_loop()
-        self._work = loop, task
-        if self._came:  # while the thread of this loop was being started
-            task.cancel()
-        if threading.current_thread() is not threading.main_thread():
-            yield self._came
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            loop.add_signal_handler(number, self._hear, number)
-        try:
-            yield self._came
-        finally:
-            for number, handler in before.items():
-                loop.remove_signal_handler(number)
-                signal.signal(number, handler or signal.SIG_DFL)
-
-    @contextmanager
-    def passed_on(self) -> Iterator[None]:
-        """While the work goes on in another thread and this one waits: only the main thread hears signals."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {
-            number: signal.signal(number, lambda number, _frame: self._hear(number))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
-
-    def _hear(self, number: int) -> None:
-        if not self._came and self._work is not None:
-            loop, task = self._work
-            with suppress(RuntimeError):  # the loop has just been closed: the work is done
-                loop.call_soon_threadsafe(task.cancel)
-        self._came.append(number)
-
-
 @contextmanager
 def _seldom_collecting() -> Iterator[None]:
     """Look for garbage cycles a thirtieth as often: requests leave few, and looking cost a tenth of the CPU."""
@@ -370,6 +321,15 @@ def _seldom_collecting() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+async def _first_item(items: Iterator[Drawn | None]) -> Drawn | None:
+    """The first that is to be asked, found in small steps, so that the loop can hear signals; None if nothing is."""
+    for item in items:
+        if item is not None:
+            return item
+        await asyncio.sleep(0)
+    return None
 
 
 def _first_ready(leases: Iterator[Lease | None]) -> Generator[None, None, Lease | None]:

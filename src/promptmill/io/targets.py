@@ -16,7 +16,7 @@ def check_target(path: Path) -> None:
         ConfigError: it is a folder, its folder is missing, or may not be written.
     """
     if path.is_dir():
-        raise ConfigError(f"{path}: is a folder. Name a file in it, such as {path / 'vllm_results.json'}.")
+        raise ConfigError(f"{path}: is a folder. Name a file in it, such as {path / 'results.json'}.")
     folder = path.parent
     while not folder.exists():
         folder = folder.parent

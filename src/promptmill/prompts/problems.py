@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
-from pathlib import Path
 from string import ascii_uppercase
 from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from promptmill.errors import ConfigError
+from promptmill.io.templates import read_template
 from promptmill.records import Message, Prompt, Reference
 
 Kind = Literal["open", "choice", "function", "program"]
@@ -61,15 +60,7 @@ def load_templates(options: TemplateOptions) -> Templates:
 def _load(kind: Kind, path: str | None) -> str:
     if path is None:
         return packaged(kind)
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise ConfigError(f"templates.{kind}: {path}: cannot be read: {why}. Name a text file.") from error
-    missing = [name for name in _NEEDED.get(kind, ("question",)) if f"{{{name}}}" not in text]
-    if missing:
-        raise ConfigError(f"templates.{kind}: {path}: has no '{{{missing[0]}}}' in it. Write it where it goes.")
-    return text
+    return read_template(path, key=f"generate.templates.{kind}", fields=_NEEDED.get(kind, ("question",)))
 
 
 def kind_of(reference: Reference | None) -> Kind:

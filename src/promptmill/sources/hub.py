@@ -55,17 +55,9 @@ def hub(
         DataError: a row cannot be read.
         MissingExtra: the library `datasets` is not installed.
     """
-    load = _load or _datasets()
-    named = dict(columns or {})
-    for name in named:
-        if name not in _COLUMNS:
-            raise ConfigError(f"columns: no '{name}'.{did_you_mean(name, _COLUMNS)} There are: {', '.join(_COLUMNS)}")
-    return _rows(
-        f"{dataset}:{split}",
-        named,
-        meta,
-        lambda: load(dataset, config, split=split, revision=revision, streaming=streaming),
-    )
+    named = _named(columns, _COLUMNS)
+    load = _loading(_load, dataset, config, split=split, revision=revision, streaming=streaming)
+    return _rows(f"{dataset}:{split}", named, meta, load)
 
 
 def hub_problems(
@@ -97,20 +89,25 @@ def hub_problems(
         DataError: a row cannot be read, contradicts itself, or its id stood before.
         MissingExtra: the library `datasets` is not installed.
     """
-    load = _load or _datasets()
+    named = _named(columns, COLUMNS)
+    load = _loading(_load, dataset, config, split=split, revision=revision, streaming=streaming)
+    reader = ProblemRows(drop=contradictions == "drop")
+    return some(_problem_rows(f"{dataset}:{split}", named, reader, load), n, reader)
+
+
+def _named(columns: Mapping[str, str] | None, known: Sequence[str]) -> dict[str, str]:
+    """The option `columns`, its keys checked."""
     named = dict(columns or {})
     for name in named:
-        if name not in COLUMNS:
-            raise ConfigError(f"columns: no '{name}'.{did_you_mean(name, COLUMNS)} There are: {', '.join(COLUMNS)}")
-    reader = ProblemRows(drop=contradictions == "drop")
-    name = f"{dataset}:{split}"
-    rows = _problem_rows(
-        name,
-        named,
-        reader,
-        lambda: load(dataset, config, split=split, revision=revision, streaming=streaming),
-    )
-    return some(rows, n, reader)
+        if name not in known:
+            raise ConfigError(f"columns: no '{name}'.{did_you_mean(name, known)} There are: {', '.join(known)}")
+    return named
+
+
+def _loading(given: Loader | None, *where: str | None, **how: Any) -> Callable[[], Iterable[dict[str, Any]]]:
+    """What opens the data set; the library is looked for at once, the data set when its rows are wanted."""
+    load = given or _datasets()
+    return lambda: load(*where, **how)
 
 
 def _problem_rows(

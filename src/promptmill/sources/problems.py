@@ -104,14 +104,17 @@ class ProblemRows:
     Args:
         drop: whether a row that contradicts itself is passed over.
         must_be_answered: whether a row must say what is right.
+        twice: what to do about a problem that stands twice.
 
     Attributes:
         dropped: rows that contradicted themselves.
         first: the first of them, and why.
     """
 
-    def __init__(self, *, drop: bool = False, must_be_answered: bool = True) -> None:
-        self._drop, self._must = drop, must_be_answered
+    def __init__(
+        self, *, drop: bool = False, must_be_answered: bool = True, twice: str = "Give each problem one of its own."
+    ) -> None:
+        self._drop, self._must, self._twice = drop, must_be_answered, twice
         self._seen: dict[str, str] = {}
         self.dropped = 0
         self.first = ""
@@ -134,7 +137,10 @@ class ProblemRows:
             self.first = self.first or f"{source}: {error}"
             return _DROPPED
         if prompt.id in self._seen:
-            raise BadRow(f"the id '{prompt.id}' stands at {self._seen[prompt.id]} already. Give each problem its own.")
+            before = self._seen[prompt.id]
+            if all(row.get(name) is None for name in IDS):
+                raise BadRow(f"is the same problem as {before}, and has no unique_id. {self._twice}")
+            raise BadRow(f"the id '{prompt.id}' stands at {before} already. {self._twice}")
         self._seen[prompt.id] = source
         return prompt
 
@@ -160,11 +166,16 @@ def _prompt(row: dict[str, Any], source: str, *, must_be_answered: bool) -> Prom
 
 def _question(row: dict[str, Any]) -> str:
     column = next((name for name in TEXTS if row.get(name) is not None), None)
+    if column is None and (empty := [name for name in TEXTS if name in row]):
+        raise BadRow(f"column '{empty[0]}' is null. A problem needs its question.")
     if column is None:
         raise BadRow(f"no column {', '.join(TEXTS)}. There are: {', '.join(row)}. A problem needs its question.")
     value = row[column]
     if not isinstance(value, str) or not value.strip():
-        raise BadRow(f"column '{column}' holds {kind(value) if value else 'an empty text'}, not a question. Mend it.")
+        raise BadRow(
+            f"column '{column}' holds {'an empty text' if isinstance(value, str) else kind(value)}, not a question. "
+            "Mend it."
+        )
     return value
 
 
@@ -181,6 +192,10 @@ def _reference(
     aliases = _texts(row, "aliases")
     tests = next((found for name in ("tests", "test_list", "test") if (found := _texts(row, name))), ())
     index = None
+    if not choices and row.get("choice_index_correct") not in (None, ""):
+        raise _Contradiction(
+            f"choice_index_correct is {row['choice_index_correct']}, and there are no choices. Add them, or write null."
+        )
     if choices:
         index = _index(row, choices, answer)
         answer = choices[index] if index is not None else answer
@@ -260,8 +275,10 @@ def _texts(row: dict[str, Any], column: str) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         return (value,)
-    if not isinstance(value, list) or not all(isinstance(each, str | int | float) for each in value):
+    if not isinstance(value, list):
         raise BadRow(f"column '{column}' holds {kind(value)}, not a list of texts. Mend it.")
+    if (odd := next((each for each in value if not isinstance(each, str | int | float)), value)) is not value:
+        raise BadRow(f"column '{column}' holds {kind(odd)} in its list, not a text. Mend it.")
     found = tuple(str(each) for each in value)
     if column == "choices" and not 2 <= len(found) <= MAX_CHOICES:
         raise BadRow(f"column 'choices' has {len(found)} options. A question has 2 to {MAX_CHOICES}, or null.")

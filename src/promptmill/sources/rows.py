@@ -256,6 +256,13 @@ def _by_suffix(path: Path) -> Format | None:
     return _BY_SUFFIX.get(suffixes[-1].lower()) if suffixes else None
 
 
+def stem_of(name: str) -> str:
+    """The name of a data file without its endings: `qwen2.5.jsonl.gz` is `qwen2.5`."""
+    while (ending := Path(name).suffix).lower() in {*_BY_SUFFIX, *_PACKED}:
+        name = name.removesuffix(ending)
+    return name
+
+
 def _format(path: Path, form: Format) -> Format:
     if form != "auto":
         return form

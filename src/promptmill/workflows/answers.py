@@ -22,15 +22,17 @@ from promptmill.io.jsonl import iter_jsonl
 from promptmill.io.targets import check_target
 from promptmill.records import Prompt, Score, content_id
 from promptmill.run import Run
+from promptmill.sources.rows import stem_of
 from promptmill.workflows import asking as asked
 from promptmill.workflows import attempts, grading, stages
 from promptmill.workflows.asking import Asking, outcome_sizes, parts_of
-from promptmill.workflows.grading import GradeOptions
+from promptmill.workflows.attempts import Usable
+from promptmill.workflows.grading import GradeOptions, Grader, Row
 from promptmill.workflows.judging import Bench, Judge, unsettled
 from promptmill.workflows.opening import opened, refuse_overwriting
 from promptmill.workflows.options import Positive, ProblemGenerate
 from promptmill.workflows.planning import preview
-from promptmill.workflows.reporting import Files, Row, files_of, write_report
+from promptmill.workflows.reporting import Files, files_of, write_report
 from promptmill.workflows.stages import Reporter
 
 STAGES = ("prompts", "generate", "grade", "judge", "report")
@@ -112,24 +114,24 @@ def run(
         bench.asking().check()
     refuse_overwriting(recipe.source, {path.resolve() for path in results if path}, read="prompts" in only)
     counts: dict[str, Any] = {}
-    with opened(recipe, asking, out, only=only) as folder:
+    with opened(recipe, asking, out, only=only) as folder, Grader(recipe.grade) as grader:
+        usable = grading.usable_of(recipe.generate, grader)
         if "prompts" in only:
             steps = stages.steps_of(recipe.source, recipe.select)
             counts["prompts"] = stages.make_prompts(
                 folder, recipe.source, steps, rows_per_part=recipe.rows_per_part, reporter=reporter
             )
         if "generate" in only and "grade" in only:
-            grading.check(parts_of(folder, asking), recipe.grade)
+            grading.check(parts_of(folder, asking), grader)
         if "generate" in only:
-            counts["generate"], asking = _ask(folder, recipe, asking, reporter)
+            counts["generate"], asking = _ask(folder, recipe, asking, usable, reporter=reporter)
         elif set(only) - {"prompts"}:
-            asking = _with_further(folder, recipe, asking)
-        usable = grading.usable_of(recipe.generate, recipe.grade)
+            asking = _with_further(folder, recipe, asking, usable)
         if "grade" in only:
             counts["grade"] = grading.make_scores(
                 folder,
                 asking,
-                recipe.grade,
+                grader,
                 usable,
                 rule=grading.rule_of(recipe.generate, recipe.grade),
                 reporter=reporter,
@@ -137,7 +139,7 @@ def run(
         if "judge" in only and bench is not None:
             counts["judge"] = _judge(folder, asking, bench, reporter)
         if "report" in only:
-            rows = _Rows(recipe, asking, bench)
+            rows = _Rows(asking, bench, usable)
             counts["report"] = _report(folder, rows, results, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
@@ -159,22 +161,24 @@ def _asking(recipe: Answers, out: Path, only: Sequence[str], limit: int | None) 
     return asked.asking(recipe.generate, recipe.serve, limit=limit, known=known)
 
 
-def _with_further(folder: Run, recipe: Answers, asking: Asking) -> Asking:
+def _with_further(folder: Run, recipe: Answers, asking: Asking, usable: Usable) -> Asking:
     return attempts.further(
         folder,
         asking,
-        grading.usable_of(recipe.generate, recipe.grade),
+        usable,
         max_attempts=recipe.generate.max_attempts,
         rule=grading.rule_of(recipe.generate, recipe.grade),
     )
 
 
-def _ask(folder: Run, recipe: Answers, asking: Asking, reporter: Reporter) -> tuple[dict[str, Any], Asking]:
+def _ask(
+    folder: Run, recipe: Answers, asking: Asking, usable: Usable, *, reporter: Reporter
+) -> tuple[dict[str, Any], Asking]:
     """Ask until every problem has its k answers, or its attempts are used up."""
-    asking = _with_further(folder, recipe, asking)
+    asking = _with_further(folder, recipe, asking, usable)
     while True:
         counts = asked.ask(folder, asking, reporter=reporter)
-        following = _with_further(folder, recipe, asking)
+        following = _with_further(folder, recipe, asking, usable)
         if "stopped" in counts or following.further == asking.further:
             return counts, asking
         more = sum(_n_further(following).values()) - sum(_n_further(asking).values())
@@ -206,15 +210,14 @@ class _Rows:
     """The problems of a run with their responses and scores.
 
     Args:
-        recipe: what to do.
         asking: who was asked.
         bench: the judge, if there is one.
+        usable: whether an answer can be used.
     """
 
-    def __init__(self, recipe: Answers, asking: Asking, bench: Bench | None) -> None:
-        self.asking, self.bench = asking, bench
+    def __init__(self, asking: Asking, bench: Bench | None, usable: Usable) -> None:
+        self.asking, self.bench, self._usable = asking, bench, usable
         self.verdicts = {} if bench is None else bench.verdicts()
-        self._usable = grading.usable_of(recipe.generate, recipe.grade)
 
     def of(self, folder: Run) -> Iterator[Row]:
         """The problems, in order."""
@@ -287,5 +290,5 @@ def name_of(recipe: Answers, model: str | None = None) -> str:
     served = recipe.serve.get("model") if recipe.serve is not None else None
     path = recipe.source.get("path") or recipe.source.get("dataset") or recipe.source["kind"]
     first = path[0] if isinstance(path, list) else path
-    names = (model or recipe.generate.model or str(served or "model"), Path(str(first)).name.split(".")[0])
+    names = (model or recipe.generate.model or str(served or "model"), stem_of(Path(str(first)).name))
     return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in name) for name in names)

@@ -7,7 +7,7 @@ the order of the prompts. Nothing here knows what is derived.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from promptmill.generate.control import clear_control
 from promptmill.generate.journal import Journal
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.parts import Part, commit_settled, count_part
+from promptmill.generate.parts import take_over as take_over_parts
 from promptmill.generate.reuse import Earlier, Reuse
 from promptmill.generate.status import Progress
 from promptmill.generate.store import Store
@@ -215,6 +216,9 @@ def ask(
     parts = parts_of(run, asking) if parts is None else parts
     asking = asking if only is None else replace(asking, only=frozenset(only))
     found = count_open(asking, parts)
+    if found.left and asking.serve is not None:  # starting a server is dear: perhaps none is needed
+        take_over(run, asking, parts, reporter=reporter)
+        found = count_open(asking, parts)
     stopped = None
     if found.left == 0:
         reporter.line(f"generate: all {found.total} requests are answered from the run folder, nothing is sent.")
@@ -282,13 +286,8 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             say=lambda text: reporter.line(f"generate: {text}"),
         )
         if options.choices == "separate":
-            lanes.together = False
-        store = None
-        if options.store is not None:
-            store = Store(Path(options.store))
-            stack.callback(store.close)
-            if not store.can_write:
-                reporter.line(f"generate: {options.store}: may not be written; the store is read, nothing is added.")
+            lanes.choices.ask_alone()
+        store = stack.enter_context(open_store(options, reporter))
         progress = Progress(found.total)
         steering = Steering(run, options, lanes=lanes, progress=progress, reporter=reporter)
         window = Window(
@@ -308,9 +307,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
 
 def _tell(progress: Progress, lanes: Lanes, *, found: Open, reporter: Reporter) -> None:
     """Say what was taken over and what was used."""
-    taken = progress.reused - (found.total - found.left)
-    if taken > 0:
-        reporter.line(f"generate: {taken} answers are taken over (generate.reuse, generate.store); they cost nothing.")
+    _tell_taken(progress.reused - (found.total - found.left), reporter)
     spent = lanes.budget.spent
     words = [f"{spent.requests:,} requests", f"{spent.tokens:,} tokens"]
     if any(lane.has_price for lane in lanes.lanes):
@@ -320,12 +317,41 @@ def _tell(progress: Progress, lanes: Lanes, *, found: Open, reporter: Reporter) 
     reporter.line(f"generate: used by this run so far: {', '.join(words)}.")
 
 
+def _tell_taken(taken: int, reporter: Reporter) -> None:
+    if taken > 0:
+        reporter.line(f"generate: {taken} answers are taken over (generate.reuse, generate.store); they cost nothing.")
+
+
 def _spent(run: Run, found: Open) -> Spent:
     """What earlier sessions used: as they noted it, and no less than what the answers tell."""
     known = run.read_spent(Spent)
     known.tokens = max(known.tokens, found.tokens)
     known.cost = max(known.cost, found.cost)
     return known
+
+
+@contextmanager
+def open_store(options: GenerateOptions, reporter: Reporter) -> Iterator[Store | None]:
+    """The recipe's store, made if it is not there; None if it names none."""
+    if options.store is None:
+        yield None
+        return
+    store = Store(Path(options.store))
+    try:
+        if not store.can_write:
+            reporter.line(f"generate: {options.store}: may not be written; the store is read, nothing is added.")
+        yield store
+    finally:
+        store.close()
+
+
+def take_over(run: Run, asking: Asking, parts: list[Part], *, reporter: Reporter) -> None:
+    """Keep what the store and the earlier answers have for open requests, as asking would; asks nobody."""
+    with open_store(asking.options, reporter) as store:
+        reuse = reuse_of(run, asking, store)
+        if reuse is not None and count_open(asking, parts).left:
+            run.begin("generate")
+            _tell_taken(take_over_parts(parts, asking.requests, reuse), reporter)
 
 
 def reuse_of(run: Run, asking: Asking, store: Store | None) -> Reuse | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -76,6 +77,8 @@ def opened(
     steps = stages.steps_of(recipe.source, recipe.select)
     # whatever can be found wrong is found before a folder is made and before a token is paid for
     known = None if "prompts" in only else stages.remembered_prompts(out)
+    if known is not None:
+        _refuse_other_source(recipe.source, out, known)
     identity = stages.source_identity(recipe.source, steps, rows_per_part=recipe.rows_per_part, known=known)
     with open_run(out, workflow=recipe.workflow, seeds={**_seeds(recipe, steps), **(seeds or {})}) as folder:
         folder.identify("prompts", identity)
@@ -85,6 +88,30 @@ def opened(
         assert isinstance(recipe, msgspec.Struct)
         folder.save_recipe(dump(recipe))
         yield folder
+
+
+def _refuse_other_source(source: Use, out: Path, remembered: Any) -> None:
+    """Refuse another source where none is read: it would stand in the kept recipe and change nothing else.
+
+    A file that is gone, moved, renamed or edited since is not another one.
+
+    Raises:
+        ConfigError: neither name nor content of the files is what the prompts of the run were made of, or another
+            number of problems is wanted.
+    """
+    taken, wanted, known = remembered["source"].get("n"), source.get("n"), remembered["files"]
+    if taken != wanted:
+        raise ConfigError(
+            f"source.n: the run took {taken}, the recipe says {wanted}, and this command reads no source. Set it back "
+            "(--num-problems), or take the first ones only with --limit."
+        )
+    with suppress(DataError):
+        names, contents = zip(*stages.source_files(source), strict=True) if source.get("path") else ((), ())
+        if all(name not in names and content not in contents for name, content in known) and names:
+            raise ConfigError(
+                f"source.path: the answers in {out} are to {', '.join(name for name, _ in known)}, and this command "
+                f"reads no source. Leave out {source['path']} (--input), or name another --out."
+            )
 
 
 def _seeds(recipe: Recipe, steps: list[Use]) -> dict[str, int]:

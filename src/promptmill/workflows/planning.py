@@ -21,7 +21,7 @@ from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
 from promptmill.generate.lane import parse_price
 from promptmill.generate.parts import Part
-from promptmill.generate.plan import Estimate, Left, Observed, choose_pilot, estimate
+from promptmill.generate.plan import Estimate, Left, Limit, Observed, Range, choose_pilot, estimate, least_s
 from promptmill.generate.reuse import Reuse
 from promptmill.generate.store import FILE as STORE_FILE
 from promptmill.generate.store import Store
@@ -150,7 +150,7 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, basis: str = "the an
             basis=f"{basis}: {len(seen)} prompts"
             if seen
             else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
-            estimate=_estimate(asking, seen, left, out) if seen and left else None,
+            estimate=_estimate(asking, seen, left, out, n_sends=_sends(count, left)) if seen and left else None,
         )
 
 
@@ -185,6 +185,8 @@ def _look_at(
         for request in open_:
             why[_reason(request, journal, reuse)] += 1
         row, together = _observed(requests, journal)
+        count["open"] += len(open_)
+        count["together"] += together
         if open_:
             share = len(open_) / len(requests)
             left.append(Left(n_bytes(open_[0]), 1.0 if together else share, share))
@@ -244,15 +246,35 @@ def _prices(asking: Asking) -> tuple[float, float] | None:
     return price_in, price_out
 
 
-def _estimate(asking: Asking, seen: list[Observed], left: list[Left], out: Path) -> Estimate:
-    """The time: as many in flight as so far; at best the servers do as much for as many as the recipe allows."""
+def _sends(count: Counter[str], left: list[Left]) -> int:
+    """How many requests are to be sent: one a prompt where its samples were seen to travel together."""
+    return len(left) if count["together"] else count["open"]
+
+
+def _limits(asking: Asking) -> list[Limit]:
+    """What each lane may be asked in a minute, by the recipe."""
+    uses = [] if asking.serve is not None else asking.options.endpoints
+    return [Limit(each.rpm, each.tpm) for use in uses for each in [lane_options(use)] * n_lanes(use)]
+
+
+def _estimate(asking: Asking, seen: list[Observed], left: list[Left], out: Path, *, n_sends: int) -> Estimate:
+    """The time: as many in flight as so far; at best the servers do as much for as many as the recipe allows.
+
+    And no less than the limits per minute allow.
+    """
     o = asking.options
     most = o.concurrency if isinstance(o.concurrency, int) else o.max_concurrency
     n_open = sum(each.share for each in left) * o.k
     so_far = min(_reached(out) or most, n_open)
     found = estimate(seen, left, prices=_prices(asking), in_flight=so_far)
     fastest = max(1.0, so_far) / max(1.0, so_far, min(most, n_open))
-    return replace(found, time_s=replace(found.time_s, low=found.time_s.low * fastest))
+    limits, tokens_in, tokens_out = _limits(asking), found.prompt_tokens, found.new_tokens
+    least = Range(
+        least_s(n_sends, tokens_in.low + tokens_out.low, limits),
+        least_s(n_sends, tokens_in.mid + tokens_out.mid, limits),
+        least_s(n_sends, tokens_in.high + tokens_out.high, limits),
+    )
+    return replace(found, time_s=replace(found.time_s, low=found.time_s.low * fastest).at_least(least))
 
 
 def _reached(out: Path) -> int | None:

@@ -1,7 +1,8 @@
 """Grading files of responses, whoever wrote them: nobody is asked.
 
-Input are lines of the plain or the processed file of `answers` (see `derive.responses`): a problem, what is right, and
-`responses` with `full_response` each. Of a file `NAME.jsonl` come `NAME_processed.jsonl` and `NAME_summary.json`.
+Input are lines of the plain or the processed file of `answers` (see `derive.responses`), or of what other tools write
+(see `foreign`): a problem, what is right, and the responses to it. Of a file `NAME.jsonl` come `NAME_processed.jsonl`
+and `NAME_summary.json`.
 
 Not covered: the judge, who asks a model.
 """
@@ -10,29 +11,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace
 
-from promptmill.derive.responses import Response, of_row
+from promptmill.derive.responses import of_row
 from promptmill.errors import ConfigError, DataError
 from promptmill.evaluate.comparisons import compare
 from promptmill.evaluate.estimates import Graded, summarise
+from promptmill.evaluate.votes import spelled
 from promptmill.io.targets import check_target
-from promptmill.records import Prompt, Score, content_id
+from promptmill.records import content_id
 from promptmill.run import MANIFEST
-from promptmill.sources.problems import COLUMNS, ProblemRows
-from promptmill.sources.rows import BadRow, Rows, decode_row
-from promptmill.workflows.grading import GradeOptions, Grader
-from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, Row, vote, write_report
+from promptmill.sources.rows import Rows, stem_of
+from promptmill.workflows.foreign import COLUMNS, PASSED, RESPONSES, SHAPE, ResponseRows
+from promptmill.workflows.grading import GradeOptions, Grader, Row
+from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, check_name, write_report
 from promptmill.workflows.stages import Reporter
 
-RESPONSES = "responses"
-SHAPE = f'"{RESPONSES}": [{{"full_response": "..."}}]'
-SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
-AT_ONCE = 256  # problems in memory
+JSON_LINES = {".json", ".jsonl", ".ndjson"}
+SUFFIXES = {*JSON_LINES, ".csv", ".tsv", ".parquet"}
 
 
 class Regraded(msgspec.Struct, frozen=True):
@@ -62,12 +62,19 @@ def regrade(
         reporter: is told what happens.
 
     Raises:
-        ConfigError: the target would take the place of the source, or is one file for several.
+        ConfigError: the target would take the place of the source, or is one file for several; or the metric is the
+            judge, who asks a model.
         DataError: a file is missing or a row is wrong; names file and line.
     """
+    if options.metric["kind"] == "judge":
+        raise ConfigError("metric: 'judge' asks a model, and this command asks nobody. See docs/judge.md for files.")
     sources = _sources(source)
     places = [_place(each, target, alone=not source.is_dir()) for each in sources]
+    taken: dict[Path, Path] = {}
     for each, files in zip(sources, places, strict=True):
+        other = taken.setdefault(files.processed, each)
+        if other != each:
+            raise ConfigError(f"{each}: {files.processed} would hold it and {other}. Give one of them another name.")
         if each.resolve() in {files.processed.resolve(), files.summary.resolve()}:
             raise ConfigError(f"{each}: is read as the input and would be overwritten. Name another --output.")
         check_target(files.processed)
@@ -77,9 +84,17 @@ def regrade(
             reader = ResponseRows(model)
             rows = _rows(grader, each, reader)
             report = write_report(rows, files, k=None, judge=None)
-            reporter.line(f"extract: {each}: {report.responses} responses to {report.problems} problems.")
+            columns = ", ".join(sorted(reader.read_from))
+            reporter.line(
+                f"extract: {each}: {report.responses} responses to {report.problems} problems, read from '{columns}'."
+            )
             if reader.missing:
                 reporter.line(f"extract: {each}: {reader.missing} responses hold no text and are left out.")
+            if reader.unanswerable:
+                reporter.line(
+                    f"extract: {each}: {reader.unanswerable} problems do not say what is right, and are not graded. "
+                    "Give them answer_correct, choice_index_correct or tests."
+                )
             found.append(Regraded(each, files, report))
     return found
 
@@ -151,7 +166,7 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
         DataError: a response is not graded, or an id stands for another problem elsewhere.
     """
     reader = ResponseRows("")
-    for prompt in Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read):
+    for prompt in Rows(str(path), "auto", columns=COLUMNS, read=reader.read):
         asked = content_id([prompt.plain.split(), prompt.reference.choices if prompt.reference else ()])
         before, where = questions.setdefault(prompt.id, (asked, str(path)))
         if before != asked:
@@ -162,9 +177,13 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
         for sample, row in enumerate(prompt.meta[RESPONSES]):
             if not isinstance(row, dict) or "is_correct" not in row:
                 raise DataError(f"{path}: {prompt.source}: has responses that are not graded. Grade them (extract).")
-            response, value, answer = of_row(row, "", sample), row.get("score"), row.get("extracted_answer")
-            if value is None and row["is_correct"] is not None:
-                value = float(row["is_correct"])
+            try:
+                verdict = msgspec.convert(row, _Verdict)
+            except msgspec.ValidationError as error:
+                raise DataError(
+                    f"{path}: {prompt.source}: is not as 'extract' writes it: {error}. Grade it again (extract)."
+                ) from error
+            response = of_row(row, "", sample)
             model = response.model if response is not None else ""
             yield (
                 model,
@@ -173,11 +192,32 @@ def _iter_graded(path: Path, questions: dict[str, tuple[str, str]]) -> Iterator[
                     category=prompt.meta.get("category"),
                     model=model,
                     sample=sample,
-                    value=value,
-                    answer=None if answer is None else vote(str(answer)),
-                    truncated=bool(response is not None and response.truncated),
+                    value=verdict.value,
+                    answer=verdict.counted,
+                    truncated=None if response is None else response.truncated,
                 ),
             )
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    """What a graded response says of its answer; files of others have less than ours."""
+
+    is_correct: bool | None
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    extracted_answer: str | float | None = None
+    vote: str | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def value(self) -> float | None:
+        """How right it is."""
+        return float(self.is_correct) if self.score is None and self.is_correct is not None else self.score
+
+    @property
+    def counted(self) -> str | None:
+        """What the answer counts as in a vote: by its spelling, where nobody compared the answers."""
+        if self.vote is not msgspec.UNSET:
+            return self.vote
+        return None if self.extracted_answer is None else spelled(str(self.extracted_answer))
 
 
 def _sources(source: Path) -> list[Path]:
@@ -193,50 +233,13 @@ def _sources(source: Path) -> list[Path]:
 
 
 def _place(source: Path, target: Path | None, *, alone: bool) -> Files:
-    stem = source.name.split(".")[0]
-    if target is not None and alone and target.suffix:
+    stem = stem_of(source.name)
+    if target is not None and alone and not target.is_dir() and check_name(target).suffix.lower() in JSON_LINES:
         return Files(None, target, target.with_name(target.stem.removesuffix("_processed") + SUMMARY))
     if target is not None and target.is_file():
         raise ConfigError(f"{target}: is a file, and a folder is graded. Name a folder with --output.")
     folder = source.parent if target is None else target
     return Files(None, folder / (stem + PROCESSED), folder / (stem + SUMMARY))
-
-
-class ResponseRows:
-    """Reads one row: JSON bytes -> the problem, with its responses under `meta`.
-
-    Attributes:
-        missing: responses without a text.
-    """
-
-    def __init__(self, model: str) -> None:
-        self._problems = ProblemRows(must_be_answered=False)
-        self._model = model
-        self.missing = 0
-
-    def read(self, line: bytes, source: str) -> Prompt:
-        """Make a problem of one row.
-
-        Raises:
-            BadRow: the row is no problem, or has no list of responses.
-        """
-        prompt = self._problems.read(line, source)
-        row = decode_row(line)
-        responses = row.get(RESPONSES)
-        if isinstance(responses, str):  # a table holds lists as JSON
-            responses = decode_row(responses.encode())
-        if not isinstance(responses, list):
-            raise BadRow(f"column '{RESPONSES}' is no list of responses. Write {SHAPE}.")
-        return replace(prompt, meta={**prompt.meta, RESPONSES: responses})
-
-    def responses(self, prompt: Prompt) -> Iterator[Response]:
-        """The responses of a problem that hold a text."""
-        for sample, row in enumerate(prompt.meta[RESPONSES]):
-            response = of_row(row, content_id([prompt.id, sample]), sample)
-            if response is None:
-                self.missing += 1
-            else:
-                yield response if response.model else replace(response, model=self._model)
 
 
 def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
@@ -245,14 +248,12 @@ def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
     Raises:
         DataError: a row is wrong, or there are responses and none of them holds a text.
     """
-    problems = Rows(str(path), "auto", columns=(*COLUMNS, RESPONSES), read=reader.read)
+    problems = Rows(str(path), "auto", columns=COLUMNS, read=reader.read)
     n_graded = 0
-    while some := list(islice(problems, AT_ONCE)):
-        pairs = [(prompt, response) for prompt in some for response in reader.responses(prompt)]
-        graded: dict[str, list[tuple[Response, Score]]] = {prompt.id: [] for prompt in some}
-        for prompt, response, score in grader.scores(pairs):
-            graded[prompt.id].append((response, score))
-        n_graded += len(pairs)
-        yield from ((prompt, graded[prompt.id]) for prompt in some)
+    for prompt, graded in grader.graded(
+        (prompt, list(reader.responses(prompt))) for prompt in problems if prompt is not PASSED
+    ):
+        n_graded += len(graded)
+        yield prompt, graded
     if reader.missing and not n_graded:
         raise DataError(f"{path}: none of its {reader.missing} responses holds a text. Write {SHAPE}.")

@@ -16,17 +16,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from promptmill.derive.responses import ProblemRow, Response, graded_row, plain_row
+from promptmill.derive.responses import ProblemRow, Response, graded_row, plain_row, vote_of
+from promptmill.errors import ConfigError
 from promptmill.evaluate.comparisons import Comparison, compare
 from promptmill.evaluate.estimates import Graded, Summary, summarise
-from promptmill.evaluate.numbers import read_number
-from promptmill.evaluate.spelling import MAX_LENGTH, dense, spell
 from promptmill.io.jsonl import atomic
 from promptmill.records import Prompt, Score
+from promptmill.workflows.grading import Row
 
 PROCESSED, SUMMARY = "_processed.jsonl", "_summary.json"
 _encode = msgspec.json.Encoder().encode
-Row = tuple[Prompt, list[tuple[Response, Score]]]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +64,27 @@ class Files(NamedTuple):
     summary: Path
 
 
+TABLES = {".csv", ".tsv", ".parquet", ".gz", ".zst", ".txt", ".xlsx"}
+
+
+def check_name(path: Path) -> Path:
+    """The same path, if it is a name for JSON Lines.
+
+    Raises:
+        ConfigError: its ending says that it is something else.
+    """
+    if path.suffix.lower() in TABLES:
+        raise ConfigError(f"{path}: JSON Lines are written, and this name says otherwise. Let it end in .jsonl.")
+    return path
+
+
 def files_of(plain: Path) -> Files:
-    """The three files beside one another, named after the first."""
+    """The three files beside one another, named after the first.
+
+    Raises:
+        ConfigError: the name is one of another format.
+    """
+    check_name(plain)
     return Files(plain, plain.with_name(plain.stem + PROCESSED), plain.with_name(plain.stem + SUMMARY))
 
 
@@ -134,19 +152,6 @@ def graded_of(prompt: Prompt, response: Response, score: Score) -> Graded:
         model=response.model,
         sample=response.sample,
         value=score.value,
-        answer=None if score.answer is None else vote(score.answer.text),
-        truncated=bool(response.truncated),
+        answer=vote_of(score),
+        truncated=response.truncated,
     )
-
-
-def vote(answer: str) -> str:
-    """A form in which answers that say the same are equal texts, as far as spelling tells; for majority votes.
-
-    Numbers by their value (`$1,000` and `1000.0`), other texts without blanks, case and ways to write the same TeX.
-    """
-    if len(answer) > MAX_LENGTH:
-        return answer
-    number = read_number(answer)
-    if number is not None:
-        return f"{number.value}{'%' if number.percent else ''}"
-    return dense(spell(answer)).casefold().rstrip(".")

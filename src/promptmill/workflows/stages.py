@@ -79,8 +79,8 @@ def default_folder(recipe_name: str, output: str | None) -> Path:
         ConfigError: the output names no file.
     """
     if output is not None:
-        if not Path(output).name:
-            raise ConfigError(f"output: '{output}' names no file. Write it like results/vllm_results.json.")
+        if not Path(output).name or output.endswith("/"):
+            raise ConfigError(f"output: '{output}' names no file. Write it like results/results.json.")
         return Path(output).with_suffix(".run")
     return Path("runs") / Path(recipe_name).name.removesuffix(".yaml").removesuffix(".yml")  # Qwen2.5 has a dot, too
 
@@ -97,13 +97,19 @@ def source_identity(source: Use, steps: list[Use], *, rows_per_part: int, known:
     Raises:
         DataError: a file of the source cannot be read.
     """
-    if known is not None:
-        files = known["files"]
-    else:
-        found = source_paths(source["path"], source.get("format")) if source.get("path") is not None else []
-        files = [[path.name, _fingerprint(path)] for path in found]
+    files = source_files(source) if known is None else known["files"]
     own = {k: v for k, v in source.items() if k != "path"}
     return {"source": own, "files": files, "select": steps, "rows_per_part": rows_per_part}
+
+
+def source_files(source: Use) -> list[list[str]]:
+    """Name and content of each file of a source, as far as an id tells it.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    found = source_paths(source["path"], source.get("format")) if source.get("path") is not None else []
+    return [[path.name, _fingerprint(path)] for path in found]
 
 
 def remembered_prompts(out: Path) -> Any:

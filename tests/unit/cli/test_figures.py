@@ -69,3 +69,11 @@ def test_the_summary_file_is_read_back_as_it_was_written(tmp_path: Path) -> None
     report = report_of({"mill": [[1.0], [0.0]]})
     (tmp_path / "summary.json").write_bytes(msgspec.json.encode(report))
     assert read_report(tmp_path / "summary.json") == report
+
+
+def test_problems_without_a_response_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    report = report_of({"mill": [[1.0]]})
+    show_report(report, by_category=False)
+    assert "1 of 2 problems have no response and count in no figure." in capsys.readouterr().out
+    show_report(msgspec.structs.replace(report, models=[]), by_category=False)
+    assert capsys.readouterr().out == "None of the 2 problems has a response: there are no figures.\n"

@@ -9,8 +9,9 @@ import pytest
 from promptmill import errors
 from promptmill.endpoints.batches import Batch, Batches, ResultLine, multipart
 from promptmill.endpoints.fake import FakeOptions
+from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.link import Link
-from promptmill.endpoints.transport import AiohttpTransport, Reply
+from promptmill.endpoints.transport import Reply
 from promptmill.testing import fake_server
 
 CANARY = "sk-canary-0123456789abcdef-canary"
@@ -89,7 +90,7 @@ def test_a_file_goes_up_and_comes_down_byte_for_byte(server, tmp_path):
     async def there_and_back(batches):
         await batches.save(await batches.upload(tmp_path / "up.jsonl"), tmp_path / "down.jsonl")
 
-    run(over(AiohttpTransport(), server), there_and_back)
+    run(over(Http1Transport(), server), there_and_back)
     assert (tmp_path / "down.jsonl").read_bytes() == content
 
 
@@ -110,7 +111,7 @@ def test_a_batch_runs_and_says_where_its_answers_are(server, tmp_path):
         made = await batches.create(await batches.upload(tmp_path / "up.jsonl"), metadata={"mark": "x"}, **CREATE)
         return made, await batches.get(made.id)
 
-    made, later = run(over(AiohttpTransport(), server), go)
+    made, later = run(over(Http1Transport(), server), go)
     assert (made.status, made.has_ended, made.metadata) == ("validating", False, {"mark": "x"})
     assert (later.status, later.has_ended, later.request_counts.completed) == ("completed", True, 2)
     assert later.output_file_id is not None
@@ -132,7 +133,7 @@ def test_a_batch_is_found_on_a_later_page_by_its_mark_and_by_its_file(server, tm
         too_old = await batches.find({"mark": "x"}, file_id=mine, since=4e9)
         return wanted.id, by_mark.id, by_file.id, none, too_old
 
-    assert run(over(AiohttpTransport(), server), go) == ("batch_0000", "batch_0000", "batch_0000", None, None)
+    assert run(over(Http1Transport(), server), go) == ("batch_0000", "batch_0000", "batch_0000", None, None)
 
 
 def test_a_living_batch_is_found_before_one_that_ended():
@@ -229,13 +230,13 @@ def test_a_transport_that_does_not_stream_will_do(tmp_path):
 
 def test_results_that_are_gone_are_refused(server, tmp_path):
     with pytest.raises(errors.Refused, match="No such File"):
-        run(over(AiohttpTransport(), server), lambda b: b.save("file-nobody", tmp_path / "out.jsonl"))
+        run(over(Http1Transport(), server), lambda b: b.save("file-nobody", tmp_path / "out.jsonl"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_takes_no_results_is_not_a_fault_of_the_server(server, tmp_path):
     with pytest.raises(errors.PromptmillError, match="cannot be written") as raised:
-        run(over(AiohttpTransport(), server), lambda b: b.save("file-nobody", tmp_path / "missing" / "out.jsonl"))
+        run(over(Http1Transport(), server), lambda b: b.save("file-nobody", tmp_path / "missing" / "out.jsonl"))
     assert not isinstance(raised.value, errors.EndpointError)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import email.utils
 import html
-import importlib.util
 import json
 import logging
 import socket
@@ -16,11 +15,9 @@ from urllib.parse import quote, unquote
 import pytest
 
 from promptmill.endpoints.fake.http import reply
-from promptmill.endpoints.fast import PyreqwestTransport
 from promptmill.endpoints.keys import label
 from promptmill.endpoints.link import Address, Link, Once, retry_after_s
 from promptmill.endpoints.openai import openai
-from promptmill.endpoints.transport import AiohttpTransport
 from promptmill.errors import ConfigError, EndpointError
 
 
@@ -188,24 +185,15 @@ def breaking_server():
         thread.join(10)
 
 
-@pytest.fixture(params=["aiohttp", "pyreqwest"])
-def transport(request):
-    if request.param == "aiohttp":
-        return AiohttpTransport()
-    if not importlib.util.find_spec("pyreqwest"):
-        pytest.skip("the extra 'fast' is not installed")
-    return PyreqwestTransport()
-
-
 @pytest.fixture
-def failure(monkeypatch, transport):
+def failure(monkeypatch):
     """Ask through a link whose key is the canary; return all that can be seen of what went wrong."""
 
     def run(way, url, *, timeout_s=5.0):
         reference, value = GIVEN[way]
         if reference:
             monkeypatch.setenv("CANARY", value)
-        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=timeout_s, transport=transport)
+        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=timeout_s, transport=None)
 
         async def go():
             try:
@@ -242,13 +230,13 @@ def test_a_key_comes_out_of_no_error_however_it_was_given_and_whatever_happens(w
 
 
 @pytest.mark.parametrize("way", GIVEN)
-def test_a_long_key_is_in_no_body_however_the_server_writes_it(way, transport, canned, monkeypatch):
+def test_a_long_key_is_in_no_body_however_the_server_writes_it(way, canned, monkeypatch):
     reference, value = GIVEN[way]
     if reference:
         monkeypatch.setenv("CANARY", value)
 
     async def go(url):
-        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=5, transport=transport)
+        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=5, transport=None)
         reply = await link.ask(url + "/v1/x", {})
         await link.close()
         return reply.body

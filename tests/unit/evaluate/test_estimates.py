@@ -105,6 +105,7 @@ def test_pass_at_1_is_the_accuracy_and_partly_right_is_no_pass():
         ("aab", (None, None, 0.0), None),
         ("aab", (1.0, None, 0.0), 1.0),  # equal answers: one verdict is enough
         ("aabb", (1.0, 1.0, None, None), None),
+        ("aaabb", (1.0, 0.0, 0.0, 1.0, 1.0), 0.5),  # a judge who said this and that of an answer made two of it
     ],
 )
 def test_the_vote_is_the_one_worked_out_by_hand(answers, values, expected):
@@ -115,6 +116,13 @@ def test_the_vote_is_the_one_worked_out_by_hand(answers, values, expected):
 def test_the_vote_of_a_model_is_the_mean_over_problems_that_could_be_decided():
     found = scores([rows("p", 1.0, 1.0, 0.0), rows("q", 0.0, 1.0), rows("r", None, None, answers=["x", "x"])]).maj_at_k
     assert (found.value, found.problems, found.samples) == (0.75, 2, 5)
+
+
+def test_a_share_of_truncated_responses_is_given_only_where_it_is_known_of_all():
+    known = [Graded(problem="p", model="m", sample=n, value=1.0, truncated=n == 0) for n in range(4)]
+    assert scores([known]).truncated.value == 0.25
+    unknown = Graded(problem="q", model="m", sample=0, value=1.0, truncated=None)
+    assert scores([known, [unknown]]).truncated is None
 
 
 def test_categories_and_models_are_told_apart_and_sorted():

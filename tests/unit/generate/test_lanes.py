@@ -15,6 +15,7 @@ from promptmill.errors import (
     Unreachable,
 )
 from promptmill.generate.budget import Budget, Caps
+from promptmill.generate.hedge import Hedge
 from promptmill.generate.lane import Lane, LaneOptions
 from promptmill.generate.lanes import Lanes, Wait
 from promptmill.records import Completion, Failure, Request, Sampling, Usage
@@ -118,8 +119,64 @@ def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses
 
     outcomes = [outcome for group in run(all_prompts()) for outcome in group]
     assert [type(outcome) for outcome in outcomes] == [Completion] * 24
-    assert lanes.together is False
+    assert lanes.choices.together is False
     assert server.many <= 8  # once for each that did not know yet
+
+
+def test_who_waits_for_room_in_the_budget_keeps_no_place_under_the_limits_per_minute():
+    server = Server(pause_s=0.02)
+    # one at a time fits: 267 in the worst case; and six may be sent in this minute, no more
+    lanes = lanes_of(server, caps=Caps(max_tokens=400), lane=LaneOptions(rpm=6, tpm=100_000))
+
+    async def six():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(6)))
+
+    outcomes = [outcome for (outcome,) in run(six())]  # within ten seconds: nobody waits for the next minute
+    assert [type(outcome) for outcome in outcomes] == [Completion] * 6
+    assert (len(server.asked), lanes.budget.spent.tokens) == (6, 60)
+
+
+class GivingServer(Server):
+    """A server that gives so many of the answers that it is asked for at once, at most."""
+
+    def __init__(self, most, **options):
+        super().__init__(**options)
+        self.most = most
+        self.sizes = []
+
+    async def complete_many(self, requests):
+        self.sizes.append(len(requests))
+        await asyncio.sleep(self.pause_s)
+        return [self.answer(each, f"sample {each.sample}") for each in requests[: self.most]]
+
+
+def test_of_two_servers_each_is_known_for_what_it_makes_of_n():
+    gives, one, refuses = GivingServer(9, pause_s=0.01), GivingServer(1, pause_s=0.01), ChoosyServer()
+    lanes = lanes_of(gives, one, refuses)
+
+    async def prompt(n):
+        left, outcomes = [request(n, sample) for sample in range(3)], []
+        while left:
+            got = await lanes.ask(left, Wait())
+            outcomes += got
+            left = left[len(got) :]
+        return outcomes
+
+    async def all_prompts():
+        return [await asyncio.gather(*(prompt(n) for n in range(start, start + 8))) for start in range(0, 80, 8)]
+
+    outcomes = [outcome for groups in run(all_prompts()) for group in groups for outcome in group]
+    assert [(type(outcome), outcome.sample) for outcome in outcomes] == [
+        (Completion, s) for _ in range(80) for s in range(3)
+    ]
+    assert [lanes.choices.of(lane) for lane in lanes.lanes] == [True, False, False]
+    assert set(gives.sizes) == {3} or set(gives.sizes) == {2, 3}
+    assert len(gives.sizes) > 10  # to the end
+    assert (len(one.sizes) <= 8, refuses.many <= 8) == (True, True)  # only until it was known
+    assert (
+        lanes.budget.spent.requests
+        == sum(len(server.asked) for server in (gives, one, refuses)) + len(gives.sizes) + len(one.sizes) + refuses.many
+    )
 
 
 def test_an_answer_without_a_bill_counts_with_its_worst_case():
@@ -199,7 +256,7 @@ def test_a_slow_answer_is_asked_of_a_second_lane_the_first_answer_wins_and_both_
     slow, fast = Server(pause_s=5.0), Server(pause_s=0.001)
     caps = Caps(max_tokens=100_000)
     lanes = lanes_of(slow, fast, hedge=True, caps=caps)
-    lanes.lanes[0].latencies.extend([0.01] * 20)
+    lanes.hedge.latencies.extend([0.01] * 20)
     lanes.lanes[1].in_flight = 1  # so that the slow one has less to do
     (outcome,) = run(lanes.ask([request()], Wait()))
     assert isinstance(outcome, Completion)
@@ -212,7 +269,7 @@ def test_a_slow_answer_is_asked_of_a_second_lane_the_first_answer_wins_and_both_
 def test_a_hedge_that_does_not_fit_the_budget_is_not_sent():
     slow, fast = Server(pause_s=0.1), Server()
     lanes = lanes_of(slow, fast, hedge=True, caps=Caps(max_requests=1))
-    lanes.lanes[0].latencies.extend([0.01] * 20)
+    lanes.hedge.latencies.extend([0.01] * 20)
     lanes.lanes[1].in_flight = 1
     (outcome,) = run(lanes.ask([request()], Wait()))
     assert isinstance(outcome, Completion)
@@ -222,7 +279,7 @@ def test_a_hedge_that_does_not_fit_the_budget_is_not_sent():
 def test_no_second_request_is_sent_while_the_run_is_paused():
     slow, fast = Server(pause_s=0.1), Server()
     lanes = lanes_of(slow, fast, hedge=True)
-    lanes.lanes[0].latencies.extend([0.01] * 20)
+    lanes.hedge.latencies.extend([0.01] * 20)
     lanes.lanes[1].in_flight = 1
 
     async def ask():
@@ -280,6 +337,47 @@ def test_a_fixed_number_in_flight_is_not_cut_by_the_bound_of_the_automatic_one()
     assert own.width.most == 3
 
 
+def test_the_last_requests_do_not_wait_for_a_lane_that_was_slow_from_its_first_answer_on():
+    servers = [Server(pause_s=20.0), *(Server(pause_s=0.01) for _ in range(3))]
+    lanes = lanes_of(*servers, hedge=True, deadline_s=60.0)
+
+    async def many():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(60)))
+
+    outcomes = [outcome for (outcome,) in run(many())]  # under ten seconds, and the slow lane has not answered yet
+    assert [type(outcome) for outcome in outcomes] == [Completion] * 60
+    assert (lanes.lanes[0].done, len(servers[0].asked) >= 4) == (0, True)
+    assert servers[0].cancelled == len(servers[0].asked) <= lanes.hedged
+    assert [lane.in_flight for lane in lanes.lanes] == [0] * 4
+
+
+def test_a_late_answer_is_asked_for_again_as_soon_as_another_lane_is_free():
+    slow, fast = Server(pause_s=20.0), Server(pause_s=0.01)
+    lanes = lanes_of(slow, fast, hedge=True, deadline_s=60.0)
+    lanes.hedge.latencies.extend([0.01] * 20)
+    lanes.lanes[1].in_flight = 4  # as many as it may have
+
+    async def ask():
+        asking = asyncio.ensure_future(lanes.ask([request()], Wait()))
+        await asyncio.sleep(0.1)
+        assert fast.asked == []
+        lanes.lanes[1].in_flight = 0
+        return await asking
+
+    (outcome,) = run(ask())
+    assert (type(outcome), lanes.hedged, slow.cancelled, len(fast.asked)) == (Completion, 1, 1, 1)
+
+
+def test_nothing_is_late_before_ten_answers_are_known():
+    hedge = Hedge()
+    hedge.latencies.extend([1.0] * 9)
+    assert hedge.late_s() is None
+    hedge.latencies.append(9.0)
+    assert hedge.late_s() == 9.0
+    hedge.latencies.extend([2.0] * 100)
+    assert hedge.late_s() == 2.0
+
+
 class CountingLoop(asyncio.SelectorEventLoop):
     """An event loop that counts what is called soon."""
 
@@ -293,8 +391,7 @@ class CountingLoop(asyncio.SelectorEventLoop):
 def test_a_hedge_whose_first_request_broke_is_waited_for_without_spinning():
     slow, quick = Server(error=Unreachable("broke"), pause_s=0.05), Server(pause_s=0.2)
     lanes = lanes_of(slow, quick, hedge=True)
-    for lane in lanes.lanes:
-        lane.latencies.extend([0.001] * 10)
+    lanes.hedge.latencies.extend([0.001] * 10)
     lanes.lanes[1].in_flight = 2  # busier: the first request goes to the other
 
     async def ask():
@@ -366,3 +463,43 @@ def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_
     worst = lanes.budget.worst([request()]).tokens
     assert (during.requests, during.tokens, during.uncertain_tokens) == (1, 0, worst)
     assert (after.requests, after.tokens, after.uncertain_tokens) == (1, 10, 0)
+
+
+class StaleServer(Server):
+    """A server whose kept connections end under so many requests of each prompt."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    async def complete(self, request):
+        self.asked.append(request.key)
+        if self.asked.count(request.key) <= self.times:
+            error = Unreachable("the server closed the connection without an answer")
+            error.stale = True
+            raise error
+        return self.answer(request)
+
+
+def test_a_request_into_a_connection_that_had_ended_is_sent_once_more_at_no_attempt():
+    server = StaleServer(1)
+    lanes = lanes_of(server, attempts=1, caps=Caps(max_requests=10))
+
+    async def five():
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(5)))
+
+    outcomes = [outcome for (outcome,) in run(five())]
+    assert [(type(each), each.attempts) for each in outcomes] == [(Completion, 1)] * 5
+    spent = lanes.budget.spent
+    assert (spent.requests, spent.uncertain_tokens, len(server.asked)) == (10, 0, 10)  # a cap on requests counts both
+    assert (lanes.retries, lanes.lanes[0].failed, lanes.lanes[0].state) == (0, 0, "ok")
+
+
+def test_a_second_connection_that_ends_costs_an_attempt():
+    server = StaleServer(2)
+    lanes = lanes_of(server, attempts=2)
+    (outcome,) = run(lanes.ask([request()], Wait()))
+    assert (type(outcome), outcome.attempts, len(server.asked)) == (Completion, 2, 3)
+    lanes = lanes_of(StaleServer(9), attempts=2)
+    (outcome,) = run(lanes.ask([request()], Wait()))
+    assert (type(outcome), outcome.kind, outcome.attempts) == (Failure, "network", 2)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from promptmill.generate.plan import Left, Observed, Range, choose_pilot, estimate
+from promptmill.generate.plan import Left, Limit, Observed, Range, choose_pilot, estimate, least_s
 
 
 def seen(count, *, spread=0):
@@ -101,3 +101,22 @@ def test_a_pilot_of_more_than_there_are_takes_all(count):
 
 def test_a_pilot_of_no_prompts_is_empty():
     assert choose_pilot([], 5, seed=0) == []
+
+
+@pytest.mark.parametrize(
+    ("n_requests", "n_tokens", "limits", "seconds"),
+    [
+        (0, 0, [Limit(10, None)], 0.0),
+        (10, 0, [Limit(10, None)], 0.0),  # all of a minute may go at once
+        (11, 0, [Limit(10, None)], 60.0),
+        (100, 0, [Limit(10, None)], 540.0),
+        (100, 0, [Limit(10, None), Limit(15, None)], 180.0),
+        (100, 0, [Limit(10, None), Limit(None, None)], 0.0),  # the second takes the rest
+        (100, 0, [], 0.0),
+        (100, 20_000, [Limit(None, 1000)], 1140.0),  # five of 200 tokens a minute
+        (100, 20_000, [Limit(4, 1000)], 1440.0),
+        (4, 20_000, [Limit(None, 1000)], 180.0),  # each larger than a minute's: one a minute
+    ],
+)
+def test_limits_per_minute_bound_the_time_from_below(n_requests, n_tokens, limits, seconds):
+    assert least_s(n_requests, n_tokens, limits) == seconds

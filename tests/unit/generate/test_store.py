@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from promptmill.errors import RunError
+from promptmill.generate import store as store_module
 from promptmill.generate.store import Store
 from promptmill.records import Completion, Failure, Usage
 
@@ -204,6 +206,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from promptmill.errors import RunError
+from promptmill.generate import store as store_module
 from promptmill.generate.store import Store
 from promptmill.records import Completion
 
@@ -263,3 +266,28 @@ def test_a_folder_that_may_not_be_written_can_be_read_and_says_so(closed):
     opened.close()
     with pytest.raises(RunError, match=r"Read-only file system|Permission denied"):
         Store(closed / "deeper")
+
+
+def test_while_another_process_writes_putting_waits_and_finding_does_not(tmp_path, store):
+    store.put([completion(1)])
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        putting = pool.submit(store.put, [completion(2)])
+        for _ in range(20):
+            assert set(store.find([key(1), key(2)])) == {key(1)}
+        assert not putting.done()
+        other.execute("COMMIT")
+        assert putting.result(timeout=30) == 1
+    other.close()
+    assert set(store.find([key(1), key(2)])) == {key(1), key(2)}
+
+
+def test_a_store_that_stays_locked_is_one_line(monkeypatch, tmp_path, store):
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0.2)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RunError, match=r"answers\.sqlite: database is locked\. Another process holds it; end that, or"):
+        store.put([completion(1)])
+    other.close()
+    assert store.put([completion(1)]) == 1

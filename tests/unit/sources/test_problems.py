@@ -131,7 +131,17 @@ WRONG = {
     "empty answer": ({"question": "?", "answer_correct": " "}, "nothing says what is right"),
     "nothing right": ({"question": "?"}, "nothing says what is right"),
     "no question": ({"answer_correct": "4"}, "A problem needs its question"),
-    "empty question": ({"question": " ", "answer_correct": "4"}, "holds a text, not a question"),
+    "empty question": ({"question": " ", "answer_correct": "4"}, "holds an empty text, not a question"),
+    "null question": ({"question": None, "answer_correct": "4"}, "column 'question' is null. A problem needs its"),
+    "null in choices": (CHOICE | {"choices": ["a", None]}, "column 'choices' holds null in its list, not a text"),
+    "index without choices": (
+        {"question": "?", "options": ["a", "b"], "answer_correct": "a", "choice_index_correct": 0},
+        "choice_index_correct is 0, and there are no choices",
+    ),
+    "same problem twice": (
+        {"question": "fine?", "answer_correct": "yes"},
+        "is the same problem as p.jsonl:1, and has no unique_id. Give",
+    ),
     "one choice": ({"question": "?", "choices": ["a"], "answer_correct": "A"}, "has 1 options"),
     "empty choices": ({"question": "?", "choices": [], "answer_correct": "A"}, "has 0 options"),
     "27 choices": ({"question": "?", "choices": [str(n) for n in range(27)], "answer_correct": "A"}, "has 27 options"),

@@ -147,7 +147,7 @@ def _gzip(begin: bytes, body: bytes) -> Plan:
 
 
 def _extra(begin: bytes, body: bytes) -> Plan:
-    return Plan(begin + b"\r\n\r\n" + body + b"\r\nbytes that nobody asked for", how="close")
+    return Plan(begin + b"\r\n\r\n" + body + b"\r\nbytes that nobody asked for")
 
 
 def _twice(begin: bytes, body: bytes) -> Plan:

@@ -24,6 +24,7 @@ START = (
     "import sys; sys.path.insert(0, sys.argv.pop()); from promptmill.evaluate.sandbox import server; sys.path.pop(0); "
     "server.main()"
 )
+PLANS = 20_000  # that are kept
 GRACE_S = 10.0  # that the server has beyond the deadline to say that it is over
 
 
@@ -79,6 +80,7 @@ class Sandbox:
         self._control: socket.socket | None = None
         self._starts = 0
         self._together: set[int] = set()  # hashes of tests that were found to need the program's own process
+        self._plans: dict[int, Any] = {}  # what was found out about tests, by their hashes; their process made it
 
     def start(self) -> None:
         """Start the server, if it does not run.
@@ -135,20 +137,20 @@ class Sandbox:
         key = hash((job.tests, job.setup, job.entry_point))
         with self._room:
             together = key in self._together
-            ruling = self._judge(job, together=together)
+            ruling = self._judge(job, key, together=together)
             if ruling.together and not together:
                 self._together.add(key)
-                ruling = self._judge(job, together=True)
+                ruling = self._judge(job, key, together=True)
         return ruling
 
-    def _judge(self, job: Job, *, together: bool) -> Ruling:
+    def _judge(self, job: Job, key: int, *, together: bool) -> Ruling:
         for _ in range(2):
-            found = self._once({**job._asdict(), "together": together})
+            found = self._once({**job._asdict(), "together": together, "plan": self._plans.get(key)}, key)
             if found is not None:
                 return found
         return Ruling(passed=None, detail="the sandbox's server died twice over this program", together=together)
 
-    def _once(self, job: dict[str, Any]) -> Ruling | None:
+    def _once(self, job: dict[str, Any], key: int = 0) -> Ruling | None:
         """One attempt; None where the server is gone, which is then cleared away."""
         ours, theirs = socket.socketpair()
         status, told = os.pipe()
@@ -174,6 +176,8 @@ class Sandbox:
                 said = channel.receive()
             except Broken:
                 pass  # killed before it could say anything: its status tells
+            if isinstance(said, dict) and isinstance(said.get("plan"), list) and len(self._plans) < PLANS:
+                self._plans[key] = said["plan"]  # for the next program with these tests
             ruling = self._ruling(said, status, together=job["together"])
             if ruling is None:
                 self._drop(start)

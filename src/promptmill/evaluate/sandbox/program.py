@@ -8,11 +8,16 @@ it answered a call with some plain value.
 from __future__ import annotations
 
 import builtins
+import contextlib
+import io
+import random
 import sys
 from types import CodeType, ModuleType
 from typing import Any
 
 from promptmill.evaluate.sandbox.frames import Broken, Channel
+from promptmill.evaluate.sandbox.held import Held
+from promptmill.evaluate.sandbox.raising import told
 from promptmill.evaluate.sandbox.values import Graph, Unplain
 
 MODULE = "solution"  # not __main__: what stands under `if __name__ == "__main__"` is a demonstration
@@ -27,26 +32,31 @@ def serve(tests: Channel) -> None:
             tests.send({"raised": names})
             return
         tests.send({"loaded": True})
+        held = Held()
         while True:
             message = tests.receive()
-            tests.send(call(names, message) if "call" in message else run_tests(names, message))
+            tests.send(run_tests(names, message) if "tests" in message else call(names, held, message))
     except Broken:
         return  # the tests are over
 
 
-def prelude(setup: str) -> CodeType:
-    """Compile what stands before a program; it may end in a function that has no body yet.
+def prelude(setup: str) -> tuple[CodeType, str]:
+    """Compile what stands before a program; its last function gets a body, where it has none.
+
+    Returns:
+        The code, and the text that it was made of.
 
     Raises:
         SyntaxError: it is no Python.
     """
     try:
-        return compile(setup, "<setup>", "exec", dont_inherit=True)
+        return compile(setup, "<setup>", "exec", dont_inherit=True), setup
     except SyntaxError:
-        return compile(f"{setup}\n    pass", "<setup>", "exec", dont_inherit=True)
+        setup = f"{setup}\n    pass"
+        return compile(setup, "<setup>", "exec", dont_inherit=True), setup
 
 
-def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | list[str]:
+def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | list[Any]:
     """Run a program's top level.
 
     Returns:
@@ -56,7 +66,7 @@ def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | 
     sys.modules[MODULE] = module
     names = module.__dict__
     try:
-        exec(prelude(setup), names)  # noqa: S102 - this process is jailed
+        exec(prelude(setup)[0], names)  # noqa: S102 - this process is jailed
         names.pop(entry_point or "", None)  # the setup's function has no body: it must not be taken for an answer
         exec(compile(program, "<program>", "exec", dont_inherit=True), names)  # noqa: S102 - and here is why
     except BaseException as error:  # noqa: BLE001 - a program may raise anything
@@ -64,30 +74,51 @@ def load(setup: str, program: str, entry_point: str | None) -> dict[str, Any] | 
     return names
 
 
-def call(names: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
-    """Call one of the program's functions.
+def call(names: dict[str, Any], held: Held, message: dict[str, Any]) -> dict[str, Any]:
+    """Call one of the program's functions, or do something with one of its objects.
 
     Returns:
-        `value` or `raised`, and the new content of arguments that were changed in place.
+        `value` or `raised`, the new content of arguments that were changed in place, and what was printed.
     """
-    graph = Graph()
-    arguments, options = graph.load(message["arguments"]), graph.load(message["options"])
-    sent = list(graph.objects)
-    before = [graph.content(each) for each in sent]
+    graph = Graph(held)
+    arguments = [graph.load(each) for each in message["arguments"]]
+    options = {name: graph.load(each) for name, each in message.get("options", {}).items()}
+    sent = graph.mutable()
+    before = graph.contents(sent)
+    if "random" in message:
+        random.setstate((3, tuple(message["random"]), None))
+    printed = io.StringIO() if "printing" in message else None
+    answer: dict[str, Any] = {}
     try:
-        answer: dict[str, Any] = {"value": names[message["call"]](*arguments, **options)}
+        with contextlib.redirect_stdout(printed) if printed else NO_CHANGE:
+            value = _called(names, held, message)(*arguments, **options)
     except BaseException as error:  # noqa: BLE001 - a program may raise anything
-        answer = {"raised": told(error)}
+        answer["raised"] = told(error)
     try:
-        now = [graph.content(each, subclasses=True) for each in sent]
-        answer["changed"] = {str(n): new for n, (old, new) in enumerate(zip(before, now, strict=True)) if new != old}
-        if "value" in answer:
-            answer["value"] = graph.dump(answer["value"], subclasses=True)
+        now = graph.contents(sent, subclasses=True)
+        if now != before:
+            changes = {str(n): new for n, old, new in zip(sent, before, now, strict=True) if new != old}
+            answer["changed"] = changes
+        if "raised" not in answer:
+            answer["value"] = graph.dump(value, subclasses=True)
     except Unplain as error:
         return {"unplain": str(error)}
-    except BaseException as error:  # noqa: BLE001 - an iterator runs the program's code
-        return {"raised": told(error), "changed": {}}
+    except BaseException as error:  # noqa: BLE001 - a subclass runs the program's code
+        answer = {"raised": told(error)}
+    if printed:
+        answer["printed"] = printed.getvalue()
     return answer
+
+
+NO_CHANGE = contextlib.nullcontext()
+
+
+def _called(names: dict[str, Any], held: Held, message: dict[str, Any]) -> Any:
+    """What a message wants to be called: a name of the program's, a method of `Held`, or what that keeps."""
+    if "call" in message:
+        return names[message["call"]]
+    what = message["held"]
+    return getattr(held, what) if isinstance(what, str) else held.take(what, 0)
 
 
 def run_tests(names: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
@@ -103,22 +134,10 @@ def run_tests(names: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
             try:
                 exec(compile(text, f"<test {number}>", "exec", dont_inherit=True), names)  # noqa: S102 - jailed
             except BaseException as error:  # noqa: BLE001 - whatever it raised, the test did not pass
-                return {"raised": [*told(error)[:2], f"test {number} of {len(message['tests'])}"]}
+                return {"raised": told(error), "where": f"test {number} of {len(message['tests'])}"}
     finally:
         _BUILTINS.clear()
     return {"passed": message["token"]}
 
 
 _BUILTINS = dict(vars(builtins))
-
-
-def told(error: BaseException) -> list[str]:
-    """The nearest built-in type of an exception, and its text."""
-    kind = next(each for each in type(error).__mro__ if each.__module__ == "builtins")
-    try:
-        alone = error.args[0] if len(error.args) == 1 else None
-        text = alone if type(alone) is str else str(error)
-    except BaseException:  # noqa: BLE001 - its __str__ is the program's
-        text = ""
-    own = "" if kind is type(error) else f"{type(error).__name__}: "
-    return [kind.__name__, f"{own}{text}"[:500]]

@@ -1,8 +1,9 @@
 """The system calls that a jailed process may make: a list of what is allowed, as a seccomp filter.
 
 A Python program that computes needs about a hundred and fifty calls. All others are refused with "Operation not
-permitted", so new calls of later kernels are refused too: no sockets, no new processes (threads are allowed), no exec,
-no signals to others, no tracing, no mounts, no namespaces, no keys, no bpf, no io_uring, no shared memory.
+permitted", so new calls of later kernels are refused too: no sockets but a pair that is connected with itself (event
+loops wake themselves with it), no new processes (threads are allowed), no exec, no signals to others, no tracing, no
+mounts, no namespaces, no keys, no bpf, no io_uring, no shared memory.
 
 Written for x86_64 and aarch64; elsewhere there is no filter and `filter_code` raises `NotImplementedError`.
 """
@@ -47,12 +48,16 @@ PRCTL = {"x86_64": 157, "aarch64": 167}
 PRLIMIT = {"x86_64": 302, "aarch64": 261}
 ARCHITECTURE = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 COLUMN = {"x86_64": 1, "aarch64": 2}
+SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
+SENDTO = {"x86_64": 44, "aarch64": 206}
+RECVFROM = {"x86_64": 45, "aarch64": 207}
+UNIX, STREAM = 1, (0x1, 0x8_0001, 0x801, 0x8_0801)  # AF_UNIX; SOCK_STREAM, alone, closed on exec, not blocking, both
 CLONE_THREAD = 0x0001_0000
 TERMINAL_CALLS = (0x5401, 0x5413, 0x5421, 0x541B, 0x5450, 0x5451)  # TCGETS, size, FIONBIO, FIONREAD, close on exec
 NAME_CALLS = (15, 16, 0x5356_4D41)  # the name of a thread, of memory
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|..., BPF_RET
-NUMBER, ARCH, FIRST, SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data; arguments are little-endian
+NUMBER, ARCH, FIRST, SECOND, FIFTH = 0, 4, 16, 24, 48  # offsets in struct seccomp_data; arguments are little-endian
 ALLOW, KILL, REFUSE = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
 EPERM, ENOTTY, ENOSYS = 1, 25, 38
 
@@ -66,6 +71,22 @@ def _one_of(number: int, offset: int, values: tuple[int, ...], otherwise: int) -
     checks = b"".join(_step(EQUAL, value, 0, 1) + _step(RETURN, ALLOW) for value in values)
     body = _step(LOAD, offset) + checks + _step(RETURN, REFUSE | otherwise)
     return _step(EQUAL, number, 0, len(body) // 8) + body
+
+
+def _pair(machine: str) -> bytes:
+    """A pair of sockets that are connected with each other, and what an event loop does with one.
+
+    Nothing else can be reached with such a socket: it is of the kind that takes no address, and none may be given.
+    """
+    kinds = b"".join(_step(EQUAL, kind, 0, 1) + _step(RETURN, ALLOW) for kind in STREAM)
+    made = _step(LOAD, FIRST) + _step(EQUAL, UNIX, 1, 0) + _step(RETURN, REFUSE | EPERM)
+    made += _step(LOAD, SECOND) + kinds + _step(RETURN, REFUSE | EPERM)
+    code = _step(EQUAL, SOCKETPAIR[machine], 0, len(made) // 8) + made
+    for number in (SENDTO[machine], RECVFROM[machine]):  # both halves of the address of an address
+        body = _step(LOAD, FIFTH) + _step(EQUAL, 0, 1, 0) + _step(RETURN, REFUSE | EPERM)
+        body += _step(LOAD, FIFTH + 4) + _step(EQUAL, 0, 1, 0) + _step(RETURN, REFUSE | EPERM) + _step(RETURN, ALLOW)
+        code += _step(EQUAL, number, 0, len(body) // 8) + body
+    return code
 
 
 def _ranges(machine: str) -> list[tuple[int, int]]:
@@ -96,6 +117,7 @@ def filter_code(machine: str) -> bytes:
     code += [_one_of(IOCTL[machine], SECOND, TERMINAL_CALLS, ENOTTY)]
     code += [_one_of(PRLIMIT[machine], FIRST, (0,), EPERM)]  # its own limits alone
     code += [_one_of(PRCTL[machine], FIRST, NAME_CALLS, EPERM)]
+    code += [_pair(machine)]
     for first, last in _ranges(machine):  # in rising order: the kernel tries every number when it takes the filter
         code += [_step(AT_LEAST, last + 1, 3, 0), _step(AT_LEAST, first, 0, 1)]
         code += [_step(RETURN, ALLOW), _step(RETURN, REFUSE | EPERM)]

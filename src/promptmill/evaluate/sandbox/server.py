@@ -29,9 +29,9 @@ from promptmill.evaluate.sandbox.jail import FULL, Limits, Walls
 
 # imported before the fork: what programs commonly use, and what has shared libraries that the jail does not show
 WARM = (
-    "array", "bisect", "bz2", "cmath", "collections", "copy", "ctypes", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "hashlib", "heapq", "inspect", "itertools", "json", "lzma", "math", "operator", "queue",
-    "random", "re", "statistics", "string", "struct", "textwrap", "threading", "typing", "unicodedata", "zlib",
+    "array", "asyncio", "bisect", "bz2", "cmath", "collections", "copy", "ctypes", "dataclasses", "datetime", "decimal",
+    "enum", "fractions", "functools", "hashlib", "heapq", "inspect", "itertools", "json", "lzma", "math", "operator",
+    "queue", "random", "re", "statistics", "string", "struct", "textwrap", "threading", "typing", "unicodedata", "zlib",
 )  # fmt: skip
 
 
@@ -55,8 +55,10 @@ def main() -> None:
     """Entry of the server's process: `server.main` with the number of the control socket as argument."""
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(control.recv(1 << 16))
+    sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio would import it: more pages for each fork
     for name in WARM:
         importlib.import_module(name)
+    del sys.modules["ssl"]
     full = settings["level"] == FULL
     try:
         code = _filter(needed=full)

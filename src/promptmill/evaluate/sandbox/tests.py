@@ -10,18 +10,17 @@ from __future__ import annotations
 import builtins
 import gc
 import importlib
-import os
 import secrets
 import sys
-import time
 from functools import partial
-from types import CodeType
+from types import CodeType, CoroutineType
 from typing import Any, NamedTuple
 
-from promptmill.evaluate.sandbox.frames import Broken, Channel
+from promptmill.evaluate.sandbox.frames import Channel
 from promptmill.evaluate.sandbox.plan import Plan, plan_of
 from promptmill.evaluate.sandbox.program import prelude
-from promptmill.evaluate.sandbox.values import Graph, TooDeep, Unplain
+from promptmill.evaluate.sandbox.raising import raised, shown
+from promptmill.evaluate.sandbox.stand_ins import Program, Stopped
 
 CANNOT, WRONG, RIGHT = None, False, True
 
@@ -40,139 +39,22 @@ class Ruled(NamedTuple):
     together: bool
 
 
-class Stopped(BaseException):
-    """The tests cannot go on: the program is gone, or they must be run together with it."""
-
-
-class Program:
-    """The process with the model's code.
-
-    Attributes:
-        calls: how often it was asked.
-        stopped: why it cannot be asked any more; tests may swallow exceptions, not this.
-        together: an argument was no plain value.
-    """
-
-    def __init__(self, channel: Channel, pid: int) -> None:
-        self._channel = channel
-        self._pid = pid
-        self.calls = 0
-        self.stopped = ""
-        self.together = ""
-
-    def stand_in(self, name: str) -> Any:
-        """A function that calls the program's function of this name."""
-
-        def ask(*arguments: Any, **options: Any) -> Any:
-            return self.call(name, arguments, options)
-
-        ask.__name__ = ask.__qualname__ = name
-        return ask
-
-    def call(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Ask for one call; arguments that it changed in place are changed here too.
-
-        Raises:
-            Stopped: there is no answer, or no proper one.
-            Exception: a built-in one that the program raised.
-        """
-        if self.stopped:
-            raise Stopped
-        graph = Graph()
-        try:
-            message = {"call": name, "arguments": graph.dump(arguments), "options": graph.dump(options)}
-        except TooDeep as error:  # the program could have made it so deep: no reason to run anything together
-            self.stop(f"an argument of '{name}': {error}")
-        except Unplain as error:
-            self.together = self.stopped = f"an argument of '{name}': {error}"
-            raise Stopped from None
-        self.calls += 1
-        answer = self.ask(message)
-        try:
-            for number, content in dict(answer.get("changed") or {}).items():
-                graph.fill(graph.objects[int(number)], content)
-            if "value" in answer:
-                return graph.load(answer["value"])
-        except (Unplain, ValueError, TypeError, IndexError, AttributeError) as error:
-            self.stop(f"'{name}' returned what is no plain value: {error}")
-        except MemoryError:
-            self.stop(f"'{name}' returned too much")
-        if "unplain" in answer:
-            self.stop(f"'{name}' returned what is no plain value: {answer['unplain']}")
-        raise self.exception(answer)
-
-    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send one message and wait for the answer.
-
-        Raises:
-            Stopped: there is none.
-        """
-        try:
-            self._channel.send(message)
-            answer = self._channel.receive()
-        except Broken as error:
-            self.stop(f"the program does not answer: {error}{self._end()}")
-        except MemoryError:
-            self.stop("the program's answer is too large")
-        if type(answer) is not dict:
-            self.stop("the program's answer is no answer")
-        return dict(answer)
-
-    def stop(self, why: str) -> None:
-        """Ask nothing more.
-
-        Raises:
-            Stopped: always.
-        """
-        self.stopped = self.stopped or why
-        raise Stopped
-
-    def exception(self, answer: dict[str, Any]) -> BaseException:
-        """What the program raised, as a built-in exception with its text."""
-        name, text = raised(answer)[:2]
-        kind: Any = getattr(builtins, name, None)
-        if not isinstance(kind, type) or not issubclass(kind, Exception):
-            self.stop(f"the program ended itself: {name}" if name in ENDINGS else "the program's answer is no answer")
-        try:
-            found: BaseException = kind(text)
-        except TypeError:  # those of Unicode want five arguments
-            return ValueError(text)
-        return found
-
-    def _end(self) -> str:
-        """How the process ended, if it did."""
-        for _ in range(20):
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                return f" (killed by signal {os.WTERMSIG(status)})" if os.WIFSIGNALED(status) else " (it ended)"
-            time.sleep(0.005)
-        return ""
-
-
-ENDINGS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "BaseExceptionGroup")
-
-
-def raised(answer: dict[str, Any]) -> list[str]:
-    """Type and text of an exception that a program told, and where; hostile input."""
-    found = answer.get("raised")
-    if type(found) is not list or len(found) < 2 or not all(type(each) is str for each in found):
-        return ["", ""]
-    return [each[:500] for each in found]
-
-
 def judge(promptmill: Channel, program_channel: Channel, pid: int) -> None:
     """Take one job, say how it went. Runs jailed, in a process of its own."""
     job = promptmill.receive()
+    known = job["plan"]
     ruled = ruling(job, Program(program_channel, pid))
-    promptmill.send({"passed": ruled.passed, "detail": ruled.detail[:500], "together": ruled.together})
+    said = {"passed": ruled.passed, "detail": ruled.detail[:500], "together": ruled.together}
+    promptmill.send(said if known else {**said, "plan": job["plan"]})
 
 
 def ruling(job: dict[str, Any], program: Program) -> Ruled:
     """Run the tests of a job."""
     setup, tests, together = job["setup"], job["tests"], bool(job["together"])
     try:
-        before = prelude(setup)
-        plan = plan_of(setup_text(setup), tests, job["entry_point"])
+        before, setup = prelude(setup)
+        plan = Plan(*job["plan"]) if job["plan"] else plan_of(setup, tests, job["entry_point"])
+        job["plan"] = plan
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Ruled(CANNOT, f"the tests are no Python: {error}", together)
     if plan.missing or (plan.together and not together):
@@ -181,7 +63,7 @@ def ruling(job: dict[str, Any], program: Program) -> Ruled:
     try:
         answer = program.ask({key: job[key] for key in ("setup", "program", "entry_point")})
         if "raised" in answer:
-            return Ruled(WRONG, "the program does not load: {}: {}".format(*raised(answer)[:2]), together)
+            return Ruled(WRONG, "the program does not load: {}: {}".format(*raised(answer)), together)
         if together:
             return _together(tests, program)
     except Stopped:
@@ -195,24 +77,17 @@ def _apart(setup: CodeType, tests: list[str], plan: Plan, program: Program) -> R
     failure = _failure(lambda: exec(setup, names), "the setup")  # noqa: S102 - the data set's code, jailed
     names |= {name: importlib.import_module(name) for name in plan.modules}
     names |= {name: program.stand_in(name) for name in plan.called}
+    program.seeded = plan.seeded
     failure = failure or _run(tests, names)
     if program.together:
         return Ruled(CANNOT, program.together, together=True)
     if failure or program.stopped:
-        return Ruled(WRONG, program.stopped or failure, together=False)
+        own = f"; '{program.own}' returned an object of its own" if program.own else ""
+        return Ruled(WRONG, program.stopped or failure + own, together=False)
     if not program.calls:
         called = ", ".join(plan.called) or "no name"
         return Ruled(CANNOT, f"the tests call nothing of the program ({called})", together=False)
     return Ruled(RIGHT, "", together=False)
-
-
-def setup_text(setup: str) -> str:
-    """The setup with a body for its last function, where that has none."""
-    try:
-        compile(setup, "<setup>", "exec", dont_inherit=True)
-    except SyntaxError:
-        return f"{setup}\n    pass"
-    return setup
 
 
 def _together(tests: list[str], program: Program) -> Ruled:
@@ -220,10 +95,8 @@ def _together(tests: list[str], program: Program) -> Ruled:
     answer = program.ask({"tests": tests, "token": token})
     if answer.get("passed") == token:
         return Ruled(RIGHT, "", together=True)
-    kind, text, *where = raised(answer)
-    return Ruled(
-        WRONG, ": ".join(filter(None, [*where, kind, text])) or "the program's answer is no answer", together=True
-    )
+    said = [str(answer.get("where", "")), *raised(answer)]
+    return Ruled(WRONG, ": ".join(filter(None, said)) or "the program's answer is no answer", together=True)
 
 
 def _run(tests: list[str], names: dict[str, Any]) -> str:
@@ -245,7 +118,7 @@ def _run_defined(names: dict[str, Any]) -> str:
     for name, value in list(names.items()):
         code = getattr(value, "__code__", None) if name.startswith("test_") else None
         if code and code.co_filename.startswith("<test") and not code.co_argcount:
-            failure = _failure(value, name)
+            failure = _failure(partial(_run_function, value), name)
             if failure:
                 return failure
     unittest: Any = sys.modules.get("unittest")
@@ -260,6 +133,14 @@ def _run_defined(names: dict[str, Any]) -> str:
     return ""
 
 
+def _run_function(function: Any) -> None:
+    found = function()
+    if isinstance(found, CoroutineType):
+        import asyncio
+
+        asyncio.run(found)
+
+
 def _failure(work: Any, where: str) -> str:
     """Run something; what went wrong, or nothing."""
     try:
@@ -267,8 +148,7 @@ def _failure(work: Any, where: str) -> str:
     except BaseException as error:  # noqa: BLE001 - a test may raise anything, and all of it means that it failed
         gc.collect()
         line = _line(error)
-        text = str(error) if isinstance(error, Exception) else ""
-        return f"{where}: {type(error).__name__}{f': {text[:200]}' if text else ''}{line}"
+        return f"{where}: {shown(error)}{line}"
     return ""
 
 

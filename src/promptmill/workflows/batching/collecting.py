@@ -17,6 +17,7 @@ import msgspec
 from promptmill.endpoints.batches import AGAIN, Batch, Batches
 from promptmill.errors import DataError, EndpointError, PromptmillError, Refused, RunError
 from promptmill.run import read_manifest
+from promptmill.workflows.asking import open_store
 from promptmill.workflows.batching.desk import WIRE, Desk, Server, Wire, open_desk
 from promptmill.workflows.batching.ledger import (
     FOLDER,
@@ -120,7 +121,8 @@ def _collect(desk: Desk, file: RequestFile, batch: Batch) -> dict[str, int]:
             desk.server.ask(file, partial(_fetch, file_id, path))
             paths.append(path)
     results = Results(paths, desk.ledger)
-    counts = merge(desk.run, desk.asking, results, desk.server.endpoint(file.endpoint))
+    with open_store(desk.asking.options, desk.reporter) as store:
+        counts = merge(desk.run, desk.asking, results, desk.server.endpoint(file.endpoint), store=store)
     counts["missing"] = sum(key not in results for key in iter_keys(desk.run.path, file))
     desk.note(file, state=ENDINGS[batch.status], status=batch.status, counts=counts)
     why = f": {batch.why}" if batch.status == "failed" else ""
@@ -151,7 +153,9 @@ def collect_file(out: Path, options: GenerateOptions, results: Path, *, reporter
                 f"{results}: has no line that answers a request of this run ('pm-{desk.ledger.run}-...'). Nothing was "
                 "kept. Name the result file of a batch of this run."
             )
-        counts = merge(desk.run, desk.asking, found, desk.server.endpoint(desk.server.number(None)))
+        endpoint = desk.server.endpoint(desk.server.number(None))
+        with open_store(options, reporter) as store:
+            counts = merge(desk.run, desk.asking, found, endpoint, store=store)
         for file in desk.ledger.waiting:
             if all(key in found for key in iter_keys(out, file)):
                 desk.note(file, state="collected", counts=counts)

@@ -39,7 +39,7 @@ class Wire(NamedTuple):
     """How servers are reached.
 
     Attributes:
-        transport: how bytes travel; aiohttp where it is None.
+        transport: how bytes travel; HTTP/1.1 where it is None.
         pause_s: first pause before a further attempt.
     """
 

@@ -22,6 +22,7 @@ from promptmill.errors import DataError, EndpointError, Timeout
 from promptmill.generate.index import is_lasting
 from promptmill.generate.journal import Journal
 from promptmill.generate.parts import Part
+from promptmill.generate.store import Store
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Completion, Failure, Outcome, Request
 from promptmill.run import Run
@@ -149,8 +150,10 @@ class Results:
                 yield each, _decode(files[spot.file].readline())
 
 
-def merge(run: Run, asking: Asking, results: Results, endpoint: OpenAI) -> dict[str, int]:
-    """Keep what the results settle, and count what became of each line.
+def merge(
+    run: Run, asking: Asking, results: Results, endpoint: OpenAI, *, store: Store | None = None
+) -> dict[str, int]:
+    """Keep what the results settle, in the store too if there is one, and count what became of each line.
 
     Returns:
         `answers`, `refused`, `again` (failures that are asked again), `already` (settled before), `unsent` (the batch
@@ -176,6 +179,8 @@ def merge(run: Run, asking: Asking, results: Results, endpoint: OpenAI) -> dict[
                 run.begin("generate")
             begun = True
             keep(part, asked, outcomes)
+            if store is not None and store.can_write:
+                store.put(each for each in outcomes.values() if isinstance(each, Completion))
     counts["unknown"] += len(results) - len(met)
     return counts
 

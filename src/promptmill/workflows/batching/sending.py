@@ -21,6 +21,7 @@ from promptmill.endpoints.batches import MAX_BYTES, MAX_LINES, Batch, Batches
 from promptmill.endpoints.openai import OpenAI, path_of
 from promptmill.errors import DataError, EndpointError, Refused, Timeout, Unavailable
 from promptmill.io.jsonl import atomic
+from promptmill.workflows.asking import parts_of, remember_asked, take_over
 from promptmill.workflows.batching.desk import WIRE, Desk, Wire, open_desk
 from promptmill.workflows.batching.ledger import UNSENT, RequestFile, check_file, iter_keys, save_ledger
 from promptmill.workflows.batching.results import iter_parts
@@ -54,6 +55,8 @@ def write(
 ) -> dict[str, int]:
     """Write every open request that no file waits for into request files; return how many `files` and `requests`.
 
+    What the recipe's `store` and `reuse` have for them is taken over first.
+
     Raises:
         RunError: the run has no prompts, or another process works in it.
         EndpointError: the server is asked whether it is vLLM (`token_ids: auto`), and does not answer.
@@ -61,6 +64,8 @@ def write(
     """
     with open_desk(out, options, reporter=reporter, wire=wire) as desk:
         number = desk.server.number(endpoint)
+        remember_asked(desk.run, desk.asking)
+        take_over(desk.run, desk.asking, parts_of(desk.run, desk.asking), reporter=reporter)
         waiting = {key for file in desk.ledger.waiting for key in iter_keys(out, file)}
         n_waiting = len(waiting)
         made = asyncio.run(_write(desk, number, waiting, max_lines=max_lines, max_bytes=max_bytes))

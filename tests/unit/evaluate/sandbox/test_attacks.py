@@ -12,6 +12,7 @@ from promptmill.evaluate.sandbox.jail import Limits
 from promptmill.evaluate.sandbox.pool import Job, Sandbox
 
 PROGRAMS = runpy.run_path(str(Path(__file__).parents[3] / "data" / "attacks.py"))
+FURTHER = runpy.run_path(str(Path(__file__).parents[3] / "data" / "attacks_further.py"))
 TASK, ATTEMPT = PROGRAMS["TASK"], PROGRAMS["ATTEMPT"]
 FORGED, ESCAPES, EXHAUST, BOUNDED = (PROGRAMS[name] for name in ("FORGED", "ESCAPES", "EXHAUST", "BOUNDED"))
 CANARY = "sk-canary-3f9a"
@@ -110,3 +111,53 @@ def test_what_a_program_can_take_is_bounded(sandbox, name):
     ruling = sandbox.judge(Job(program, (f"n = count(); assert 0 <= n <= {most}, n",)))
     assert ruling == (True, "", False)
     assert sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FURTHER["FORGED"])
+def test_values_and_stand_ins_cannot_forge_a_verdict(sandbox, name):
+    program, tests = FURTHER["FORGED"][name]
+    ruling = sandbox.judge(Job(program, tests))
+    assert (ruling.passed, ruling.together) == (False, False)
+    assert ruling.detail
+    assert ruling.detail.isprintable()
+    assert sandbox.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FURTHER["ENDLESS"])
+def test_values_and_stand_ins_that_never_end_are_stopped(hurried, name):
+    program, tests = FURTHER["ENDLESS"][name]
+    ruling = hurried.judge(Job(program, tests))
+    assert (ruling.passed, ruling.together) == (False, False)
+    assert hurried.judge(GOOD) == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FURTHER["ESCAPES"])
+def test_a_program_cannot_reach_anything_by_an_event_loop_or_a_pair_of_sockets(sandbox, known, name):
+    program = ATTEMPT.format(known=known, body=FURTHER["ESCAPES"][name]) + FURTHER["DATAGRAM"]
+    ruling = sandbox.judge(Job(program, ("assert attempt() == 'stopped', attempt()",)))
+    assert ruling == (True, "", False)
+
+
+@pytest.mark.parametrize("name", FURTHER["BOUNDED"])
+def test_what_a_program_can_take_of_sockets_is_bounded(sandbox, name):
+    most, program = FURTHER["BOUNDED"][name]
+    assert sandbox.judge(Job(program, (f"n = count(); assert 0 < n <= {most}, n",))) == (True, "", False)
+
+
+def test_a_pair_of_sockets_that_knows_nobody_else_is_given(sandbox):
+    program = (
+        "import socket\ndef f(data):\n    a, b = socket.socketpair()\n    a.sendall(data)\n    return b.recv(99)\n"
+    )
+    assert sandbox.judge(Job(program, ("assert f(b'to itself') == b'to itself'",))) == (True, "", False)
+
+
+def test_a_program_does_not_change_what_the_tests_draw(sandbox):
+    program = "import random\ndef f(x):\n    random.seed(0)\n    random.random = lambda: 0.5\n    return x\n"
+    tests = """
+import random
+random.seed(3)
+drawn = [random.random(), f(random.random())]
+random.seed(3)
+assert drawn == [random.random(), random.random()]
+"""
+    assert sandbox.judge(Job(program, (tests,))) == (True, "", False)

@@ -88,8 +88,12 @@ def test_the_filter_allows_what_is_listed_and_refuses_all_else(machine):
     entries = [line.split() for line in seccomp.ALLOWED.split(";")]
     allowed = {int(e[seccomp.COLUMN[machine]]) for e in entries if e[seccomp.COLUMN[machine]] != "-"}
     special = {
-        table[machine] for table in (seccomp.CLONE, seccomp.CLONE3, seccomp.IOCTL, seccomp.PRCTL, seccomp.PRLIMIT)
-    }
+        table[machine]
+        for table in (
+            seccomp.CLONE, seccomp.CLONE3, seccomp.IOCTL, seccomp.PRCTL, seccomp.PRLIMIT,
+            seccomp.SOCKETPAIR, seccomp.SENDTO, seccomp.RECVFROM,
+        )
+    }  # fmt: skip
     assert len(allowed) > 90
     for number in range(600):
         if number not in special:
@@ -109,6 +113,20 @@ def test_the_filter_looks_at_arguments_where_they_matter(machine):
     assert decide(code, machine, seccomp.PRLIMIT[machine], [0]) == seccomp.ALLOW
     assert decide(code, machine, seccomp.PRLIMIT[machine], [1]) == REFUSED
     assert decide(code, machine, seccomp.PRCTL[machine], [1]) == REFUSED
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_allows_a_pair_of_connected_sockets_and_no_address(machine):
+    code = seccomp.filter_code(machine)
+    pair = seccomp.SOCKETPAIR[machine]
+    for kind in (1, 1 | 0o2000000, 1 | 0o4000, 1 | 0o2004000):  # SOCK_STREAM, CLOEXEC, NONBLOCK
+        assert decide(code, machine, pair, [1, kind]) == seccomp.ALLOW
+    for family, kind in ((2, 1), (0, 1), (16, 3), (1, 2), (1, 5), (1, 3), (1, 1 | 64), (1, 0)):
+        assert decide(code, machine, pair, [family, kind]) == REFUSED
+    for call in (seccomp.SENDTO[machine], seccomp.RECVFROM[machine]):
+        assert decide(code, machine, call, [5, 99, 1, 0, 0, 0]) == seccomp.ALLOW
+        assert decide(code, machine, call, [5, 99, 1, 0, 0x7FFF, 8]) == REFUSED
+        assert decide(code, machine, call, [5, 99, 1, 0, 1 << 40, 8]) == REFUSED
 
 
 def test_another_architectures_calls_kill():

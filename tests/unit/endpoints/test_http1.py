@@ -1,0 +1,493 @@
+"""HTTP/1.1 of our own: answers cut anywhere, servers that never stop, names, certificates, idle connections."""
+
+import asyncio
+import contextlib
+import gzip
+import random
+import socket
+import ssl
+
+import pytest
+import trustme
+
+from promptmill.endpoints import http1
+from promptmill.endpoints.http1 import Http1Transport
+from promptmill.endpoints.transport import Reply, loop_factory
+from promptmill.errors import ConfigError, Timeout, Unavailable, Unreachable
+
+LOOPS = [None, pytest.param("uvloop", marks=pytest.mark.skipif(loop_factory() is None, reason="no extra 'fast'"))]
+
+
+class Scripted(asyncio.Protocol):
+    """A server that writes what it is told, piece by piece, to each request; None ends the connection."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def connection_made(self, transport):
+        self.transport, self.drained = transport, asyncio.Event()
+        self.drained.set()
+        self.server.connections.add(self)
+        self.server.accepted += 1
+
+    def pause_writing(self):
+        self.drained.clear()
+
+    def resume_writing(self):
+        self.drained.set()
+
+    def connection_lost(self, error):  # noqa: ARG002 - asyncio's signature
+        self.server.connections.discard(self)
+        self.drained.set()
+
+    def data_received(self, data):
+        self.server.heard.append(data)
+        pieces = self.server.scripts.pop(0) if len(self.server.scripts) > 1 else self.server.scripts[0]
+        self.work = asyncio.get_running_loop().create_task(self._say(pieces))
+
+    async def _say(self, pieces):
+        for piece in pieces:
+            if piece is None:
+                self.transport.close()
+                return
+            self.transport.write(piece)
+            await asyncio.sleep(0)
+            await asyncio.wait_for(self.drained.wait(), 20)
+            if self.transport.is_closing():
+                return
+
+
+class Server:
+    def __init__(self, scripts):
+        self.scripts, self.connections, self.heard, self.accepted = list(scripts), set(), [], 0
+
+
+@contextlib.asynccontextmanager
+async def serving(*scripts, **options):
+    server = Server(scripts)
+    options.setdefault("host", "127.0.0.1")
+    listening = await asyncio.get_running_loop().create_server(lambda: Scripted(server), port=0, **options)
+    server.port = listening.sockets[0].getsockname()[1]
+    server.url = f"http://127.0.0.1:{server.port}"
+    try:
+        yield server
+    finally:
+        listening.close()
+        for each in list(server.connections):
+            each.transport.abort()
+
+
+@pytest.fixture(params=LOOPS)
+def using(request):
+    """Run `act(transport, server)` under a deadline, in both kinds of loop."""
+
+    def run(act, *scripts, secure=None, host="127.0.0.1", **options):
+        async def go():
+            transport = Http1Transport(**options)
+            try:
+                async with asyncio.timeout(30), serving(*scripts, ssl=secure, host=host) as server:
+                    return await act(transport, server)
+            finally:
+                await transport.close()
+
+        with asyncio.Runner(loop_factory=loop_factory() if request.param else None) as runner:
+            return runner.run(go())
+
+    return run
+
+
+def post(transport, server, *, body=b"{}", headers=None, timeout_s=10.0, url=None):
+    return transport.send("POST", (url or server.url) + "/v1/x", body=body, headers=headers or {}, timeout_s=timeout_s)
+
+
+async def until(is_so):
+    for _ in range(2000):
+        if is_so():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("it did not come to be so")
+
+
+PACKED = gzip.compress(b"packed " * 40, mtime=0)
+WHOLE = {
+    "with a length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+    "in pieces, with names behind them": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nX-Late: 1\r\n\r\n",
+        b"hello",
+    ),
+    "after a 100 and a 103": (
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+        ),
+        b"hello",
+    ),
+    "packed": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(PACKED), PACKED),
+        b"packed " * 40,
+    ),
+    "packed in pieces": (
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (7, PACKED[:7], len(PACKED) - 7, PACKED[7:])
+        ),
+        b"packed " * 40,
+    ),
+    "without a body": (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    "with bare line ends": (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", b"hello"),
+    "an error": (b"HTTP/1.1 429 Slow down\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\nno", b"no"),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_answer_may_be_cut_anywhere_and_the_connection_serves_the_next(using, name):
+    payload, body = WHOLE[name]
+    cuts = [[payload[:at], payload[at:]] for at in range(1, len(payload))]
+    bytewise = [payload[i : i + 1] for i in range(len(payload))]
+
+    async def act(transport, server):
+        for _ in range(len(server.scripts)):
+            got = await post(transport, server)
+            assert (got.body, "x-late" in got.headers, "link" in got.headers) == (body, False, False)
+        assert server.accepted == 1
+
+    using(act, *cuts, bytewise, [payload])
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n"])
+def test_an_answer_without_a_length_ends_with_its_connection(using, head):
+    async def act(transport, server):
+        got = [(await post(transport, server)).body for _ in range(2)]
+        return got, server.accepted
+
+    assert using(act, [head + b"hel", b"lo", None]) == ([b"hello"] * 2, 2)
+
+
+def test_a_connection_that_the_server_wants_to_end_is_not_used_again(using):
+    async def act(transport, server):
+        for _ in range(2):
+            assert (await post(transport, server)).body == b"hi"
+        return server.accepted
+
+    assert using(act, [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"]) == 2
+    assert using(act, [b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"]) == 2
+
+
+def endless(head, piece):
+    yield head
+    for _ in range(1 << 16):
+        yield piece * 2048
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"bbbbbbbb"),
+        (b"HTTP/1.1 ", b"20000000"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;", b"aaaaaaaa"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n", b"X-A: b\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_a_server_that_never_comes_to_the_body_or_its_end_is_given_up(using, head, piece):
+    async def act(transport, server):
+        with pytest.raises(Unreachable) as caught:
+            await post(transport, server)
+        await until(lambda: not server.connections)
+        return caught.value.sent, str(caught.value).removeprefix(server.url)
+
+    sent, text = using(act, endless(head, piece))
+    assert sent
+    assert text.startswith((": the connection failed (", ": the connection broke in the middle"))
+
+
+def test_a_body_that_is_unpacked_without_end_is_given_up_at_the_limit(using):
+    bomb = gzip.compress(b"\0" * 50_000_000, mtime=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+
+    async def act(transport, server):
+        with pytest.raises(Unavailable, match=r"the answer is larger than 100,000 bytes") as caught:
+            await post(transport, server)
+        return caught.value.sent
+
+    assert using(act, [head, bomb], max_body_bytes=100_000)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\nhi", "packed as 'br', which nobody"),
+        (b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi", "wants another protocol"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi", "failed (Http"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            "failed (Http",
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "broke in the middle"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "failed (Http"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n" + PACKED[:9], "broke in the middle"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_line(using, payload, reason):
+    async def act(transport, server):
+        with pytest.raises(Unreachable) as caught:
+            await post(transport, server)
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        await until(lambda: not server.connections)
+        return str(caught.value)
+
+    assert reason in using(act, [payload])
+
+
+def test_what_comes_unasked_is_never_the_answer_to_the_next_request(using):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+    async def act(transport, server):
+        first = await post(transport, server)
+        await asyncio.sleep(0.05)
+        second = await post(transport, server)
+        return first.body, second.body, server.accepted
+
+    at_once, later = [answer + b"first" + answer + b"wrong"], [answer + b"first", answer, b"wrong"]
+    for script in (at_once, later):
+        assert using(act, script, [answer + b"right"]) == (b"first", b"right", 2)
+
+
+def test_mangled_answers_are_answers_or_one_error_and_never_anything_else(using):
+    dice = random.Random(7)
+    payloads = []
+    for _ in range(400):
+        mangled = bytearray(dice.choice(list(WHOLE.values()))[0])
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(mangled))
+            mangled[at : at + dice.randint(0, 3)] = dice.choice(
+                [b"", b"\r\n", b"\0", b"7", b":", b"\xff", b"HTTP/1.1 "]
+            )
+        payloads.append([bytes(mangled), None])
+
+    async def act(transport, server):
+        found = {"answers": 0, "errors": 0}
+        for _ in payloads:
+            [got] = await asyncio.gather(post(transport, server, timeout_s=5.0), return_exceptions=True)
+            if isinstance(got, Unreachable | Unavailable):
+                found["errors"] += 1
+                assert "\n" not in str(got)
+            else:
+                found["answers"] += 1
+                assert type(got) is Reply
+        return found
+
+    found = using(act, *payloads)
+    assert found["answers"] + found["errors"] == len(payloads)
+    assert min(found.values()) > 20
+
+
+@pytest.fixture
+def trusted(monkeypatch):
+    """An authority that this process trusts for the time of the test."""
+    authority = trustme.CA()
+    with authority.cert_pem.tempfile() as file:
+        monkeypatch.setenv("SSL_CERT_FILE", file)
+        http1._certificates.cache_clear()
+        yield authority
+    http1._certificates.cache_clear()
+
+
+def secured(authority, *names):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def test_a_server_with_a_good_certificate_is_asked_and_its_connection_kept(using, trusted):
+    async def act(transport, server):
+        url = f"https://localhost:{server.port}"
+        return [(await post(transport, server, url=url)).body for _ in range(3)], server.accepted
+
+    script = [WHOLE["with a length"][0]]
+    assert using(act, script, secure=secured(trusted, "localhost")) == ([b"hello"] * 3, 1)
+
+
+def test_a_certificate_of_another_name_or_authority_ends_before_anything_is_sent(using, trusted):
+    async def act(transport, server):
+        with pytest.raises(Unreachable, match="the secure connection failed") as caught:
+            await post(transport, server, url=f"https://localhost:{server.port}")
+        return caught.value.sent, server.heard
+
+    script = [WHOLE["with a length"][0]]
+    assert using(act, script, secure=secured(trusted, "elsewhere.example")) == (False, [])
+    assert using(act, script, secure=secured(trustme.CA(), "localhost")) == (False, [])
+
+
+def test_a_name_is_asked_once_for_a_burst(using, monkeypatch):
+    asked, real = [], socket.getaddrinfo
+
+    def count(host, *rest, **options):
+        if host == "localhost":
+            asked.append(host)
+        return real(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", count)
+
+    async def act(transport, server):
+        url = f"http://localhost:{server.port}"
+        got = await asyncio.gather(*[post(transport, server, url=url) for _ in range(50)])
+        return len(got), server.accepted
+
+    assert using(act, [WHOLE["with a length"][0]]) == (50, 50)
+    assert len(asked) <= 1  # uvloop asks the system itself
+
+
+def test_a_host_with_two_addresses_is_reached_at_the_one_that_listens(using, monkeypatch):
+    async def act(transport, server):
+        async def both(*_, **__):
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, ("127.0.0.2", server.port)), (*kind, ("127.0.0.1", server.port))]
+
+        loop = asyncio.get_running_loop()
+        if loop_is_ours(loop):
+            monkeypatch.setattr(loop, "getaddrinfo", both)
+        return (await post(transport, server, url=f"http://localhost:{server.port}")).body
+
+    assert using(act, [WHOLE["with a length"][0]]) == b"hello"
+
+
+def loop_is_ours(loop):
+    return type(loop).__module__.startswith("asyncio")
+
+
+def test_an_idle_connection_ends_by_itself(using, monkeypatch):
+    monkeypatch.setattr(http1, "KEEP_ALIVE_S", 0.1)
+
+    async def act(transport, server):
+        await asyncio.gather(*[post(transport, server) for _ in range(5)])
+        await until(lambda: not server.connections)
+        assert (await post(transport, server)).body == b"hello"
+        return server.accepted
+
+    assert using(act, [WHOLE["with a length"][0]]) == 6
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "key\n", "k\u00e9y", "a\0b"])
+def test_a_header_that_would_be_two_is_refused_without_its_value(using, value):
+    async def act(transport, server):
+        with pytest.raises(ConfigError, match=r"header Authorization: holds a character") as caught:
+            await post(transport, server, headers={"Authorization": value})
+        return value.strip() in str(caught.value), server.accepted
+
+    assert using(act, [b""]) == (False, 0)
+
+
+def test_the_address_is_sent_as_it_must_be(using):
+    async def act(transport, server):
+        url = f"{server.url}/a b/\u00e9%20?q=\u00fc&r=%2F"
+        await transport.send("GET", url, body=None, headers={"Accept": "*/*"}, timeout_s=5)
+        return server.heard[0].decode().split("\r\n")
+
+    lines = using(act, [WHOLE["with a length"][0]])
+    assert lines[0] == "GET /a%20b/%C3%A9%20?q=%C3%BC&r=%2F HTTP/1.1"
+    assert lines[1].startswith("Host: 127.0.0.1:")
+    assert lines[2:] == ["User-Agent: promptmill", "Accept-Encoding: gzip", "Accept: */*", "", ""]
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this system has no IPv6")
+def test_an_address_of_version_6_is_asked(using):
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("the loopback of IPv6 is off")
+
+    async def act(transport, server):
+        got = await post(transport, server, url=f"http://[::1]:{server.port}")
+        return got.body, server.heard[0].partition(b"Host: ")[2].partition(b"\r\n")[0] == b"[::1]:%d" % server.port
+
+    assert using(act, [WHOLE["with a length"][0]], host="::1") == (b"hello", True)
+
+
+class FullError(Exception):
+    """What a full disk raises."""
+
+
+def test_a_large_answer_is_handed_on_in_pieces_without_a_limit(using):
+    body = random.Random(3).randbytes(3_000_000)
+    cut = [body[at : at + 9973] for at in range(0, len(body), 9973)]
+    script = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), *cut]
+
+    async def act(transport, server):
+        pieces = []
+        got = await transport.stream(server.url + "/f", pieces.append, headers={}, timeout_s=20)
+        return got.status, got.body, b"".join(pieces) == body, len(pieces) > 3
+
+    assert using(act, script, max_body_bytes=1000) == (200, b"", True, True)
+
+
+def test_what_the_taker_raises_comes_out_as_it_is_and_ends_the_connection(using):
+    def take(_piece):
+        raise FullError
+
+    async def act(transport, server):
+        with pytest.raises(FullError):
+            await transport.stream(server.url + "/f", take, headers={}, timeout_s=20)
+        await until(lambda: not server.connections)
+
+    using(act, [WHOLE["with a length"][0]])
+
+
+def test_of_an_error_the_body_is_in_the_reply_and_not_handed_on(using):
+    async def act(transport, server):
+        pieces = []
+        got = await transport.stream(server.url + "/f", pieces.append, headers={}, timeout_s=20)
+        return got.status, got.body, pieces
+
+    assert using(act, [WHOLE["an error"][0]]) == (429, b"no", [])
+
+
+def test_a_large_answer_that_breaks_off_is_no_answer(using):
+    async def act(transport, server):
+        pieces = []
+        with pytest.raises(Unreachable, match="broke in the middle"):
+            await transport.stream(server.url + "/f", pieces.append, headers={}, timeout_s=20)
+        return b"".join(pieces)
+
+    assert using(act, [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhello", None]) == b"hello"
+
+
+def test_a_name_that_is_not_found_in_time_is_a_timeout_for_who_waits_and_not_for_others(using, monkeypatch):
+    async def act(transport, server):
+        loop = asyncio.get_running_loop()
+        if not loop_is_ours(loop):
+            return
+        real = loop.getaddrinfo
+
+        async def slow(*given, **options):
+            await asyncio.sleep(0.5)
+            return await real(*given, **options)
+
+        monkeypatch.setattr(loop, "getaddrinfo", slow)
+        url = f"http://localhost:{server.port}"
+        waits = asyncio.create_task(post(transport, server, url=url))
+        with pytest.raises(Timeout, match=r"no answer within 0.1 s") as caught:
+            await post(transport, server, url=url, timeout_s=0.1)
+        assert caught.value.sent is False
+        assert (await waits).body == b"hello"
+
+    using(act, [WHOLE["with a length"][0]])
+
+
+def test_too_many_open_files_are_named(using):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def act(transport, server):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # nothing more can be opened
+        try:
+            with pytest.raises(Unreachable, match=r"no connection can be opened \(too many open f") as caught:
+                await post(transport, server)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert caught.value.sent is False
+        return (await post(transport, server)).body
+
+    assert using(act, [WHOLE["with a length"][0]]) == b"hello"
