@@ -97,7 +97,7 @@ def test_a_place_is_given_where_the_answer_stands():
             assert found.text in shown, (case, shown)
 
 
-COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "second": "B", "third": "C", "last": "D"}
+COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "first": "A", "second": "B", "third": "C", "last": "D"}
 
 
 def is_shown(letter, shown, choices):
