@@ -1,9 +1,12 @@
 """Disks that fill up, may not grow, turn read-only or vanish: one line, nothing lost, and the run goes on."""
 
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -186,3 +189,32 @@ def test_two_runs_in_one_store_at_once_share_it_and_neither_fails(start_mill, mi
 
 def whole_keys(out):
     return [line.split(b'"key":"')[1].split(b'"')[0] for line in (out / "generate/part-00000.jsonl").open("rb")]
+
+
+def test_a_folder_that_is_deleted_while_asking_ends_the_run_soon_and_it_begins_anew(
+    start_mill, mill, fake, recipe, tmp_path
+):
+    out = tmp_path / "run"
+    with fake(latency_s="0.2") as url:
+        path = recipe(url, prompts=MANY, concurrency=2)  # twelve seconds
+        process = start_and_wait(start_mill, out, "lengths", "generate", path, "--out", out)
+        shutil.rmtree(out / "generate")
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        last = err.splitlines()[-1]
+        assert last.startswith(f"error: {out / 'generate' / 'part-00000.journal'}: somebody deleted it while it was")
+        assert received_by(url) < len(MANY)
+        assert mill("lengths", "generate", recipe(url, prompts=MANY, concurrency=60), "--out", out).code == 0
+    assert len(kept(out)) == len(MANY)
+
+
+def test_a_process_that_may_open_few_files_asks_less_at_a_time_and_says_so(start_mill, fake, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        path = recipe(url, prompts=MANY, concurrency=64)
+        few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (64, 64))
+        process = start_mill("lengths", "generate", path, "--out", out, preexec_fn=few)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "requests at a time instead of 64: this process may open no more files (ulimit -n)." in err
+    assert len(kept(out)) == len(MANY)

@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from promptmill.endpoints.loose import Count
 from promptmill.errors import ConfigError, PromptmillError, Refused, Timeout
 from promptmill.records import Completion, Finish, Request, Usage
 
@@ -40,8 +41,8 @@ class _Answered(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     finish: Finish = "stop"
     reasoning: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
     token_ids: tuple[int, ...] | None = None
 
 

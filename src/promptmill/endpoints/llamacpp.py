@@ -27,6 +27,7 @@ import msgspec
 
 from promptmill.endpoints.context import TEMPLATE_FIELDS, Context, apply_template, template_fields
 from promptmill.endpoints.link import Link
+from promptmill.endpoints.loose import Count
 from promptmill.endpoints.openai import kept, prompt_fields, refuse_own, sampling_fields
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
 from promptmill.endpoints.transport import Transport
@@ -46,8 +47,8 @@ class Answer(msgspec.Struct):
     content: str
     stop_type: str
     tokens: list[int]
-    tokens_predicted: int
-    tokens_evaluated: int
+    tokens_predicted: Count
+    tokens_evaluated: Count
 
 
 class LlamaCpp:

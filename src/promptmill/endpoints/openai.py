@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from promptmill.endpoints.context import Context
 from promptmill.endpoints.link import Link, Once
+from promptmill.endpoints.loose import Count, mended
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
 from promptmill.endpoints.transport import Reply, Transport
 from promptmill.errors import ConfigError, Refused, Unavailable
@@ -38,7 +39,9 @@ FINISH: dict[str, Finish] = {
     "end_turn": "stop",
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
     "content_filter": "filter",
+    "safety": "filter",
     "tool_calls": "tool",
     "function_call": "tool",
 }
@@ -51,6 +54,7 @@ OWN_FIELDS = {
 
 class _Message(msgspec.Struct, gc=False):
     content: str | None = None
+    refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[Any] | None = None
@@ -61,12 +65,12 @@ class _Choice(msgspec.Struct):
     text: str | None = None
     message: _Message | None = None
     finish_reason: str | None = None
-    token_ids: tuple[int, ...] | None = None
+    token_ids: tuple[Count, ...] | None = None
 
 
 class _Counts(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
 
 
 class Answer(msgspec.Struct):
@@ -209,7 +213,14 @@ class OpenAI:
         return self._read(reply, max_tokens=body[self._max_tokens_field], latency_s=latency_s)
 
     def _read(self, reply: Reply, *, max_tokens: int, latency_s: float) -> _Sent:
-        answer = self._link.read(reply, Answer)
+        try:
+            answer = self._link.read(reply, Answer)
+        except Unavailable:
+            body = mended(reply.body) if reply.status == 200 else None
+            if body is None:
+                raise
+            reply = reply._replace(body=body)
+            answer = self._link.read(reply, Answer)
         if not answer.choices:
             raise Unavailable(
                 f"{self._link.shown}: answer without choices: {self._link.excerpt(reply.body)}", sent=True
@@ -350,8 +361,8 @@ def finish_of(reason: str | None, *, usage: Usage | None, max_tokens: int) -> Fi
 
     A server that gives no reason is judged by its own count, so that a cut answer never passes for a whole one.
     """
-    if reason is not None:
-        return FINISH.get(reason)
+    if reason:
+        return FINISH.get(reason) or FINISH.get(reason.lower())
     if usage is None:
         return None
     return "length" if usage.completion_tokens >= max_tokens else "stop"
@@ -372,9 +383,11 @@ def _usage(counts: _Counts | None) -> Usage | None:
 
 
 def _text_of(choice: _Choice) -> tuple[str | None, str | None]:
-    """Text and reasoning; a tool call stands for an empty text."""
+    """Text and reasoning; a tool call stands for an empty text, and a refusal is what the model says."""
     message = choice.message
     if message is None:
         return choice.text, None
-    text = "" if message.content is None and message.tool_calls else message.content
+    text = message.content
+    if text is None:
+        text = "" if message.tool_calls else message.refusal
     return text, message.reasoning_content or message.reasoning

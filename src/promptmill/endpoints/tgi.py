@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from promptmill.endpoints.link import Link, Once
+from promptmill.endpoints.loose import Count
 from promptmill.endpoints.openai import kept, refuse_own
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
 from promptmill.endpoints.transport import Reply, Transport
@@ -46,7 +47,7 @@ class _Token(msgspec.Struct):
 
 class _Details(msgspec.Struct):
     finish_reason: str
-    generated_tokens: int
+    generated_tokens: Count
     input_length: int | None = None
     tokens: list[_Token] | None = None
 

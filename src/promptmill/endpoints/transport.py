@@ -28,7 +28,7 @@ from promptmill.errors import Unavailable
 # uvicorn (vLLM) closes idle connections after 5 s; closing ours first avoids sending into a connection that is ending
 KEEP_ALIVE_S = 4.0
 STALE_S = 1.0
-MAX_BODY_BYTES = 1 << 28
+MAX_BODY_BYTES = 1 << 26
 # every transport asks for this packing and no other, so that all of them read the same answers
 HEADERS = {"User-Agent": "promptmill", "Accept-Encoding": "gzip"}
 BROKE = "the connection broke in the middle of the answer"

@@ -33,6 +33,7 @@ from promptmill.records import Completion, Outcome
 
 AT_ONCE = 256
 SMALL_BYTES = 1 << 25
+_LEAVE = "Leave the folder of a run alone while it works. Run again: what is gone is asked again."
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Outcome).decode
 
@@ -114,13 +115,15 @@ class Journal:
         On a descriptor of its own, since `close` may come between.
 
         Raises:
-            RunError: the disk does not take it.
+            RunError: the disk does not take it, or the file is gone: whatever came would be lost.
         """
         if self._fd is not None and self._unsynced:
             self._unsynced = False
             own = os.dup(self._fd)
             try:
                 await asyncio.to_thread(os.fsync, own)
+                if os.fstat(own).st_nlink == 0 and self._fd is not None:  # else a commit has just removed it
+                    raise RunError(f"{self.journal}: somebody deleted it while it was written. {_LEAVE}")
             except OSError as error:
                 raise self._unwritable(error) from error
             except asyncio.CancelledError:

@@ -160,9 +160,11 @@ class Grader:
         if len(set(given)) <= 1 or name == "code":
             return row
 
-        def alike(one: str, other: str) -> bool:
-            gold = Reference(answer=one, choices=reference.choices)
-            return name in EQUALITIES and metric(gold, other).value == 1.0
+        def alike(one: str, other: str) -> bool | None:
+            if name not in EQUALITIES:
+                return False
+            verdict = metric(Reference(answer=one, choices=reference.choices), other)
+            return None if verdict.value is None and verdict.method == "math_verify" else verdict.value == 1.0
 
         found = dict(zip(given, votes(given, alike), strict=True))
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from promptmill.generate.budget import Caps
 from promptmill.generate.control import Limits, Watcher
+from promptmill.generate.handles import connections
 from promptmill.generate.lanes import Lanes
 from promptmill.generate.status import Progress
 from promptmill.generate.watch import Watchdog
@@ -51,13 +52,16 @@ class Steering:
         self._came = -1
         self._moved_at = time.monotonic()
         self._said = Limits()
+        self._most: int | None = None
 
     def pace(self) -> Pace:
         """How many at a time, by the recipe and what was said since."""
         o, said = self._options, self._said
         number = said.concurrency or o.concurrency
         return Pace(
-            width=number if isinstance(number, int) else said.max_concurrency or o.max_concurrency,
+            width=self._possible_width(
+                number if isinstance(number, int) else said.max_concurrency or o.max_concurrency
+            ),
             delay_s=o.delay_s,
             by_prefix=o.order == "prefix",
             max_wall_s=said.max_wall_s or o.budget.max_wall_s,
@@ -98,6 +102,21 @@ class Steering:
             self._reporter.line("generate: paused." if said.paused else "generate: goes on.")
         if said.stop:
             self.window.end(KeyboardInterrupt(), grace_s=0.0)
+
+    def _possible_width(self, wanted: int) -> int:
+        """As many requests at a time as this process may have connections, of which some may be idle at another server."""
+        uses = self._options.endpoints
+        if uses and all(use["kind"] == "function" for use in uses):  # what a function opens, nobody knows
+            return wanted
+        many = 2 if len({lane.home for lane in self._lanes.lanes}) > 1 else 1
+        most = max(1, connections(many * wanted) // many)
+        if most < wanted and most != self._most:
+            self._reporter.line(
+                f"generate: {most} requests at a time instead of {wanted}: this process may open no more files "
+                "(ulimit -n)."
+            )
+        self._most = most
+        return most
 
     def _possible(self, said: Limits) -> Limits:
         """What was said without caps that cannot be kept: nobody knows how long an answer can get."""
