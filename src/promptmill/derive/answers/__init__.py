@@ -11,15 +11,16 @@ rule to rule until one of them finds an answer:
 | `hashes` | `#### 4` on a line of its own | `endings` |
 | `phrase` | "The answer is ...", "Answer: ...", "C is correct", in some thirty languages | `phrases`, `languages` |
 | `table` | the cell under "Answer" | `objects` |
-| `letter` | "C) 5, because ...", a last line "**C**" | `endings` |
-| `bold`, `conclusion` | the last line in bold; "Therefore, ..." with one number or option | `endings` |
+| `letter` | "C) 5, because ...", a last line "**C**" | `letters` |
+| `bold`, `conclusion` | the last line in bold; what the last sentence comes to | `endings`, `closing` |
 | `whole` | a response that is nothing but the answer | `endings` |
+| `weighed` | the option that is left when all is said for and against | `weighing`, `verdicts`, `mentions` |
 
 A rule that finds a statement which is no answer ("A or B", a letter that no option has) ends the ladder: what was
 said before is not taken instead. The rule is `Answer.method`; `:option_text` is added where an option was named by
 its text.
 
-Not covered: judging answers, numbers written in words, and answers given in a sentence without a mark.
+Not covered: judging answers, numbers written in words, and answers given in the middle of a sentence.
 """
 
 from __future__ import annotations

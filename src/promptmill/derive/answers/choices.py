@@ -153,7 +153,7 @@ class Options(NamedTuple):
             return None
         if not 0 <= index < min(len(self.texts), 9) or any(_NUMERAL.search(text) for text in self.texts):
             return None
-        rest = normalised(page.clear[match.end() : min(end, match.end() + 400)])
+        rest = normalised(page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0])  # "1. First we ..."
         told = not rest or (self.plain[index] and rest.startswith(self.plain[index]))
         return Piece(self.letter(index), match.start(), match.end(), rule) if told else None
 

@@ -88,7 +88,9 @@ def _line_letter(page: Page, line: int, line_end: int, options: Options) -> Pick
         index, rest = ord(close[1]) - 65, normalised(page.clear[close.end() : line_end])
         match = close if index < len(options.plain) and options.plain[index] and rest == options.plain[index] else None
     if match is None or ord(match[1].upper()) - 65 >= len(options.texts):
-        return options.by_number(page, line, line_end, "letter")
+        numbered = options.by_number(page, line, line_end, "letter")
+        lone = numbered is not None and not re.search(r"[^\W\d_]{2}", page.clear[numbered.end : line_end])
+        return None if lone and page.clear.strip() != page.clear[line:line_end].strip() else numbered  # "3." of a list
     if match[1] == "A" and page.clear.startswith(":", match.end(1)):  # perhaps the label of an answer
         return options.by_text(page, match.end(), line_end, "whole")
     if _is_told_of(page, match, line_end, options):

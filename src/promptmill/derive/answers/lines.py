@@ -28,6 +28,7 @@ _CLOSER = re.compile(
     r"enjoy)\b[^\d\n]*$",
     re.IGNORECASE,
 )
+_LONGEST = 3000
 HEDGE = re.compile(
     r"\b(?:not|n't|cannot|can't|no|could|may|might|maybe|possibly|perhaps|if|unless|either|or|but|however|except|never|let|need|"
     r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely)\b|isn't|doesn't|don't"
@@ -72,7 +73,7 @@ def conclusion(page: Page, line: int, line_end: int) -> tuple[int, int] | None:
 
 def last_sentence(clear: str, line: int, line_end: int) -> tuple[int, int]:
     """The last sentence of a line."""
-    at = line
+    at = max(line, line_end - _LONGEST)
     for _ in range(40):
         stop = sentences.end_of(clear, at, line_end)
         if stop >= line_end or not clear[stop + 1 : line_end].strip(" *_\"')$"):
