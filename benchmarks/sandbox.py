@@ -73,6 +73,19 @@ def attacks():
         for body in suite["ESCAPES"].values()
     ]
     hostile += [(Job(text, (f"assert 0 <= count() <= {most}",)), True) for most, text in suite["BOUNDED"].values()]
+    further = runpy.run_path(str(HERE.parent / "tests" / "data" / "attacks_further.py"))
+    hostile += [(Job(*each), False) for kind in ("FORGED", "ENDLESS") for each in further[kind].values()]
+    hostile += [
+        (
+            Job(
+                suite["ATTEMPT"].format(known=known, body=body) + further["DATAGRAM"],
+                ("assert attempt() == 'stopped'",),
+            ),
+            True,
+        )
+        for body in further["ESCAPES"].values()
+    ]
+    hostile += [(Job(text, (f"assert 0 <= count() <= {most}",)), True) for most, text in further["BOUNDED"].values()]
     succeeded, longest = 0, 0.0
     for job, held in hostile:
         began = time.perf_counter()

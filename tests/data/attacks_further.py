@@ -1,7 +1,7 @@
 """Hostile programs against what crosses beyond the built-in types: values of the library, stand-ins, event loops.
 
-FORGED: name -> (program, tests); an honest program would pass these tests, this one must fail. ENDLESS: the same, and it
-only ends by a limit. ESCAPES: bodies of `attempt`, as in `attacks.py`. BOUNDED: as there.
+FORGED: name -> (program, tests); an honest program would pass these tests, this one must fail. ENDLESS: the same, and
+it only ends by a limit. ESCAPES: bodies of `attempt`, as in `attacks.py`. BOUNDED: as there.
 """
 
 RAW = """
@@ -32,174 +32,833 @@ def sends_text(text):
     return RAW + f"def f(a, b):\n    shout({text})\n    time.sleep(5)\n"
 
 
-LYING = (
-    "    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n    __hash__ = {}.__hash__\n"
-)
 FORGED = {
     # values of the library that lie
     "a_fraction_that_equals_everything": (
-        f"from fractions import Fraction\nclass Same(Fraction):\n{LYING.format('Fraction')}def f(a, b): return Same(7)", FIVE),
+        """
+from fractions import Fraction
+class Same(Fraction):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    __hash__ = Fraction.__hash__
+def f(a, b): return Same(7)
+""",
+        FIVE,
+    ),
     "a_decimal_that_equals_everything": (
-        f"from decimal import Decimal\nclass Same(Decimal):\n{LYING.format('Decimal')}def f(a, b): return Same(7)", FIVE),
+        """
+from decimal import Decimal
+class Same(Decimal):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    __hash__ = Decimal.__hash__
+def f(a, b): return Same(7)
+""",
+        FIVE,
+    ),
     "a_date_that_equals_everything": (
-        f"from datetime import datetime\nclass Same(datetime):\n{LYING.format('datetime')}def f(a, b): return Same(1, 1, 1)",
-        ("from datetime import datetime\nassert f(1, 2) == datetime(2024, 1, 2)",)),
+        """
+from datetime import datetime
+class Same(datetime):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    __hash__ = datetime.__hash__
+def f(a, b): return Same(1, 1, 1)
+""",
+        (
+            """
+from datetime import datetime
+assert f(1, 2) == datetime(2024, 1, 2)
+""",
+        ),
+    ),
     "a_deque_that_equals_everything": (
-        f"from collections import deque\nclass Same(deque):\n{LYING.format('object')}    def __iter__(self): return iter([5])\n"
-        "def f(a, b): return Same([7])", ("from collections import deque\nassert f(2, 3) == deque([5])",)),
+        """
+from collections import deque
+class Same(deque):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    __hash__ = object.__hash__
+    def __iter__(self): return iter([5])
+def f(a, b): return Same([7])
+""",
+        (
+            """
+from collections import deque
+assert f(2, 3) == deque([5])
+""",
+        ),
+    ),
     "a_counter_that_equals_everything": (
-        f"from collections import Counter\nclass Same(Counter):\n{LYING.format('object')}    def items(self): return [('x', 5)]\n"
-        "def f(a, b): return Same('y')", ("assert f(2, 3) == {'x': 5}",)),
+        """
+from collections import Counter
+class Same(Counter):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    __hash__ = object.__hash__
+    def items(self): return [('x', 5)]
+def f(a, b): return Same('y')
+""",
+        (
+            """
+assert f(2, 3) == {'x': 5}
+""",
+        ),
+    ),
     "a_named_tuple_that_equals_everything": (
-        f"from typing import NamedTuple\nclass Same(NamedTuple):\n    x: int\n{LYING.format('tuple')}def f(a, b): return Same(7)",
-        ("assert f(2, 3) == (5,)",)),
+        """
+from typing import NamedTuple
+class Same(NamedTuple):
+    x: int
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    __hash__ = tuple.__hash__
+def f(a, b): return Same(7)
+""",
+        (
+            """
+assert f(2, 3) == (5,)
+""",
+        ),
+    ),
     "a_default_that_is_always_right": (
-        "from collections import defaultdict\ndef f(a, b): return defaultdict(lambda: 7)", ("assert f(2, 3)['sum'] == 5",)),
+        """
+from collections import defaultdict
+def f(a, b): return defaultdict(lambda: 7)
+""",
+        (
+            """
+assert f(2, 3)['sum'] == 5
+""",
+        ),
+    ),
     "a_default_that_ends_the_program": (
-        "import os\nfrom collections import defaultdict\ndef f(a, b): return defaultdict(lambda: os._exit(0))",
-        ("try:\n    f(2, 3)['sum']\nexcept BaseException:\n    pass",)),
+        """
+import os
+from collections import defaultdict
+def f(a, b): return defaultdict(lambda: os._exit(0))
+""",
+        (
+            """
+try:
+    f(2, 3)['sum']
+except BaseException:
+    pass
+""",
+        ),
+    ),
     "a_time_zone_that_lies": (
-        "from datetime import *\nclass Zone(tzinfo):\n    n = 0\n    def utcoffset(self, at):\n        Zone.n += 1\n"
-        "        return timedelta(hours=Zone.n)\n    def tzname(self, at): return 'x'\ndef f(a, b): return datetime(2024, 1, 1, 9, tzinfo=Zone())",
-        ("from datetime import datetime, timezone\nassert f(1, 2) == f(1, 2) == datetime(2024, 1, 1, 12, tzinfo=timezone.utc)",)),
+        """
+from datetime import *
+class Zone(tzinfo):
+    n = 0
+    def utcoffset(self, at):
+        Zone.n += 1
+        return timedelta(hours=Zone.n)
+    def tzname(self, at): return 'x'
+def f(a, b): return datetime(2024, 1, 1, 9, tzinfo=Zone())
+""",
+        (
+            """
+from datetime import datetime, timezone
+assert f(1, 2) == f(1, 2) == datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
+""",
+        ),
+    ),
     # tags that nobody wrote
-    "sends_a_fraction_with_nothing_below": (sends(["F", 1, 0]), FIVE),
-    "sends_a_fraction_of_texts": (sends(["F", "5", "1"]), FIVE),
-    "sends_a_decimal_that_is_a_list": (sends(["m", ["l", 5]]), FIVE),
-    "sends_a_decimal_that_signals": (sends(["m", "sNaN"]), ("assert not f(2, 3) != 5",)),
-    "sends_a_type_that_is_a_function": (sends(["w", "eval"]), ("assert f(2, 3)('5') == 5",)),
-    "sends_a_type_with_a_way_out": (sends(["w", "__import__"]), ("assert f(2, 3)('os')",)),
-    "sends_a_date_of_hidden_numbers": (sends(["M", True, 1.0, "1"]), FIVE),
-    "sends_a_named_tuple_of_code": (sends(["T", "P", ["t", "x=__import__('os')._exit(0)"], 5]), ("assert f(2, 3)[0] == 5",)),
-    "sends_a_named_tuple_with_a_name_of_code": (sends(["T", "P(tuple):\n __eq__=print\nclass Q", ["t", "x"], 5]), ("assert f(2, 3) == (5,)",)),
-    "sends_a_named_tuple_with_its_own_methods": (sends(["T", "P", ["t", "__eq__"], ["w", "callable"]]), ("assert f(2, 3) == (5,)",)),
-    "sends_a_deque_shorter_than_nothing": (sends(["q", -5, 5]), LISTED),
-    "sends_an_array_of_no_kind": (sends(["a", "u", "00"]), LISTED),
-    "sends_a_default_that_is_no_factory": (sends(["D", 5, "sum", 5]), ("assert f(2, 3)['sum'] == 5",)),
-    "sends_a_stand_in_of_no_sort": (sends(["o", 0, "x", True]), FIVE),
-    "sends_a_stand_in_by_a_truth": (sends(["o", True, "f", True]), FIVE),
-    "sends_a_stand_in_by_a_negative_number": (sends(["o", -1, "f", True]), FIVE),
-    "sends_a_stand_in_that_is_never_there": (sends(["o", 10**9, "f", True]), ("assert f(2, 3)() == 5",)),
+    "sends_a_fraction_with_nothing_below": (
+        sends(["F", 1, 0]),
+        FIVE,
+    ),
+    "sends_a_fraction_of_texts": (
+        sends(["F", "5", "1"]),
+        FIVE,
+    ),
+    "sends_a_decimal_that_is_a_list": (
+        sends(["m", ["l", 5]]),
+        FIVE,
+    ),
+    "sends_a_decimal_that_signals": (
+        sends(["m", "sNaN"]),
+        (
+            """
+assert not f(2, 3) != 5
+""",
+        ),
+    ),
+    "sends_a_type_that_is_a_function": (
+        sends(["w", "eval"]),
+        (
+            """
+assert f(2, 3)('5') == 5
+""",
+        ),
+    ),
+    "sends_a_type_with_a_way_out": (
+        sends(["w", "__import__"]),
+        (
+            """
+assert f(2, 3)('os')
+""",
+        ),
+    ),
+    "sends_a_date_of_hidden_numbers": (
+        sends(["M", True, 1.0, "1"]),
+        FIVE,
+    ),
+    "sends_a_named_tuple_of_code": (
+        sends(["T", "P", ["t", "x=__import__('os')._exit(0)"], 5]),
+        (
+            """
+assert f(2, 3)[0] == 5
+""",
+        ),
+    ),
+    "sends_a_named_tuple_with_a_name_of_code": (
+        sends(["T", "P(tuple):\n __eq__=print\nclass Q", ["t", "x"], 5]),
+        (
+            """
+assert f(2, 3) == (5,)
+""",
+        ),
+    ),
+    "sends_a_named_tuple_with_its_own_methods": (
+        sends(["T", "P", ["t", "__eq__"], ["w", "callable"]]),
+        (
+            """
+assert f(2, 3) == (5,)
+""",
+        ),
+    ),
+    "sends_a_deque_shorter_than_nothing": (
+        sends(["q", -5, 5]),
+        LISTED,
+    ),
+    "sends_an_array_of_no_kind": (
+        sends(["a", "u", "00"]),
+        LISTED,
+    ),
+    "sends_a_default_that_is_no_factory": (
+        sends(["D", 5, "sum", 5]),
+        (
+            """
+assert f(2, 3)['sum'] == 5
+""",
+        ),
+    ),
+    "sends_a_stand_in_of_no_sort": (
+        sends(["o", 0, "x", True]),
+        FIVE,
+    ),
+    "sends_a_stand_in_by_a_truth": (
+        sends(["o", True, "f", True]),
+        FIVE,
+    ),
+    "sends_a_stand_in_by_a_negative_number": (
+        sends(["o", -1, "f", True]),
+        FIVE,
+    ),
+    "sends_a_stand_in_that_is_never_there": (
+        sends(["o", 1000000000, "f", True]),
+        (
+            """
+assert f(2, 3)() == 5
+""",
+        ),
+    ),
     "sends_changes_of_what_cannot_change": (
-        sends_text({"value": 5, "changed": {"1": ["l", 5]}}), ("t = (1, 2)\nf(t, t)\nassert t == (5,)",)),
+        sends_text({"value": 5, "changed": {"1": ["l", 5]}}),
+        (
+            """
+t = (1, 2)
+f(t, t)
+assert t == (5,)
+""",
+        ),
+    ),
     "sends_changes_of_the_arguments_themselves": (
-        sends_text({"value": 7, "changed": {"2": [5]}}), ("assert f([2], [3]) == 5",)),
+        sends_text({"value": 7, "changed": {"2": [5]}}),
+        (
+            """
+assert f([2], [3]) == 5
+""",
+        ),
+    ),
     "sends_changes_of_another_type": (
-        sends_text({"value": 7, "changed": {"0": ["a", 1]}}), ("from array import array\nx = array('d', [1])\nassert f(x, 1) == 5",)),
+        sends_text({"value": 7, "changed": {"0": ["a", 1]}}),
+        (
+            """
+from array import array
+x = array('d', [1])
+assert f(x, 1) == 5
+""",
+        ),
+    ),
     # stand-ins that lie
     "a_stand_in_that_says_it_is_equal": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.compare = lambda *a: True\nheld.Held.hash = lambda *a: 5\n"
-        "def f(a, b): return Same()", FIVE),
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.compare = lambda *a: True
+held.Held.hash = lambda *a: 5
+def f(a, b): return Same()
+""",
+        FIVE,
+    ),
     "a_stand_in_that_is_in_everything": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.compare = lambda *a: True\nheld.Held.hash = lambda *a: 5\n"
-        "def f(a, b): return lambda *_: True", ("assert f(2, 3) in {5: 1}",)),
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.compare = lambda *a: True
+held.Held.hash = lambda *a: 5
+def f(a, b): return lambda *_: True
+""",
+        (
+            """
+assert f(2, 3) in {5: 1}
+""",
+        ),
+    ),
     "a_stand_in_that_says_it_is_smaller": (
-        "class Small:\n    def __lt__(self, o): return True\n    __gt__ = __le__ = __ge__ = __lt__\ndef f(a, b): return Small()",
-        ("assert f(2, 3) < 6",)),
+        """
+class Small:
+    def __lt__(self, o): return True
+    __gt__ = __le__ = __ge__ = __lt__
+def f(a, b): return Small()
+""",
+        (
+            """
+assert f(2, 3) < 6
+""",
+        ),
+    ),
     "a_stand_in_with_every_attribute": (
-        "class All:\n    def __getattr__(self, name): return lambda *a: True\ndef f(a, b): return All()",
-        ("assert f('a', 'b').startswith('ab')",)),
+        """
+class All:
+    def __getattr__(self, name): return lambda *a: True
+def f(a, b): return All()
+""",
+        (
+            """
+assert f('a', 'b').startswith('ab')
+""",
+        ),
+    ),
     "a_stand_in_that_holds_everything": (
-        "class All:\n    def __contains__(self, x): return True\n    def __getitem__(self, x): return x\n    def __len__(self): return 2\n"
-        "def f(a, b): return All()", ("assert 5 in f(2, 3)",)),
+        """
+class All:
+    def __contains__(self, x): return True
+    def __getitem__(self, x): return x
+    def __len__(self): return 2
+def f(a, b): return All()
+""",
+        (
+            """
+assert 5 in f(2, 3)
+""",
+        ),
+    ),
     "a_stand_in_that_is_a_number": (
-        "class N:\n    def __float__(self): return 5.0\n    __int__ = __index__ = lambda s: 5\n    def __sub__(self, o): return 0\n"
-        "    __add__ = __abs__ = __rsub__ = __sub__\ndef f(a, b): return N()", ("assert abs(f(2, 3) - 5) < 1e-6",)),
+        """
+class N:
+    def __float__(self): return 5.0
+    __int__ = __index__ = lambda s: 5
+    def __sub__(self, o): return 0
+    __add__ = __abs__ = __rsub__ = __sub__
+def f(a, b): return N()
+""",
+        (
+            """
+assert abs(f(2, 3) - 5) < 1e-6
+""",
+        ),
+    ),
     "a_stand_in_whose_text_ends_the_program": (
-        "import os\nclass T:\n    def __repr__(self): os._exit(0)\ndef f(a, b): return T()", ("assert repr(f(2, 3)) == '5'",)),
+        """
+import os
+class T:
+    def __repr__(self): os._exit(0)
+def f(a, b): return T()
+""",
+        (
+            """
+assert repr(f(2, 3)) == '5'
+""",
+        ),
+    ),
     "a_stand_in_that_is_false_and_equal_to_none": (
-        "class N:\n    def __bool__(self): return False\n    def __eq__(self, o): return True\ndef f(a, b): return N()",
-        ("assert f([], []) == [] and not f([], [])",)),
+        """
+class N:
+    def __bool__(self): return False
+    def __eq__(self, o): return True
+def f(a, b): return N()
+""",
+        (
+            """
+assert f([], []) == [] and not f([], [])
+""",
+        ),
+    ),
     "a_class_that_takes_everything_for_its_own": (
-        "class M(type):\n    def __instancecheck__(c, o): return True\nclass K(metaclass=M): pass\ndef f(a, b): return K",
-        ("assert isinstance(5, f(2, 3))",)),
+        """
+class M(type):
+    def __instancecheck__(c, o): return True
+class K(metaclass=M): pass
+def f(a, b): return K
+""",
+        (
+            """
+assert isinstance(5, f(2, 3))
+""",
+        ),
+    ),
     # iterators that lie
     "a_generator_that_gives_what_it_was_not_asked_for": (
-        RAW + "def f(a, b):\n    shout({'value': ['t', ['l', 7], True], 'changed': {}})\n    yield 7\n", LISTED),
+        RAW
+        + """
+def f(a, b):
+    shout({'value': ['t', ['l', 7], True], 'changed': {}})
+    yield 7
+""",
+        LISTED,
+    ),
     "an_iterator_whose_items_are_no_list": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.pull = lambda *a: ({'5': 5, 5: 5}, True)\ndef f(a, b): return iter([7])",
-        ("assert list(f(2, 3)) == ['5', 5]",)),
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.pull = lambda *a: ({'5': 5, 5: 5}, True)
+def f(a, b): return iter([7])
+""",
+        (
+            """
+assert list(f(2, 3)) == ['5', 5]
+""",
+        ),
+    ),
     "an_iterator_that_gives_nothing_and_goes_on": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.pull = lambda *a: ([], False)\ndef f(a, b): return iter([7])", LISTED),
-    "an_iterator_of_everything": ("import itertools\ndef f(a, b): return itertools.repeat(7)", ("assert 5 in f(2, 3)",)),
-    "an_iterator_that_exits": ("import os\ndef f(a, b):\n    yield 5\n    os._exit(0)", LISTED),
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.pull = lambda *a: ([], False)
+def f(a, b): return iter([7])
+""",
+        LISTED,
+    ),
+    "an_iterator_of_everything": (
+        """
+import itertools
+def f(a, b): return itertools.repeat(7)
+""",
+        (
+            """
+assert 5 in f(2, 3)
+""",
+        ),
+    ),
+    "an_iterator_that_exits": (
+        """
+import os
+def f(a, b):
+    yield 5
+    os._exit(0)
+""",
+        LISTED,
+    ),
     "an_iterator_that_iterates_itself": (
-        "class Me:\n    def __iter__(self): return self\n    def __next__(self): return self\ndef f(a, b): return Me()",
-        ("assert next(f(2, 3)) == 5",)),
+        """
+class Me:
+    def __iter__(self): return self
+    def __next__(self): return self
+def f(a, b): return Me()
+""",
+        (
+            """
+assert next(f(2, 3)) == 5
+""",
+        ),
+    ),
     # what surrounds a call
     "prints_into_the_tests": (
-        "def f(a, b): print('passed\\n5\\n' * 3)", ("import io, contextlib\no = io.StringIO()\nwith contextlib.redirect_stdout(o):\n    f(2, 3)\nassert o.getvalue() == '5\\n'",)),
-    "raises_a_type_of_its_own_by_name": (sends_text({"raised": ["os.system", "true", ["t"], ""], "changed": {}}), FIVE),
-    "raises_a_module": (sends_text({"raised": ["json.decoder.scanner", "", None, ""], "changed": {}}), FIVE),
-    "raises_what_ends_the_tests": (sends_text({"raised": ["builtins.SystemExit", "0", ["t", 0], ""], "changed": {}}), FIVE),
+        r"""
+def f(a, b): print('passed\n5\n' * 3)
+""",
+        (
+            r"""
+import io, contextlib
+o = io.StringIO()
+with contextlib.redirect_stdout(o):
+    f(2, 3)
+assert o.getvalue() == '5\n'
+""",
+        ),
+    ),
+    "raises_a_type_of_its_own_by_name": (
+        sends_text({"raised": ["os.system", "true", ["t"], ""], "changed": {}}),
+        FIVE,
+    ),
+    "raises_a_module": (
+        sends_text({"raised": ["json.decoder.scanner", "", None, ""], "changed": {}}),
+        FIVE,
+    ),
+    "raises_what_ends_the_tests": (
+        sends_text({"raised": ["builtins.SystemExit", "0", ["t", 0], ""], "changed": {}}),
+        FIVE,
+    ),
     "raises_with_arguments_that_are_none": (
-        sends_text({"raised": ["KeyError", "5", ["eval", "5"], ""], "changed": {}}), FIVE),
+        sends_text({"raised": ["KeyError", "5", ["eval", "5"], ""], "changed": {}}),
+        FIVE,
+    ),
     "raises_an_error_that_holds_an_object": (
-        RAW + "def f(a, b): raise ValueError(Same(), [Same()])",
-        ("try:\n    f(2, 3)\n    found = None\nexcept ValueError as e:\n    found = e.args[0]\nassert found == 5",)),
+        RAW
+        + """
+def f(a, b): raise ValueError(Same(), [Same()])
+""",
+        (
+            """
+try:
+    f(2, 3)
+    found = None
+except ValueError as e:
+    found = e.args[0]
+assert found == 5
+""",
+        ),
+    ),
     # event loops
-    "a_coroutine_that_gives_an_object": (RAW + "async def f(a, b): return Same()", AWAITED),
-    "a_coroutine_that_exits": ("import sys\nasync def f(a, b): sys.exit(0)", AWAITED),
-    "a_coroutine_that_interrupts": ("async def f(a, b): raise KeyboardInterrupt", AWAITED),
-    "a_coroutine_that_ends_hard": ("import os\nasync def f(a, b): os._exit(0)", AWAITED),
-    "a_coroutine_that_is_cancelled": ("import asyncio\nasync def f(a, b): raise asyncio.CancelledError('5')", AWAITED),
-    "a_coroutine_that_stops_its_loop": ("import asyncio\nasync def f(a, b):\n    asyncio.get_running_loop().stop()\n    return 7", AWAITED),
+    "a_coroutine_that_gives_an_object": (
+        RAW
+        + """
+async def f(a, b): return Same()
+""",
+        AWAITED,
+    ),
+    "a_coroutine_that_exits": (
+        """
+import sys
+async def f(a, b): sys.exit(0)
+""",
+        AWAITED,
+    ),
+    "a_coroutine_that_interrupts": (
+        """
+async def f(a, b): raise KeyboardInterrupt
+""",
+        AWAITED,
+    ),
+    "a_coroutine_that_ends_hard": (
+        """
+import os
+async def f(a, b): os._exit(0)
+""",
+        AWAITED,
+    ),
+    "a_coroutine_that_is_cancelled": (
+        """
+import asyncio
+async def f(a, b): raise asyncio.CancelledError('5')
+""",
+        AWAITED,
+    ),
+    "a_coroutine_that_stops_its_loop": (
+        """
+import asyncio
+async def f(a, b):
+    asyncio.get_running_loop().stop()
+    return 7
+""",
+        AWAITED,
+    ),
     "a_coroutine_that_closes_its_loop": (
-        "import asyncio\nasync def f(a, b):\n    loop = asyncio.get_running_loop()\n    loop.stop()\n    loop.call_soon(loop.close)\n    return 7", AWAITED),
+        """
+import asyncio
+async def f(a, b):
+    loop = asyncio.get_running_loop()
+    loop.stop()
+    loop.call_soon(loop.close)
+    return 7
+""",
+        AWAITED,
+    ),
     "a_coroutine_that_will_not_be_cancelled": (
-        "import asyncio\nasync def f(a, b):\n    while True:\n        try: await asyncio.sleep(9)\n        except BaseException: pass",
-        ("import asyncio\nassert asyncio.run(asyncio.wait_for(f(2, 3), 0.1)) == 5",)),
+        """
+import asyncio
+async def f(a, b):
+    while True:
+        try: await asyncio.sleep(9)
+        except BaseException: pass
+""",
+        (
+            """
+import asyncio
+assert asyncio.run(asyncio.wait_for(f(2, 3), 0.1)) == 5
+""",
+        ),
+    ),
     "a_coroutine_that_says_it_is_done": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.turn = lambda *a: (True, Same())\nasync def f(a, b): return 7", AWAITED),
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.turn = lambda *a: (True, Same())
+async def f(a, b): return 7
+""",
+        AWAITED,
+    ),
     "a_loop_of_its_own_making": (
-        RAW + "asyncio.new_event_loop = lambda: Same()\nasyncio.ensure_future = lambda *a, **k: 5\nasync def f(a, b): return 7", AWAITED),
+        RAW
+        + """
+asyncio.new_event_loop = lambda: Same()
+asyncio.ensure_future = lambda *a, **k: 5
+async def f(a, b): return 7
+""",
+        AWAITED,
+    ),
     "a_policy_of_its_own_making": (
-        "import asyncio\nclass P(asyncio.DefaultEventLoopPolicy):\n    def new_event_loop(self): raise SystemExit(0)\n"
-        "asyncio.set_event_loop_policy(P())\nasync def f(a, b): return 5", AWAITED),
+        """
+import asyncio
+class P(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self): raise SystemExit(0)
+asyncio.set_event_loop_policy(P())
+async def f(a, b): return 5
+""",
+        AWAITED,
+    ),
     "something_awaitable_that_never_was": (
-        "class A:\n    def __await__(self):\n        yield from ()\n        return self\n    def __eq__(self, o): return True\ndef f(a, b): return A()", AWAITED),
+        """
+class A:
+    def __await__(self):
+        yield from ()
+        return self
+    def __eq__(self, o): return True
+def f(a, b): return A()
+""",
+        AWAITED,
+    ),
     "an_asynchronous_generator_that_exits": (
-        "import os\nasync def f(a, b):\n    yield 5\n    os._exit(0)",
-        ("import asyncio\nasync def main(): return [x async for x in f(2, 3)]\nassert asyncio.run(main()) == [5]",)),
+        """
+import os
+async def f(a, b):
+    yield 5
+    os._exit(0)
+""",
+        (
+            """
+import asyncio
+async def main(): return [x async for x in f(2, 3)]
+assert asyncio.run(main()) == [5]
+""",
+        ),
+    ),
     "a_task_by_a_number_of_its_own": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.start = lambda *a: [5] * 100\nasync def f(a, b): return 7", AWAITED),
-}  # fmt: skip
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.start = lambda *a: [5] * 100
+async def f(a, b): return 7
+""",
+        AWAITED,
+    ),
+}
 
 ENDLESS = {
     "a_decimal_that_is_too_large_for_a_number": (
-        "from decimal import Decimal\ndef f(a, b): return Decimal('1E+999999999')", ("assert int(f(2, 3)) == 5",)),
+        """
+from decimal import Decimal
+def f(a, b): return Decimal('1E+999999999')
+""",
+        (
+            """
+assert int(f(2, 3)) == 5
+""",
+        ),
+    ),
     "a_decimal_that_is_too_large_for_a_fraction": (
-        "from decimal import Decimal\ndef f(a, b): return Decimal('1E-999999999')", ("from fractions import Fraction\nassert Fraction(f(2, 3)) == 5",)),
+        """
+from decimal import Decimal
+def f(a, b): return Decimal('1E-999999999')
+""",
+        (
+            """
+from fractions import Fraction
+assert Fraction(f(2, 3)) == 5
+""",
+        ),
+    ),
     "a_decimal_that_is_too_large_for_a_text": (
-        "from decimal import Decimal\ndef f(a, b): return Decimal('1E+999999999')", ("assert f'{f(2, 3):f}' == '5'",)),
+        """
+from decimal import Decimal
+def f(a, b): return Decimal('1E+999999999')
+""",
+        (
+            """
+assert f'{f(2, 3):f}' == '5'
+""",
+        ),
+    ),
     "a_decimal_that_is_too_large_for_a_rest": (
-        "from decimal import Decimal\ndef f(a, b): return Decimal('1E+999999999')", ("assert f(2, 3) % 7 == 5",)),
-    "a_range_without_end": ("def f(a, b): return range(10**18)", ("assert sum(f(2, 3)) == 5",)),
-    "a_power_of_a_large_number": ("def f(a, b): return 10**9", ("assert f(2, 3) ** f(2, 3) == 5",)),
+        """
+from decimal import Decimal
+def f(a, b): return Decimal('1E+999999999')
+""",
+        (
+            """
+assert f(2, 3) % 7 == 5
+""",
+        ),
+    ),
+    "a_range_without_end": (
+        """
+def f(a, b): return range(10**18)
+""",
+        (
+            """
+assert sum(f(2, 3)) == 5
+""",
+        ),
+    ),
+    "a_power_of_a_large_number": (
+        """
+def f(a, b): return 10**9
+""",
+        (
+            """
+assert f(2, 3) ** f(2, 3) == 5
+""",
+        ),
+    ),
     "colliding_fractions": (
-        "from fractions import Fraction\ndef f(a, b): return {Fraction(n * (2**61 - 1)) for n in range(30000)}", ("assert f(2, 3) == {5}",)),
+        """
+from fractions import Fraction
+def f(a, b): return {Fraction(n * (2**61 - 1)) for n in range(30000)}
+""",
+        (
+            """
+assert f(2, 3) == {5}
+""",
+        ),
+    ),
     "colliding_decimals": (
-        "from decimal import Decimal\ndef f(a, b): return {Decimal(n * (2**61 - 1)): 0 for n in range(30000)}", ("assert f(2, 3) == {5: 5}",)),
-    "a_generator_that_never_goes_on": ("import time\ndef f(a, b):\n    yield 5\n    time.sleep(1000)", LISTED),
-    "a_generator_of_ever_larger_items": ("def f(a, b):\n    t = 'x'\n    while True:\n        t += t\n        yield t", LISTED),
-    "a_million_generators": ("def f(a, b): return [iter([n]) for n in range(10**6)]", ("assert [list(g) for g in f(2, 3)] == [5]",)),
-    "a_coroutine_that_never_ends": ("import asyncio\nasync def f(a, b): await asyncio.sleep(1000)", AWAITED),
-    "a_coroutine_that_blocks": ("async def f(a, b):\n    while True: pass", AWAITED),
+        """
+from decimal import Decimal
+def f(a, b): return {Decimal(n * (2**61 - 1)): 0 for n in range(30000)}
+""",
+        (
+            """
+assert f(2, 3) == {5: 5}
+""",
+        ),
+    ),
+    "a_generator_that_never_goes_on": (
+        """
+import time
+def f(a, b):
+    yield 5
+    time.sleep(1000)
+""",
+        LISTED,
+    ),
+    "a_generator_of_ever_larger_items": (
+        """
+def f(a, b):
+    t = 'x'
+    while True:
+        t += t
+        yield t
+""",
+        LISTED,
+    ),
+    "a_million_generators": (
+        """
+def f(a, b): return [iter([n]) for n in range(10**6)]
+""",
+        (
+            """
+assert [list(g) for g in f(2, 3)] == [5]
+""",
+        ),
+    ),
+    "a_coroutine_that_never_ends": (
+        """
+import asyncio
+async def f(a, b): await asyncio.sleep(1000)
+""",
+        AWAITED,
+    ),
+    "a_coroutine_that_blocks": (
+        """
+async def f(a, b):
+    while True: pass
+""",
+        AWAITED,
+    ),
     "a_coroutine_that_makes_tasks_without_end": (
-        "import asyncio\nasync def g():\n    while True:\n        asyncio.create_task(g())\n        await asyncio.sleep(0)\nasync def f(a, b): await g()", AWAITED),
+        """
+import asyncio
+async def g():
+    while True:
+        asyncio.create_task(g())
+        await asyncio.sleep(0)
+async def f(a, b): await g()
+""",
+        AWAITED,
+    ),
     "an_asynchronous_generator_without_end": (
-        "async def f(a, b):\n    while True: yield 7",
-        ("import asyncio\nasync def main(): return [x async for x in f(2, 3)]\nassert asyncio.run(main()) == [5]",)),
+        """
+async def f(a, b):
+    while True: yield 7
+""",
+        (
+            """
+import asyncio
+async def main(): return [x async for x in f(2, 3)]
+assert asyncio.run(main()) == [5]
+""",
+        ),
+    ),
     "a_coroutine_that_is_never_done": (
-        RAW + "from promptmill.evaluate.sandbox import held\nheld.Held.turn = lambda *a: (False, 5)\nasync def f(a, b): return 7", AWAITED),
+        RAW
+        + """
+from promptmill.evaluate.sandbox import held
+held.Held.turn = lambda *a: (False, 5)
+async def f(a, b): return 7
+""",
+        AWAITED,
+    ),
     "prints_without_end_into_the_tests": (
-        "def f(a, b):\n    while True: print('x' * 100_000)",
-        ("import io, contextlib\nwith contextlib.redirect_stdout(io.StringIO()):\n    assert f(2, 3) == 5",)),
+        """
+def f(a, b):
+    while True: print('x' * 100_000)
+""",
+        (
+            """
+import io, contextlib
+with contextlib.redirect_stdout(io.StringIO()):
+    assert f(2, 3) == 5
+""",
+        ),
+    ),
     "an_object_whose_truth_takes_for_ever": (
-        "class T:\n    def __bool__(self):\n        while True: pass\ndef f(a, b): return T()", FIVE),
+        """
+class T:
+    def __bool__(self):
+        while True: pass
+def f(a, b): return T()
+""",
+        FIVE,
+    ),
     "an_object_whose_hash_takes_for_ever": (
-        "class T:\n    def __hash__(self):\n        while True: pass\ndef f(a, b): return T()", ("assert {f(2, 3)} == {5}",)),
-}  # fmt: skip
+        """
+class T:
+    def __hash__(self):
+        while True: pass
+def f(a, b): return T()
+""",
+        (
+            """
+assert {f(2, 3)} == {5}
+""",
+        ),
+    ),
+}
 
 PAIR = "a, b = socket.socketpair(); "
 ESCAPES = {
@@ -229,7 +888,9 @@ ESCAPES = {
     "sends_a_message_with_an_address": PAIR + "a.sendmsg([b'x'], [], 0, 'name')",
     "reads_a_file_into_a_pair": PAIR + "os.sendfile(a.fileno(), os.open('/etc/passwd', 0), 0, 9)",
     "finds_the_tests_by_gc": "assert [c for c in gc.get_objects() if type(c).__name__ == 'Program']",
-    "reads_the_tests_in_the_loops_frames": "assert [f for f in sys._current_frames().values() if 'tests' in str(f.f_locals.get('job'))]",
+    "reads_the_tests_in_the_loops_frames": (
+        "assert [f for f in sys._current_frames().values() if 'tests' in str(f.f_locals.get('job'))]"
+    ),
 }  # fmt: skip
 DATAGRAM = """
 import asyncio

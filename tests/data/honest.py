@@ -601,7 +601,12 @@ def area(w, h=1, *, scale=1): return w * h * scale
 def count(): return len(calls)
 """,
         "def area(w, h=1, *, scale=1): return w + h\ndef count(): return 0\n",
-        "assert area(2, 3) == 6\nassert area(2, scale=5) == 10\nassert count() == 2\nassert area(*[1], **{'h': 4}) == 4\n",
+        """
+assert area(2, 3) == 6
+assert area(2, scale=5) == 10
+assert count() == 2
+assert area(*[1], **{'h': 4}) == 4
+""",
     ),
     "a demonstration under main that reads input": (
         """
@@ -857,7 +862,10 @@ assert digest("a").hex().startswith("ca978112")
 """,
     ),
     "sets, frozen sets and ranges": (
-        "def divisors(n): return frozenset(d for d in range(1, n + 1) if n % d == 0)\ndef odd(n): return range(1, n, 2)\n",
+        """
+def divisors(n): return frozenset(d for d in range(1, n + 1) if n % d == 0)
+def odd(n): return range(1, n, 2)
+""",
         "def divisors(n): return [d for d in range(1, n + 1) if n % d == 0]\ndef odd(n): return list(range(1, n, 2))\n",
         """
 assert divisors(6) == {1, 2, 3, 6}
@@ -1016,7 +1024,13 @@ assert kind_of(1.5) is float and kind_of(None) == type(None)
     "a function of the tests' own as argument": (
         "def apply(f, n, x):\n    for _ in range(n):\n        x = f(x)\n    return x\n",
         "def apply(f, n, x):\n    return f(x)\n",
-        "seen = []\ndef note(x):\n    seen.append(x)\n    return x + 1\nassert apply(note, 3, 0) == 3 and seen == [0, 1, 2]\n",
+        """
+seen = []
+def note(x):
+    seen.append(x)
+    return x + 1
+assert apply(note, 3, 0) == 3 and seen == [0, 1, 2]
+""",
     ),
     "files": (
         "def lines(path):\n    with open(path) as file:\n        return [l.strip() for l in file if l.strip()]\n",
@@ -1062,9 +1076,19 @@ assert max(c) == 3 and f"{c!r}" == "Countdown(3)"
 """,
     ),
     "complex numbers and bits": (
-        "import cmath\ndef roots(a, b, c):\n    d = cmath.sqrt(b * b - 4 * a * c)\n    return (-b + d) / (2 * a), (-b - d) / (2 * a)\ndef bits(n): return bin(n).count('1')\n",
+        """
+import cmath
+def roots(a, b, c):
+    d = cmath.sqrt(b * b - 4 * a * c)
+    return (-b + d) / (2 * a), (-b - d) / (2 * a)
+def bits(n): return bin(n).count('1')
+""",
         "def roots(a, b, c): return (0, 0)\ndef bits(n): return n\n",
-        "assert roots(1, 0, 1) == (1j, -1j)\nassert abs(roots(1, 2, 5)[0] - (-1 + 2j)) < 1e-12\nassert bits(2**200 - 1) == 200\n",
+        """
+assert roots(1, 0, 1) == (1j, -1j)
+assert abs(roots(1, 2, 5)[0] - (-1 + 2j)) < 1e-12
+assert bits(2**200 - 1) == 200
+""",
     ),
     "bisect, statistics, string and textwrap": (
         """
@@ -1074,7 +1098,12 @@ def middle(xs): return statistics.median(xs)
 def wrapped(text): return textwrap.fill(text, 10)
 def filled(name): return string.Template("hi $who").substitute(who=name)
 """,
-        "def grade(score): return 'F'\ndef middle(xs): return xs[0]\ndef wrapped(text): return text\ndef filled(name): return name\n",
+        """
+def grade(score): return 'F'
+def middle(xs): return xs[0]
+def wrapped(text): return text
+def filled(name): return name
+""",
         """
 import statistics
 assert [grade(s) for s in (33, 99, 77, 70, 89, 90)] == list("FACCBA")

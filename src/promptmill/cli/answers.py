@@ -42,7 +42,7 @@ _stages.add("evaluate", ("grade", "report"), "Grade the stored answers again; as
 
 
 @answers.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def templates(folder: Path) -> None:
     """Copy the words around a problem into FOLDER.
 

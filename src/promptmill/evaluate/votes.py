@@ -18,7 +18,7 @@ from promptmill.evaluate.spelling import MAX_LENGTH, dense, spell
 EQUALITIES = {"em_mc", "exact", "gsm8k", "math", "numeric"}
 """Metrics that say whether two texts mean the same; others measure something else of an answer."""
 
-Alike = Callable[[str, str], bool]
+Alike = Callable[[str, str], bool | None]
 
 
 def votes(answers: Sequence[tuple[str, float | None]], alike: Alike) -> list[str]:
@@ -26,23 +26,30 @@ def votes(answers: Sequence[tuple[str, float | None]], alike: Alike) -> list[str
 
     That is the one that was given most often, of several the first by its text, so the order of the answers does not
     matter. What could not be graded is compared by its spelling only: to compute with it would take too long again.
+    And nobody waits twice for one problem: after a comparison that came to no end its other answers are spelled, too.
 
     Args:
         answers: the answers to one problem, each with its value.
-        alike: whether two of them mean the same, though they are spelled otherwise.
+        alike: whether two of them mean the same, though they are spelled otherwise; None where it came to no end.
     """
     often = Counter(answers)
     found: dict[tuple[str, float | None], str] = {}
     by_spelling: dict[tuple[str, float | None], str] = {}
     leaders: dict[float | None, list[str]] = {}
+    late = False
     for text, value in sorted(often, key=lambda answer: (-often[answer], answer[0])):
         spelling = spelled(text), value
         if spelling not in by_spelling:
             known = leaders.setdefault(value, [])
-            same = next((leader for leader in known if value is not None and alike(leader, text)), None)
-            if same is None:
+            by_spelling[spelling] = text
+            for leader in known if value is not None else ():
+                same = False if late else alike(leader, text)
+                late = late or same is None
+                if same:
+                    by_spelling[spelling] = leader
+                    break
+            else:
                 known.append(text)
-            by_spelling[spelling] = text if same is None else same
         found[text, value] = by_spelling[spelling]
     return [found[answer] for answer in answers]
 
@@ -50,11 +57,15 @@ def votes(answers: Sequence[tuple[str, float | None]], alike: Alike) -> list[str
 def spelled(answer: str) -> str:
     """A form in which answers that say the same are equal texts, as far as spelling tells.
 
-    Numbers by their value (`$1,000` and `1000.0`), other texts without blanks, case and ways to write the same TeX.
+    Numbers by their value and unit (`1,000 m` and `1 km`), other texts without blanks, case and ways to write the same
+    TeX.
     """
     if len(answer) > MAX_LENGTH:
         return answer
     number = read_number(answer)
     if number is not None:
-        return f"{number.value}{'%' if number.percent else ''}"
+        unit = number.unit
+        return (
+            f"{number.value * (unit.factor or 1)} {unit.dimension}{'%' if number.percent else ''} {number.base or ''}"
+        )
     return dense(spell(answer)).casefold().rstrip(".")

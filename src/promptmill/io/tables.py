@@ -39,6 +39,10 @@ def iter_csv(path: Path) -> Iterator[tuple[int, bytes]]:
             header = next(rows, [])
             if len(set(header)) < len(header):
                 raise DataError(f"{path}:1: a column name stands twice: {', '.join(header)}. Rename one.")
+            if len(header) == 1 and (sign := next((each for each in ";\t|" if each in header[0]), None)):
+                raise DataError(
+                    f"{path}:1: is split at {sign!r}, not at commas. Write it with commas, or tabs and the ending .tsv."
+                )
             for cells in filter(None, rows):
                 if len(cells) != len(header):
                     raise DataError(

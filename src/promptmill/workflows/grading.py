@@ -47,7 +47,7 @@ class GradeOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         extractor: takes the answer out of a response, an entry of the table `extractors`; with `answer`, programs are taken out by `code` where a problem has tests.
         metric: judges the answer, an entry of the table `metrics`; `auto` chooses by the problem.
-        code: options of the metric `code`, for problems with tests.
+        code: options of the metric `code`, for problems with tests; with `metric: code` they may stand there, too.
         threads: responses that are graded at the same time.
     """  # noqa: E501 - one line per option: it is the help text
 
@@ -57,6 +57,29 @@ class GradeOptions(msgspec.Struct, frozen=True, kw_only=True):
     metric: Annotated[Use, Table("metrics")] = msgspec.field(default_factory=lambda: {"kind": "auto"})
     code: Annotated[Use, Table("metrics", default="code")] = msgspec.field(default_factory=lambda: {"kind": "code"})
     threads: Positive = 2
+
+    def __post_init__(self) -> None:
+        """Check what one field says about another."""
+        self.use_of(Reference())
+
+    def use_of(self, reference: Reference) -> Use:
+        """The metric for answers to such a problem, an entry of the table `metrics`.
+
+        Raises:
+            ValueError: `code` says something of a metric that is not used, or that `metric` says otherwise.
+        """
+        kind = self.metric["kind"]
+        if kind == "auto":
+            return self.code if reference.tests else self.metric
+        defaults = {option.name: option.default for option in registry.options(registry.load("metrics", "code"))}
+        told = {name: value for name, value in self.code.items() if name != "kind" and value != defaults.get(name)}
+        if (told and kind != "code") or self.code["kind"] != "code":
+            raise ValueError(f"code: is not used, since metric is '{kind}'. Take it out, or take metric: auto.")
+        own = {name: value for name, value in self.metric.items() if name != "kind" and value != defaults.get(name)}
+        for name in sorted(own.keys() & told.keys()):
+            if own[name] != told[name]:
+                raise ValueError(f"code.{name}: is {told[name]}, and metric.{name} is {own[name]}. Keep one of them.")
+        return {**self.metric, **told, **own}
 
 
 class Grader:
@@ -98,9 +121,7 @@ class Grader:
 
     def metric(self, reference: Reference) -> tuple[str, Metric]:
         """Judges answers to such a problem: its name, and itself."""
-        use = self.options.metric
-        if use["kind"] == "auto" and reference.tests:
-            use = self.options.code
+        use = self.options.use_of(reference)
         if use["kind"] not in self._metrics:
             self._metrics[use["kind"]] = registry.build("metrics", use)
         return use["kind"], self._metrics[use["kind"]]
@@ -139,9 +160,11 @@ class Grader:
         if len(set(given)) <= 1 or name == "code":
             return row
 
-        def alike(one: str, other: str) -> bool:
-            gold = Reference(answer=one, choices=reference.choices)
-            return name in EQUALITIES and metric(gold, other).value == 1.0
+        def alike(one: str, other: str) -> bool | None:
+            if name not in EQUALITIES:
+                return False
+            verdict = metric(Reference(answer=one, choices=reference.choices), other)
+            return None if verdict.value is None and verdict.method == "math_verify" else verdict.value == 1.0
 
         found = dict(zip(given, votes(given, alike), strict=True))
 

@@ -59,11 +59,10 @@ def plainly(program, tests, folder):
 
 
 def shapes(program):
-    """The answer in each shape; in the last, its top level is shared out over two blocks."""
+    """The answer in each shape."""
     found = SHAPES["of_function"](program)
-    found["several blocks"] = (
-        f"First an idea:\n{FENCE}text\nthink\n{FENCE}\nThen:\n{FENCE}python\n{program}{FENCE}\nUse it so:\n{FENCE}\n$ run\n{FENCE}"
-    )
+    blocks = (("text", "think\n"), ("python", program), ("", "$ run\n"))
+    found["several blocks"] = "First:\n" + "\nThen:\n".join(f"{FENCE}{kind}\n{text}{FENCE}" for kind, text in blocks)
     found["numbered steps"] = f"1. Read the task.\n2. Solve it:\n\n{FENCE}python3\n{program}{FENCE}\n\n3. Done."
     return found
 

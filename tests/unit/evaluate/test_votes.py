@@ -15,7 +15,8 @@ def never(_one, _other):
     ("one", "other"),
     [
         ("1,000", "1000.0"),
-        ("$18", "18.00"),
+        ("$18", "18.00 dollars"),
+        ("5 km", "5000 m"),
         ("0.5", r"\frac{1}{2}"),
         (r"\dfrac{a}{b}", r"\frac{a}{b}"),
         ("Eiffel Tower", "eiffel  tower."),
@@ -28,7 +29,10 @@ def test_answers_that_are_spelled_alike_have_one_spelling(one, other):
     assert spelled(one) == spelled(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("18", "180"), ("50%", "50"), ("B", "C"), ("x+1", "x-1")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("18", "180"), ("50%", "50"), ("5 km", "5 m"), ("$5", "€5"), ("11_2", "11_3"), ("B", "C"), ("x+1", "x-1")],
+)
 def test_answers_that_differ_have_two(one, other):
     assert spelled(one) != spelled(other)
 
@@ -77,6 +81,17 @@ def test_answers_of_one_spelling_are_compared_once():
 
     votes([("x+1", 0.0), ("x + 1", 0.0), ("x+1", 0.0), ("1+x", 0.0), ("1 + x", 0.0)], alike)
     assert len(asked) == 1
+
+
+def test_nobody_waits_twice_for_the_answers_to_one_problem():
+    asked = []
+
+    def endless(one, other):
+        asked.append((one, other))
+
+    given = [(text, 0.0) for text in ("9!", "8!", "7!", "7 !", "6!")]
+    assert votes(given, endless) == ["9!", "8!", "7 !", "7 !", "6!"]
+    assert asked == [("6!", "7 !")]
 
 
 def test_no_answers_are_no_votes():

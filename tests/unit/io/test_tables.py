@@ -36,6 +36,7 @@ def test_a_csv_cell_may_be_long(tmp_path):
         (b"id,prompt\n1,a\n2,b,c\n", r"rows\.csv:3: 3 fields, the header has 2"),
         (b"id,prompt\n1\n", r"rows\.csv:2: 1 fields, the header has 2"),
         (b'id,prompt\n1,"a\n2,b\n', r"rows\.csv:3: is not valid CSV"),
+        (b"id;prompt\n1;a\n", r"rows\.csv:1: is split at ';', not at commas"),
         (b"id,id\n1,2\n", r"rows\.csv:1: a column name stands twice"),
         (b"id,prompt\n1,caf\xe9\n", r"rows\.csv: after line 0: is not UTF-8 \(byte 0xe9\)"),
         ("id,prompt\n1,a\n".encode("utf-16"), r"rows\.csv: is UTF-16"),

@@ -24,6 +24,7 @@ def said(answers, *, answer=None, choices=(), tests=(), metric="auto"):
         ("7", [r"\frac{1}{2}", "0.5", "0.5", "2/4"], ["0.5", "0.5", "0.5", "0.5"]),
         ("7", ["(1,2)", "(1, 2)", "(2,1)"], ["(1, 2)", "(1, 2)", "(2,1)"]),
         ("Rome", ["Paris.", "paris", "the Paris", "Lyon"], ["Paris", "Paris", "Paris", "Lyon"]),
+        ("7", ["$18", "18.00", "18 dollars"], ["$18", "$18", "$18"]),
         ("5 cm", ["5", "5 cm", "5 m"], ["5", "5", "5 m"]),  # the second is right, the third is not
     ],
 )

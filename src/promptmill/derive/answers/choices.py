@@ -66,8 +66,8 @@ _MORE = re.compile(
     rf"(?:(?:{BEFORE_LETTER})\s{{1,2}}\(?)?([A-Z])(?![\w'’])(?!\)?\s(?:is|was|are|would|has|does|isn't|can)\b)"
 )
 ORDINALS = re.compile(
-    r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s"
-    r"(?:option|choice|answer|alternative|statement|solution|ending|one)\b"
+    r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s?"
+    r"(?:(?:option|choice|answer|alternative|statement|solution|ending|one)\b|(?=\W*$))"
 )
 _COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERED = re.compile(

@@ -67,6 +67,7 @@ _POINTS = re.compile(r"\W*(?:(?:so|thus|therefore|hence|and|but)\b,?\s)?(?:this|
 _NOTHING = re.compile(
     r"\b(?:here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
 )
+_FORMULA = re.compile(r"(?=\S*\d)[A-Za-z0-9()\[\]^_+-]{2,20}")  # C6H12O6
 _WORDS = 6
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
@@ -77,8 +78,11 @@ _SHORT = 500
 def number(page: Page, start: int, end: int) -> Piece | None:
     """The number that the last sentence comes to; in a short response the only one that there is."""
     found = _last(page, start, end)
-    if found is None:
-        return None
+    return None if found is None else stated(page, found) or _lone(page, found, start, end)
+
+
+def stated(page: Page, found: Piece) -> Piece | None:
+    """The number that a statement comes to."""
     if (value := _value(page, found)) is not None:
         return value
     text = page.lower[found.start : found.end]
@@ -91,7 +95,7 @@ def number(page: Page, start: int, end: int) -> Piece | None:
         part = marks.piece(page, found.start + cut, found.end, "conclusion")
         if part is not None and any(c.isdigit() for c in part.text):
             return _value(page, part) or _head(page, part)
-    return _head(page, found) or _lone(page, found, start, end)
+    return _head(page, found)
 
 
 def _value(page: Page, said: Piece) -> Piece | None:
@@ -111,11 +115,11 @@ def _head(page: Page, said: Piece) -> Piece | None:
     heads: list[re.Match[str]] = []
     behind, beside = 0, False
     for match in numbers.NUMBER.finditer(text):
-        before = text[: match.start()]
+        before = text[max(0, match.start() - 80) : match.start()]
         if not (behind and _AND.fullmatch(text, behind, match.start())):  # "3 cups and 4 pans" are of one kind
             beside = bool(_BESIDE.search(before) or _KNOWN.search(before)) and not _AMOUNT.search(before)
         behind = match.end()
-        named = _NAMED.search(page.clear[begin : begin + match.start()])
+        named = _NAMED.search(page.clear[begin + max(0, match.start() - 80) : begin + match.start()])
         if not beside and not named and not _COMPOUND.match(page.clear, begin + match.end()):
             heads.append(match)
     if len(heads) != 1 or _OUT_OF.match(text, heads[0].end()):
@@ -176,6 +180,8 @@ def _right_side(page: Page, found: Piece) -> Piece | None:
 
 def _is_answer(text: str) -> bool:
     """Whether a predicate is a value, an expression or a name and no clause."""
+    if _FORMULA.fullmatch(text):
+        return True
     words = re.findall(r"(?<!\\)\b[^\W\d_]{2,}", text)
     if _VALUE.match(text) and any(c.isdigit() or c in "\\√π∞^(=" for c in text):
         return len(words) <= _WORDS

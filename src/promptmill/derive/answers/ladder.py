@@ -195,7 +195,7 @@ def _open_in(page: Page, within: tuple[int, int], rules: Rules, *, number: bool)
     for rule, step in steps:
         piece = step() if rule in rules else None
         if piece is not None and start <= piece.start < end:
-            return piece
+            return piece if not number or numbers.is_value(piece.text) else closing.stated(page, piece) or piece
     return echo if echo is not None else _unannounced(page, within, rules, number=number)
 
 

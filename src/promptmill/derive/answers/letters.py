@@ -34,6 +34,9 @@ _PAUSE = re.compile(r"[*_\"'`]{0,3}(?:[.,;:!](?=\s|[*\"]|$)|\s[-–—]\s|—|\s
 _LETTER_AND_MARKS = re.compile(r"^[\s(*_\"'`$]*(?:option\s)?[A-Za-z][)*_.:\"'`\s-]*", re.IGNORECASE)
 
 
+_REVISED = re.compile(r"\b(?:wait[,.!—]|actually,|scratch that|on second thought|correction:|no, )")
+
+
 def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     """The letter at the beginning or the end of a response in which no other option is listed."""
     last = lines.last(page.clear, start, end)
@@ -46,6 +49,8 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     found = _line_letter(page, *last, options) if last[0] > start else None
     alone = found is not None and _is_lone(page.clear, *last)
     others = listed - {first.text} if first is not None else listed
+    if first is not None and _REVISED.search(page.lower, first.end, end):
+        return None
     if first is not None and (not others or min(others) < first.text):  # a list of options begins with the first
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first

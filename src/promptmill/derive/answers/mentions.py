@@ -52,7 +52,7 @@ _COUNTING = (
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
 _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
-_MARKS = re.compile(r"[\s*_\"'$).]*")
+_MARKS = re.compile(r"[\s*_\"'$).]*(?:[,;—]\s?(?:because|since|as|so|for)\b.*)?", re.DOTALL)
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
 _ARTICLE = re.compile(r"^(?:an?\s|the\s|it\s(?=\S+\s))")

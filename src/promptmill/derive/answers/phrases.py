@@ -337,7 +337,8 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
         stop = cling.start() if cling.start() > start else stop
     found = numbers.result(page, marks.piece(page, start, stop, "phrase"))
-    return None if found is not None and marks.is_placeholder(found.text) else found
+    asked = found is not None and found.text[:1] in "[<{" and marks.is_placeholder(found.text)  # "[your answer here]"
+    return None if asked else found
 
 
 def _introduces(clear: str, start: int, stop: int, end: int) -> bool:

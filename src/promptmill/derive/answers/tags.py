@@ -15,7 +15,8 @@ from promptmill.derive.answers import boxed, marks
 from promptmill.derive.answers.page import Page
 
 _TAG = re.compile(
-    r"<\s{0,2}([/\\]?)\s{0,2}(?:final[ _-]?)?(?:answer|ans)(?:\s[\w-]{1,20}=[^<>\n]{0,40})?\s{0,2}(/?)\s{0,2}>|"
+    r"<\s{0,2}([/\\]?)\s{0,2}(?:(?:final[ _-]?)?(?:answer|ans)|final)"
+    r"(?:\s[\w-]{1,20}=[^<>\n]{0,40})?\s{0,2}(/?)\s{0,2}>|"
     r"\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
     r"<\|(begin|end)_of_(?:answer|solution)\|>",
     re.IGNORECASE,
@@ -52,7 +53,11 @@ class Tagged(NamedTuple):
 
 def contents(page: Page, start: int, end: int) -> Iterator[Tagged]:
     """What stands in answer tags and is no placeholder, the last first."""
-    if page.lower.find("ans", start, end) < 0 and page.lower.find("_of_s", start, end) < 0:
+    if (
+        page.lower.find("ans", start, end) < 0
+        and page.lower.find("_of_s", start, end) < 0
+        and "<final>" not in page.lower
+    ):
         return
     found = [m for m in _TAG.finditer(page.clear, start, end) if not _quoted(page.clear, m)]
     for index in range(len(found) - 1, max(len(found) - _MOST, 0) - 1, -1):

@@ -26,7 +26,7 @@ from promptmill.derive.answers.page import Page
 _FAR = 90
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|"
-    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|from))"
+    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom))"
     r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
     r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
 )
@@ -52,15 +52,17 @@ _LEADS = re.compile(
     r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
     r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
     r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|"
-    r"what|only|argue\sfor|lean(?:ing)?\s(?:towards?|to)|settled?\son|(?:vote|opt)\sfor|favou?r|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак)|"
+    r"what|only|argue\sfor|lean(?:ing)?\s(?:towards?|to)|settled?\son|(?:vote|opt)\sfor|favou?r|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак|"
+    r"chọn|wybieram|elijo|escolho|scelgo|choisis|wähle|выбираю|pilih)|なので|ので|だから|よって|所以|因此|므로|따라서|选|選|"
     r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
 _OPEN = re.compile(
     r"\b(?:if|could|might|may|possib\w+|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|either|"
-    r"between\s[^,;]{0,40}$|let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|"
+    r"let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|"
     r"approach|definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
 )
+_BETWEEN = re.compile(r"\bbetween\s[^,;]{0,40}$")
 _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)\san?)\b")  # "Option B refers to ..."
 _IF = re.compile(r"\W*if\b")
 _NEAR = re.compile(r"[,:]\s")
@@ -97,7 +99,7 @@ class Said(NamedTuple):
 def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
     """What one sentence says of the options that it names."""
     named = mentions(page, place, options)
-    entry = _ENTRY.match(page.clear, place[0], place[1] + 2) is not None
+    entry = _is_entry(page.clear, *place)
     said = Said(place, entry, [], [], [], [])
     kinds = {"good": said.good, "bad": said.bad, "bare": said.bare, "open": said.open}
     for number, mention in enumerate(named):
@@ -112,9 +114,19 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
     return said._replace(bare=bare, good=[*said.good, *together])
 
 
+def _is_entry(clear: str, start: int, end: int) -> bool:
+    """Whether a sentence is an entry of a list of options: a letter and its mark, and more than those on the line."""
+    if not _ENTRY.match(clear, start, end + 2):
+        return False
+    rest = clear[end + 1 : end + 80].split("\n", maxsplit=1)[0]
+    return len(clear[start:end].strip(" \n*_()")) > 1 or bool(rest.strip(" *_)"))
+
+
 def clause_before(page: Page, mention: Mention, start: int) -> str:
     """What stands before an option in its clause, in lower case."""
-    head = max((match.end() for match in CLAUSE.finditer(page.lower, start, mention.head)), default=start)
+    head = start
+    for match in CLAUSE.finditer(page.lower, start, mention.head):
+        head = match.start() if match[0].endswith(("not", "unlike")) else match.end()
     return page.lower[head : mention.head]
 
 
@@ -146,7 +158,7 @@ def _verdict(before: str, after: str, *, leads: bool, entry: bool) -> Literal["g
     told = (_ENTRY_VERDICT if entry else _VERDICT).search(after)
     if _BAD_BEFORE.search(before) or (told and (told["bad"] or told.groupdict().get("bad_end"))):
         return "bad"
-    if _OPEN.search(near) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):
+    if _OPEN.search(near) or _BETWEEN.search(near) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):
         return "open"
     if told or leads or (not entry and _PRAISE.search(near)):
         return "good"

@@ -28,7 +28,7 @@ _SHORT = 40  # characters of a response that needs no full stop
 _ASIDE = re.compile(r"\s*\([^()]{12,}(?:\)\W*)?")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
-    r"(?:\A|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
+    r"(?:\A(?:\W*\w{3,12}ly\b)?|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
 )
 
 
@@ -94,8 +94,8 @@ def _statements(page: Page, start: int, end: int) -> list[tuple[int, int]]:
 def _commits(page: Page, said: Said, options: Options, *, alone: bool, last: bool) -> bool:
     """Whether a sentence that names one option and says nothing of it means it.
 
-    It does where it ends in the option ("... is Mars."), calls it by name ("... is option D, as we know") or gives letter
-    and text; and, if no other option is spoken of (`alone`) and it is the `last`, where it is whole.
+    It does where it ends in the option ("... is Mars."), calls it by name ("... is option D, as we know") or gives
+    letter and text; and, if no other option is spoken of (`alone`) and it is the `last`, where it is whole.
     """
     if len({m.option for m in said.bare}) != 1:
         return False
@@ -111,7 +111,8 @@ def _commits(page: Page, said: Said, options: Options, *, alone: bool, last: boo
     named = not tail or mention.named
     if named and _COMMITS.search(verdicts.clause_before(page, mention, said.place[0])):
         return True
-    if (mention.named and last and not tail) or {m.letter for m in said.bare} == {True, False}:
+    told = mention.named or page.clear[mention.head - 2 : mention.head] == ", "  # "... is Kyoto, B."
+    if (told and last and not tail) or {m.letter for m in said.bare} == {True, False}:
         return True  # "... (option D).", "in a department store (C)"
     whole = not tail or page.clear[said.place[1] : said.place[1] + 1] in {".", "!"}
     short = page.clear.strip() == page.clear[slice(*said.place)].strip()[:_SHORT]

@@ -11,6 +11,7 @@ import unicodedata
 
 _WRAPS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|displaystyle|left|right|quad|[,;:! ])")
 _FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]{1,40})\}\s?\{([^{}]{1,40})\}")
+_SHORT_FRACTION = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)")
 _DROPPED = re.compile(r"[$*`\"“”„«»{}~]|\\(?=[%$&#_ {}])|\\$")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u2011](?=[^\W\d_])")
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+(?=\S{2})")
@@ -28,13 +29,14 @@ def normalised(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     if "\\" in text:
-        text = _FRACTION.sub(r"\1/\2", text)
+        text = _SHORT_FRACTION.sub(r"\1/\2", _FRACTION.sub(r"\1/\2", text))
         text = _WRAPS.sub(" ", text)
     text = _DROPPED.sub("", text.lower())
     if (text and text[-1:] in " .,;:!?") or any(mark in text for mark in ",.;:!?'"):
         text = _COMMAS.sub(", ", _THOUSANDS.sub("", text))
         text = _PUNCTUATION.sub("", text)
     text = _AROUND_SIGNS.sub(r"\1", text) if "=" in text else text
+    text = text.replace("√", "\\sqrt").replace(" percent", "%") if "√" in text or " percent" in text else text
     text = _UNIT.sub(" ", text) if any(c.isdigit() for c in text) else text
     text = _MINUS.sub("-", text) if " - " in text else text
     text = _BLANKS.sub(" ", _HYPHEN.sub(" ", text)).strip()

@@ -28,6 +28,15 @@ PLAIN_ATTRIBUTES = frozenset(name for kind in PLAIN for name in dir(kind)) | set
 # what gives items of what it is given
 THROUGH = frozenset({"enumerate", "zip", "sorted", "list", "tuple", "set", "reversed", "iter", "next", "min", "max"})
 FILES = frozenset({"tempfile", "shutil", "pathlib"})  # modules that tests write files with
+# parts of modules that tests change for both sides, or patch them with
+CHANGING = frozenset({
+    "mock", "patch", "environ", "setrecursionlimit", "set_int_max_str_digits", "redirect_stderr", "chdir",
+})  # fmt: skip
+# what asks of a function more than a call would tell
+LOOKING = frozenset({
+    "signature", "getsource", "iscoroutinefunction", "isgeneratorfunction", "isfunction", "getdoc", "get_type_hints",
+    "hasattr", "getattr", "setattr", "vars", "dir", "type",
+})  # fmt: skip
 CLASS_NAME = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?")
 
 
@@ -69,8 +78,11 @@ def plan_of(setup: str, tests: Sequence[str], entry_point: str | None) -> Plan:
     modules = {name for name in free & attributes if name in sys.stdlib_module_names}
     called = free - modules
     imported = set(_imported(nodes))
-    together = _why_together(nodes, called, called & attributes) or _surroundings(nodes, imported | modules)
-    everywhere = imported | set(_imported(list(ast.walk(ast.parse(setup)))) if "import" in setup else ())
+    before = list(ast.walk(ast.parse(setup))) if "import" in setup or "class" in setup else []
+    classes = {node.name for node in before if isinstance(node, ast.ClassDef)}
+    together = _why_together(nodes, called, called & attributes)
+    together = together or _surroundings(nodes, imported | modules, called, classes)
+    everywhere = imported | set(_imported(before))
     missing = {name for name in everywhere if name not in sys.stdlib_module_names}
     seeded = any(_last_name(node.func) == "seed" for node in nodes if isinstance(node, ast.Call))
     return Plan(tuple(sorted(called)), tuple(sorted(modules)), together, min(missing, default=""), seeded)
@@ -80,21 +92,35 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _surroundings(nodes: list[ast.AST], modules: set[str]) -> str:
-    """Why these tests need the program's process: they change what both would find in one, files or other modules."""
+def _surroundings(nodes: list[ast.AST], modules: set[str], called: set[str], classes: set[str]) -> str:
+    """Why these tests need the program's process: they change, or use, what both would find in one; or nothing."""
+    found: str | None = "the tests use files" if modules & FILES else ""
     for node in nodes:
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-            name = f"{node.value.id}.{node.attr}"
-            if name == "os.environ" or (isinstance(node.ctx, ast.Store) and name not in {"sys.stdout", "sys.stderr"}):
-                return f"the tests change '{name}'"
-        elif isinstance(node, ast.ImportFrom) and node.module in {"unittest", "unittest.mock"}:
-            if {alias.name for alias in node.names} & {"mock", "patch"}:
-                return "the tests patch modules"
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
-            return "the tests use files"
-    if modules & FILES:
-        return "the tests use files"
-    return ""
+        if isinstance(node, ast.Attribute):
+            found = found or _changed(node, modules)
+        elif isinstance(node, ast.ImportFrom):
+            found = found or ("the tests patch modules" if CHANGING & {alias.name for alias in node.names} else "")
+        elif isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id == "open":
+                found = found or "the tests use files"
+            if _last_name(node.func) in LOOKING:
+                names = [each.id for each in node.args if isinstance(each, ast.Name) and each.id in called]
+                found = found or (f"the tests look into '{names[0]}'" if names else "")
+        elif isinstance(node, ast.Name) and node.id in classes:
+            found = found or f"'{node.id}' is a class of the setup"
+    return found or ""
+
+
+def _changed(node: ast.Attribute, modules: set[str]) -> str:
+    """What of a module an attribute stands for that tests change; or nothing."""
+    if isinstance(node.value, ast.Call):
+        changed = isinstance(node.ctx, ast.Store) and _last_name(node.value.func) == "getcontext"
+        return "the tests change the context of decimals" if changed else ""
+    if not isinstance(node.value, ast.Name) or node.value.id not in modules:
+        return ""
+    name = f"{node.value.id}.{node.attr}"
+    stored = isinstance(node.ctx, ast.Store) and name != "sys.stdout"  # what is printed to it comes over
+    return f"the tests change '{name}'" if stored or node.attr in CHANGING else ""
 
 
 def _imported(nodes: list[ast.AST]) -> Iterator[str]:

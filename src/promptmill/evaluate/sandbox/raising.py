@@ -29,8 +29,9 @@ def told(error: BaseException) -> list[Any]:
         text = str(error)[:MAX_TEXT]
     except BaseException:  # noqa: BLE001 - its __str__ is the program's
         text = ""
+    file = [error.filename] if isinstance(error, OSError) and error.filename is not None else []
     try:
-        arguments = Graph().dump(tuple(error.args))
+        arguments = Graph().dump((*error.args, *file))
     except (Unplain, TypeError):
         arguments = None
     own = "" if kind is type(error) else type(error).__name__

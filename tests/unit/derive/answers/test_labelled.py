@@ -10,8 +10,10 @@ from promptmill.derive.answers import answer
 from promptmill.records import Reference
 
 DATA = Path(__file__).parents[3] / "data"
-FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 11)))]
-KNOWN_WRONG = frozenset(("x068", "z016"))  # channels of gpt-oss with their marks taken out; "She pays $50."
+FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 19)))]
+KNOWN_WRONG = frozenset(  # "Probably B?"; an answer whose own "!" is taken off; one in a sentence repeated and cut
+    ("n14-086", "n15-036", "n16-083")
+)
 FIRST_TAKEN = frozenset(  # several options in a sentence are no answer to a reader; the default takes the first of them
     [
         "b123",
@@ -25,10 +27,12 @@ FIRST_TAKEN = frozenset(  # several options in a sentence are no answer to a rea
         "b135",
         "b137",
         "h068",
+        "h069",
         "h070",
         "k008",
         "k022",
         "k064",
+        "n11-056",
         "z048",
     ]
 )
@@ -93,11 +97,17 @@ def test_a_place_is_given_where_the_answer_stands():
             assert found.text in shown, (case, shown)
 
 
+COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "second": "B", "third": "C", "last": "D"}
+
+
 def is_shown(letter, shown, choices):
     if len(shown) == 1:
         return True  # the letter itself, perhaps in another script
-    if shown.endswith("third option"):
-        return letter == "C"
+    counted = shown.lower().removeprefix("the ").split(" ")[0]
+    if counted in COUNTED:
+        return letter == COUNTED[counted]
     own = "".join(filter(str.isalnum, choices[ord(letter) - 65].lower().replace("frac", "")))
     said = "".join(filter(str.isalnum, shown.lower().replace("dfrac", "").replace("frac", "").replace("text", "")))
-    return own in said or said in own or said.removeprefix("the") in own or said.removeprefix("a") in own
+    return (
+        own.removeprefix("a") in said or said in own or said.removeprefix("the") in own or said.removeprefix("a") in own
+    )

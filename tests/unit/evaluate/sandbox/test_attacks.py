@@ -153,5 +153,11 @@ def test_a_pair_of_sockets_that_knows_nobody_else_is_given(sandbox):
 
 def test_a_program_does_not_change_what_the_tests_draw(sandbox):
     program = "import random\ndef f(x):\n    random.seed(0)\n    random.random = lambda: 0.5\n    return x\n"
-    tests = "import random\nrandom.seed(3)\na = [random.random(), f(random.random())]\nrandom.seed(3)\nassert a == [random.random(), random.random()]"
+    tests = """
+import random
+random.seed(3)
+drawn = [random.random(), f(random.random())]
+random.seed(3)
+assert drawn == [random.random(), random.random()]
+"""
     assert sandbox.judge(Job(program, (tests,))) == (True, "", False)

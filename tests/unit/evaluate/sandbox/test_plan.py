@@ -36,6 +36,23 @@ def test_a_module_of_the_standard_library_may_be_used_without_importing_it():
         ("assert isinstance(f(1), Shape)", "'Shape' looks like a class"),
         ("assert limit == 10 and f(1)", "'limit' is not called"),
         ("x = make()\nx.name = 'a'", "the tests look into what 'make' returns"),
+        ("assert make(1)[0].name == 'a'", "the tests look into what 'make' returns"),
+        ("assert make(1)(2).name == 'a'", "the tests look into what 'make' returns"),
+        ("for each, n in make(1):\n    assert each.name", "the tests look into what 'make' returns"),
+        ("assert [e.name for e in sorted(make(1))] == []", "the tests look into what 'make' returns"),
+        ("a, b = make(1)\nc = a\nassert c.name", "the tests look into what 'make' returns"),
+        ("async def m():\n    x = await make(1)\n    assert x.name", "the tests look into what 'make' returns"),
+        ("import builtins\nbuiltins.input = f\nassert f(1)", "the tests change 'builtins.input'"),
+        ("import sys, io\nsys.stdin = io.StringIO('x')\nassert f(1)", "the tests change 'sys.stdin'"),
+        ("import os\nos.environ['A'] = 'b'\nassert f(1)", "the tests change 'os.environ'"),
+        ("from unittest.mock import patch\nwith patch('builtins.input'):\n    f()", "the tests patch modules"),
+        ("with open('x', 'w') as file:\n    file.write('1')\nassert f('x')", "the tests use files"),
+        ("import sys\nsys.setrecursionlimit(9999)\nf(1)", "the tests change 'sys.setrecursionlimit'"),
+        ("import unittest.mock\nwith unittest.mock.patch('x'):\n    f()", "the tests change 'unittest.mock'"),
+        ("from decimal import getcontext\ngetcontext().prec = 5\nf(1)", "the tests change the context of decimals"),
+        ("import inspect\nassert inspect.signature(f) and f(1)", "the tests look into 'f'"),
+        ("assert hasattr(f, 'cache_info') and f(1)", "the tests look into 'f'"),
+        ("import tempfile\nassert f(tempfile.mkdtemp())", "the tests use files"),
     ],
 )
 def test_tests_that_need_the_programs_objects_are_run_together_with_it(test, why):
@@ -53,10 +70,28 @@ def test_tests_that_need_the_programs_objects_are_run_together_with_it(test, why
         "def test_it():\n    assert f(1) == 1",
         "assert Extract([1]) == [1]",
         "assert find_Max([1]) == 1",
+        "assert f(1).year == 2024 and f(1).most_common(2)[0][1] == 3",
+        "import re\nm = re.match('a', f(1))\nassert m.group() == 'a'",
+        "import asyncio\nassert asyncio.run(f(1)) == 1",
+        "import asyncio\nasync def m():\n    return await asyncio.gather(f(1), f(2))\nassert asyncio.run(m())",
+        "assert type(f(1)) is int and hasattr(f(1), 'real') and callable(f)",
+        "import io, sys\nsys.stdout = io.StringIO()\nf(1)\nassert sys.stdout.getvalue() == ''",
     ],
 )
 def test_tests_that_need_values_alone_are_run_apart(test):
     assert plan_of("", [test], None).together == ""
+
+
+def test_tests_that_use_a_class_of_the_setup_are_run_together():
+    setup = "from enum import Enum\nclass Colour(Enum):\n    RED = 1\ndef f(x):\n    pass\n"
+    assert plan_of(setup, ["assert f(1) == Colour.RED"], "f").together == "'Colour' is a class of the setup"
+    assert plan_of(setup, ["assert f(1).name == 'RED'"], "f").together == "the tests look into what 'f' returns"
+    assert plan_of(setup, ["assert f(1) == 1"], "f").together == ""
+
+
+def test_a_seed_of_the_tests_is_noticed():
+    assert plan_of("", ["import random\nrandom.seed(1)\nassert f() == 2"], None).seeded
+    assert not plan_of("", ["import random\nassert f(random.random()) == 2"], None).seeded
 
 
 def test_tests_that_are_no_python_are_told():

@@ -79,7 +79,8 @@ def test_a_right_program_passes(sandbox, program, tests):
         ("def f(:", ("assert f(1)",), "the program does not load: SyntaxError: invalid syntax (<program>, line 1)"),
         ("def f(x):\n    return object()", ("assert f(1) == 1",),
          "test 1 of 1: AssertionError (line 1); 'f' returned an object of its own"),
-        ("class Own(KeyError): pass\ndef f(x):\n    raise Own('no')", ("f(1)",), "test 1 of 1: KeyError: Own: 'no' (line 1)"),
+        ("class Own(KeyError): pass\ndef f(x):\n    raise Own('no')", ("f(1)",),
+         "test 1 of 1: KeyError: Own: 'no' (line 1)"),
         ("def f(x):\n    return 3", ("def test_f():\n    assert f(1) == 2",), "test_f: AssertionError (line 2)"),
         ("def f(x):\n    exit(0)", ("try:\n    f(1)\nexcept BaseException:\n    pass",),
          "the program ended itself: SystemExit"),
@@ -209,7 +210,14 @@ def test_nothing_is_left_when_the_sandbox_is_closed_under_a_running_program(leve
     sandbox = Sandbox(Limits(60.0, 256, 4), level=level, workers=1)
     start_or_skip(sandbox)
     server = sandbox._process.pid
-    endless = {"program": "while True: pass", "tests": ["f()"], "setup": "", "entry_point": "f", "together": False, "plan": None}
+    endless = {
+        "program": "while True: pass",
+        "tests": ["f()"],
+        "setup": "",
+        "entry_point": "f",
+        "together": False,
+        "plan": None,
+    }
     thread = threading.Thread(target=sandbox._once, args=(endless,))
     thread.start()
     until = time.monotonic() + 20
