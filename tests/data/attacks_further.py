@@ -876,6 +876,9 @@ ESCAPES = {
     "sends_from_a_pair_to_an_address": PAIR + "a.sendto(b'x', '\\0name')",
     "sends_from_a_pair_to_an_address_behind_python": PAIR
     + "syscall(44, a.fileno(), b'x', 1, 0, buffer(b'\\x01\\0/tmp/s'), 8)",
+    "sends_out_of_band_in_a_pair": PAIR + "a.send(b'x', socket.MSG_OOB)",
+    "receives_out_of_band_from_a_pair": PAIR + "a.send(b'x'); b.recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT)",
+    "looks_into_a_pair_without_taking": PAIR + "a.send(b'x'); b.recv(1, socket.MSG_PEEK)",
     "hands_a_descriptor_through_a_pair": PAIR + "socket.send_fds(a, [b'x'], [0])",
     "takes_a_descriptor_through_a_pair": PAIR + "socket.recv_fds(a, 1, 1, socket.MSG_DONTWAIT)",
     "sets_an_option_of_a_pair": PAIR + "a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)",

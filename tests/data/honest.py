@@ -1075,6 +1075,48 @@ assert 2 in c and 9 not in c
 assert max(c) == 3 and f"{c!r}" == "Countdown(3)"
 """,
     ),
+    "a context manager and a generator that is sent to": (
+        """
+from contextlib import contextmanager
+log = []
+@contextmanager
+def section(name):
+    log.append("in " + name)
+    try:
+        yield name.upper()
+    finally:
+        log.append("out " + name)
+def averager():
+    total, count, mean = 0, 0, None
+    while True:
+        total += yield mean
+        count += 1
+        mean = total / count
+def entries(): return list(log)
+""",
+        """
+from contextlib import contextmanager
+@contextmanager
+def section(name):
+    yield name
+def averager():
+    while True:
+        yield 0
+def entries(): return []
+""",
+        """
+try:
+    with section("a") as name:
+        assert name == "A"
+        raise KeyError
+except KeyError:
+    pass
+assert entries() == ["in a", "out a"]
+g = averager()
+next(g)
+assert [g.send(10), g.send(20)] == [10, 15]
+""",
+    ),
     "complex numbers and bits": (
         """
 import cmath

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from promptmill.endpoints.link import Link, Once, names_of
+from promptmill.endpoints.loose import is_count
 from promptmill.errors import ConfigError, TooLong, Unavailable
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import Message, Request
@@ -80,12 +81,12 @@ class Context:
         for entry in entries:
             length = entry.get("max_model_len")
             found: tuple[Dialect, int] | None = None
-            if isinstance(length, int):
+            if length and is_count(length):
                 found = ("vllm", length)
             elif entry.get("owned_by") == "llamacpp":
                 meta = entry.get("meta")
                 length = slot or (meta.get("n_ctx") if isinstance(meta, dict) else None)
-                found = ("llama.cpp", length) if isinstance(length, int) else None
+                found = ("llama.cpp", length) if length and is_count(length) else None
             if found:
                 sizes |= dict.fromkeys(names_of(entry), found)
         return sizes
@@ -98,7 +99,7 @@ class Context:
             size = msgspec.json.decode(reply.body)["default_generation_settings"]["n_ctx"]
         except (*UNREADABLE, KeyError, TypeError):
             return None
-        return size if isinstance(size, int) else None
+        return size if is_count(size) else None
 
     async def _vllm_count(self, request: Request) -> int:
         body: dict[str, Any] = {"model": request.model}
@@ -108,7 +109,7 @@ class Context:
             body["prompt"] = request.text
         said = await self._link.post("/tokenize", body)
         count = said.get("count")
-        if not isinstance(count, int):
+        if not is_count(count):
             raise Unavailable(f"{self._link.shown}: /tokenize gives no count.")
         return count
 

@@ -323,7 +323,7 @@ def _listed(names: list[str]) -> str:
     """Names for one line; hosted services have hundreds."""
     distinct = sorted(dict.fromkeys(names))
     more = f" and {len(distinct) - LISTED} more" if len(distinct) > LISTED else ""
-    return _plain(", ".join(distinct[:LISTED])) + more if distinct else "none"
+    return _plain(", ".join(name[:EXCERPT_CHARS] for name in distinct[:LISTED])) + more if distinct else "none"
 
 
 def _stem(error: Exception) -> str:

@@ -11,12 +11,17 @@ Not covered: what the fields mean (see `openai`).
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import msgspec
 
 MOST = 1 << 53  # a count above it is none; every format can hold those below
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether it is a number of tokens."""
+    return type(value) is int and 0 <= value <= MOST
 
 
 def mended(body: bytes) -> bytes | None:
@@ -36,7 +41,7 @@ def _choice(place: int, choice: dict[str, Any]) -> dict[str, Any]:
     return {
         "index": index if type(index) is int and abs(index) < MOST else place,
         "finish_reason": None if reason is None else _clean(str(reason)),
-        "token_ids": ids if isinstance(ids, list) and all(_is_count(each) for each in ids) else None,
+        "token_ids": ids if isinstance(ids, list) and all(is_count(each) for each in ids) else None,
         "text": _text(choice.get("text")),
         "message": _message(message) if isinstance(message, dict) else None,
     }
@@ -77,11 +82,7 @@ def _usage(usage: Any) -> dict[str, Any] | None:
         return None
     counts = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
     whole = {name: int(n) if isinstance(n, float) and n.is_integer() else n for name, n in counts.items()}
-    return whole if all(_is_count(n) for n in whole.values()) else None
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST
+    return whole if all(is_count(n) for n in whole.values()) else None
 
 
 def _clean(text: str) -> str:

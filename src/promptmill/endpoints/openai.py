@@ -282,7 +282,8 @@ class OpenAI:
 
     async def _ask_owners(self) -> set[Any]:
         """Who the server says it is: `vllm`, `llamacpp`, ..."""
-        return {entry.get("owned_by") for entry in await self._link.models() or []}
+        owners = [entry.get("owned_by") for entry in await self._link.models() or []]
+        return {owner if isinstance(owner, str) else None for owner in owners}
 
 
 def openai(

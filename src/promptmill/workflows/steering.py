@@ -104,7 +104,7 @@ class Steering:
             self.window.end(KeyboardInterrupt(), grace_s=0.0)
 
     def _possible_width(self, wanted: int) -> int:
-        """As many requests at a time as this process may have connections, of which some may be idle at another server."""
+        """As many requests at a time as there can be connections, of which some may be idle at another server."""
         uses = self._options.endpoints
         if uses and all(use["kind"] == "function" for use in uses):  # what a function opens, nobody knows
             return wanted

@@ -91,3 +91,30 @@ def test_a_tokenizer_page_that_gives_no_count_is_unavailable(ask, raw, answers, 
 def test_a_template_page_that_gives_no_prompt_is_unavailable(ask, chat):
     with pages({"/apply-template": {}}) as (url, _), pytest.raises(Unavailable, match="gives no prompt"):
         ask(llamacpp(base_url=url), chat())
+
+
+@pytest.mark.parametrize("length", [-5, 0, 10**30, 4096.5, "4096", True, [4096], {"a": 1}])
+def test_a_context_that_is_no_number_of_tokens_is_not_known(ask, chat, length):
+    page = {"data": [{"id": "fake", "owned_by": "vllm", "max_model_len": length}]}
+    with (
+        pages({"/v1/models": page, "/tokenize": {"count": 5}}) as (url, _),
+        pytest.raises(ConfigError, match="does not tell the context of 'fake', so 'context' cannot be used"),
+    ):
+        ask(openai(base_url=url), chat(max_tokens="context"))
+
+
+@pytest.mark.parametrize("owner", [{"a": 1}, ["vllm"], 5, None])
+def test_an_owner_that_is_no_name_is_nobody(ask, chat, owner):
+    choice = {"finish_reason": "stop", "message": {"content": "hi"}}
+    page = {"data": [{"id": "fake", "owned_by": owner}]}
+    with pages({"/v1/models": page, "/v1/chat/completions": {"choices": [choice]}}) as (url, _):
+        assert ask(openai(base_url=url), chat()).text == "hi"
+
+
+def test_a_count_below_zero_is_no_count(ask, chat):
+    page = {"data": [{"id": "fake", "owned_by": "vllm", "max_model_len": 4096}]}
+    with (
+        pages({"/v1/models": page, "/tokenize": {"count": -5}}) as (url, _),
+        pytest.raises(Unavailable, match="/tokenize gives no count"),
+    ):
+        ask(openai(base_url=url), chat(max_tokens="context"))

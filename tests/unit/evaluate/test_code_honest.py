@@ -18,7 +18,11 @@ SHAPES = runpy.run_path(str(DATA / "shapes.py"))
 FENCE = "```"
 # their tests need what the program has: its own classes, functions of theirs in its hands, its files, its `input`
 TOGETHER = {
-    "a class whose methods the tests use", "a program that asks", "a function of the tests' own as argument", "files",
+    "a class whose methods the tests use",
+    "a context manager and a generator that is sent to",
+    "a function of the tests' own as argument",
+    "a program that asks",
+    "files",
 }  # fmt: skip
 # as the sandbox does it: the program is no script, and test functions are run
 PLAIN = """

@@ -50,7 +50,7 @@ class Handle:
         return str(self._ask("text", self._number, "repr"))
 
 
-class Callable_(Handle):  # noqa: N801 - not the one of typing
+class Function(Handle):
     """A function of the program's."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -58,7 +58,7 @@ class Callable_(Handle):  # noqa: N801 - not the one of typing
         return self._ask(self._number, *arguments, **options)
 
 
-class Iterable_(Handle):  # noqa: N801
+class Series(Handle):
     """Something of the program's that can be gone through."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -178,5 +178,5 @@ class Handles:
             return _awaited(self._ask, number)
         if sort == ASYNC:
             return _async_items(self._ask, number)
-        kind: Any = {CALL: Callable_, ITERABLE: Iterable_, OTHER: Handle}[sort]
+        kind: Any = {CALL: Function, ITERABLE: Series, OTHER: Handle}[sort]
         return kind(self._ask, number, true=true)

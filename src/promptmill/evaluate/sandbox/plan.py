@@ -171,6 +171,8 @@ def _why_together(nodes: list[ast.AST], called: set[str], with_attributes: set[s
             plain = node.attr in PLAIN_ATTRIBUTES and isinstance(node.ctx, ast.Load) and name not in classes
             if name and not plain:
                 return f"the tests look into what '{name}' returns"
+        elif isinstance(node, ast.withitem) and _root(node.context_expr, called, made):
+            return f"the tests enter what '{_root(node.context_expr, called, made)}' returns"
     return _named_as_type(nodes, called)
 
 

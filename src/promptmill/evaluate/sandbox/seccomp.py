@@ -57,7 +57,14 @@ TERMINAL_CALLS = (0x5401, 0x5413, 0x5421, 0x541B, 0x5450, 0x5451)  # TCGETS, siz
 NAME_CALLS = (15, 16, 0x5356_4D41)  # the name of a thread, of memory
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|..., BPF_RET
-NUMBER, ARCH, FIRST, SECOND, FIFTH = 0, 4, 16, 24, 48  # offsets in struct seccomp_data; arguments are little-endian
+NUMBER, ARCH, FIRST, SECOND, FOURTH, FIFTH = (
+    0,
+    4,
+    16,
+    24,
+    40,
+    48,
+)  # offsets in struct seccomp_data; arguments are little-endian
 ALLOW, KILL, REFUSE = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
 EPERM, ENOTTY, ENOSYS = 1, 25, 38
 
@@ -77,14 +84,17 @@ def _pair(machine: str) -> bytes:
     """A pair of sockets that are connected with each other, and what an event loop does with one.
 
     Nothing else can be reached with such a socket: it is of the kind that takes no address, and none may be given.
+    Flags may not be given either.
     """
     kinds = b"".join(_step(EQUAL, kind, 0, 1) + _step(RETURN, ALLOW) for kind in STREAM)
     made = _step(LOAD, FIRST) + _step(EQUAL, UNIX, 1, 0) + _step(RETURN, REFUSE | EPERM)
     made += _step(LOAD, SECOND) + kinds + _step(RETURN, REFUSE | EPERM)
     code = _step(EQUAL, SOCKETPAIR[machine], 0, len(made) // 8) + made
-    for number in (SENDTO[machine], RECVFROM[machine]):  # both halves of the address of an address
-        body = _step(LOAD, FIFTH) + _step(EQUAL, 0, 1, 0) + _step(RETURN, REFUSE | EPERM)
-        body += _step(LOAD, FIFTH + 4) + _step(EQUAL, 0, 1, 0) + _step(RETURN, REFUSE | EPERM) + _step(RETURN, ALLOW)
+    nothing = b"".join(  # no flags (out-of-band data had holes), and no address: both halves of where one would be
+        _step(LOAD, at) + _step(EQUAL, 0, 1, 0) + _step(RETURN, REFUSE | EPERM) for at in (FOURTH, FIFTH, FIFTH + 4)
+    )
+    body = nothing + _step(RETURN, ALLOW)
+    for number in (SENDTO[machine], RECVFROM[machine]):
         code += _step(EQUAL, number, 0, len(body) // 8) + body
     return code
 

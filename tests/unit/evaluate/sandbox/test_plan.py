@@ -52,6 +52,7 @@ def test_a_module_of_the_standard_library_may_be_used_without_importing_it():
         ("from decimal import getcontext\ngetcontext().prec = 5\nf(1)", "the tests change the context of decimals"),
         ("import inspect\nassert inspect.signature(f) and f(1)", "the tests look into 'f'"),
         ("assert hasattr(f, 'cache_info') and f(1)", "the tests look into 'f'"),
+        ("with make(1) as x:\n    assert x == 1", "the tests enter what 'make' returns"),
         ("import tempfile\nassert f(tempfile.mkdtemp())", "the tests use files"),
     ],
 )

@@ -127,6 +127,7 @@ def test_the_filter_allows_a_pair_of_connected_sockets_and_no_address(machine):
         assert decide(code, machine, call, [5, 99, 1, 0, 0, 0]) == seccomp.ALLOW
         assert decide(code, machine, call, [5, 99, 1, 0, 0x7FFF, 8]) == REFUSED
         assert decide(code, machine, call, [5, 99, 1, 0, 1 << 40, 8]) == REFUSED
+        assert decide(code, machine, call, [5, 99, 1, 1, 0, 0]) == REFUSED  # out of band
 
 
 def test_another_architectures_calls_kill():
