@@ -26,6 +26,7 @@ _ARITHMETIC = re.compile(r"(?:[\s\d.,+\-*/×÷x·^()$€£%−–\[\]{}]|\\(?:ti
 _PREDICATE = re.compile(
     r"\b(?:is|are|was|were|equals|be)\s(?=[-+−~$€£\\*\d][^.!?]{0,60}$)(?!.*\b(?:is|are|was|were)\s)"
 )
+_ALGEBRA = re.compile(r"(?<![^\W_])[^\W\d_]\s?[-+*/−<>≤≥]\s?\d|\d\s?[-+*/−<>≤≥]\s?[^\W\d_](?![^\W_])")  # `x+1`, `3 - n`
 _WORDS = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 
 
@@ -67,7 +68,7 @@ def only(page: Page, found: Piece) -> Piece | None:
         start += equals + 1
         text = page.clear[start:end]
     outside = NUMBER.sub("", text)
-    if "\\" in outside or "^" in outside:
+    if "\\" in outside or "^" in outside or _ALGEBRA.search(text):
         return found
     values = list(NUMBER.finditer(text))
     if not values:

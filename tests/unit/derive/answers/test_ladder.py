@@ -81,6 +81,11 @@ def test_a_number_is_taken_out_of_a_sentence_only_where_one_is_expected():
     assert answer()(text, Reference(answer="Dana")).text == "that Dana can travel 18 miles"
 
 
+@pytest.mark.parametrize("said", ["x+1", "x + 1", "3 - n", "for all x > 2"])
+def test_a_number_is_never_taken_out_of_an_expression(said):
+    assert answer()(f"<answer>{said}</answer>", Reference(answer="1")).text == said
+
+
 def test_the_expected_answer_never_chooses_between_two():
     text = "The answer is 18 or 20."
     assert {answer()(text, Reference(answer=gold)).text for gold in ("18", "20", "7")} == {"18 or 20"}
