@@ -81,8 +81,11 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         waiter = self._waiter = self._loop.create_future()
         self._take = take
-        self._keep = self._begun = False
+        self._keep = self._begun = self._headed = False
         self._frame_bytes = 0
+        if self._transport.is_closing():  # it ended before it was used, and nobody would say so again
+            self._lose(CLOSED)
+            return waiter
         parser = self._parser = httptools.HttpResponseParser(self)
         # what browsers and aiohttp forgive: odd bytes in headers, bare line ends, blanks behind a size
         parser.set_dangerous_leniencies(
@@ -135,6 +138,11 @@ class Connection(asyncio.Protocol):
         if self._waiter is None and not self._keep:
             self.abort()
 
+    def eof_received(self) -> None:
+        """The server says nothing more; it would be waited for, should it not read the rest of the request either."""
+        if self._transport.get_write_buffer_size():
+            self.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
         """What is under way ends with it: as a whole answer, where its end was to be the end of the connection."""
         self._keep = False
@@ -183,13 +191,18 @@ class Connection(asyncio.Protocol):
             return
         self._packed = True
         while piece and self._waiter is not None:
+            if self._unpacker.eof:  # packed in several members (RFC 1952, 2.2), or filled up with zeros
+                piece = piece.lstrip(b"\0")
+                if not piece:
+                    return
+                self._unpacker = zlib.decompressobj(GZIP)
             try:
                 unpacked = self._unpacker.decompress(piece, self._limit + 1)
             except zlib.error:
                 self._lose("the connection failed (the answer is packed wrongly)")
                 return
             self._add(unpacked)
-            piece = self._unpacker.unconsumed_tail
+            piece = self._unpacker.unconsumed_tail or self._unpacker.unused_data
 
     def on_message_complete(self) -> None:
         """Hand over the reply; what comes before the final answer (100 Continue) is none."""
@@ -199,7 +212,8 @@ class Connection(asyncio.Protocol):
         if self._unpacker is not None and not self._unpacker.eof and self._packed:
             self._lose(BROKE)
             return
-        self._keep = not self._until_close and self._parser.should_keep_alive()
+        sending = self._transport.get_write_buffer_size()  # answered early: the next request would wait behind the rest
+        self._keep = not self._until_close and not sending and self._parser.should_keep_alive()
         self.idle_since = self._loop.time()
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._end(Reply(status, self._headers, body))

@@ -18,6 +18,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -131,8 +132,9 @@ class Http1Transport:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
-            for ended in [known for known in self._pools if known.is_closed()]:
-                del self._pools[ended]
+            for known in list(self._pools):  # at once: other threads, with loops of their own, come by too
+                if known.is_closed():
+                    self._pools.pop(known, None)
             pool = self._pools[loop] = _Pool(loop, self._max_body_bytes)
         return pool
 
@@ -185,7 +187,9 @@ class _Pool:
                 server_hostname=place.host if place.secure else None,
             )
         except BaseException:
-            plug.close()
+            # the loop closes it when it sees this; closed here, its number would be another's while the loop reads it
+            with suppress(OSError):
+                plug.shutdown(socket.SHUT_RDWR)
             raise
         self._all.add(connection)
         if self._closed:  # meanwhile

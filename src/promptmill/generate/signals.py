@@ -34,15 +34,8 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield self._came
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            loop.add_signal_handler(number, self._hear, number)
-        try:
+        with self._listening():
             yield self._came
-        finally:
-            for number, handler in before.items():
-                loop.remove_signal_handler(number)
-                signal.signal(number, handler or signal.SIG_DFL)
 
     @contextmanager
     def passed_on(self) -> Iterator[None]:
@@ -50,6 +43,17 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        with self._listening():
+            yield
+
+    @property
+    def came(self) -> bool:
+        """Whether one came, be it so late that there was nothing left to cancel."""
+        return bool(self._came)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Hear signals, not by way of the loop: one that came in its last pass would be heard by nobody."""
         before = {
             number: signal.signal(number, lambda number, _frame: self._hear(number))
             for number in (signal.SIGINT, signal.SIGTERM)

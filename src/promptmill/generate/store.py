@@ -19,7 +19,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -82,8 +82,12 @@ class Store:
                 found.update((key.hex(), self._decoded(key, line)) for key, line in rows)
         return found
 
-    def put(self, completions: Iterable[Completion]) -> int:
+    def put(self, completions: Iterable[Completion], give_up: Callable[[], bool] = lambda: False) -> int:
         """Keep answers, all or none of them; return how many were new.
+
+        Args:
+            completions: the answers.
+            give_up: whether to wait no longer while another process writes, and keep none; asked again and again.
 
         Raises:
             RunError: the folder may not be written, the disk is full, or the file is damaged.
@@ -103,6 +107,8 @@ class Store:
                 except sqlite3.OperationalError as error:
                     if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                         raise
+            if give_up():
+                return 0
             time.sleep(LOOK_S)  # without the lock: who reads must not wait for another process that writes
 
     def _insert(self, db: sqlite3.Connection, rows: Sequence[tuple[bytes, bytes]]) -> int:

@@ -115,6 +115,8 @@ class Window:
     def _run_loop(self, parts: Sequence[Part], to_requests: ToRequests, model: str) -> None:
         with _seldom_collecting(), asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(self._run(parts, to_requests, model))
+        if self.is_interrupted:  # too late to cancel anything; whoever sent it wants the whole to end
+            raise KeyboardInterrupt
 
     # -- steering, from `beat` --------------------------------------------------------------------------------------
 
@@ -127,6 +129,11 @@ class Window:
         if self._ending is None:
             self._ending, self._end_by = error, time.monotonic() + grace_s
             self._lanes.end(error if isinstance(error, BudgetReached) else BudgetReached(str(error)))
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal has come: nothing more may be waited for."""
+        return self._signals.came
 
     def waits(self) -> list[str]:
         """What the workers wait for, how many of each and how long at most."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -290,13 +290,13 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
         store = stack.enter_context(open_store(options, reporter))
         progress = Progress(found.total)
         steering = Steering(run, options, lanes=lanes, progress=progress, reporter=reporter)
-        window = Window(
+        window: Window = Window(
             lanes,
             progress,
             pace=steering.pace(),
             beat=steering.beat,
             reuse=reuse_of(run, asking, store),
-            keep=store.put if store is not None and store.can_write else None,
+            keep=partial(store.put, give_up=lambda: window.is_interrupted) if store and store.can_write else None,
         )
         steering.window = window
         remember_asked(run, asking)

@@ -6,6 +6,7 @@ import gzip
 import random
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
@@ -491,3 +492,85 @@ def test_too_many_open_files_are_named(using):
         return (await post(transport, server)).body
 
     assert using(act, [WHOLE["with a length"][0]]) == b"hello"
+
+
+def test_an_answer_packed_in_several_members_is_whole(using):
+    packed = gzip.compress(b"one ") + gzip.compress(b"two") + bytes(512)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+
+    async def act(transport, server):
+        return [(await post(transport, server)).body for _ in range(2)]
+
+    assert using(act, [head + packed]) == [b"one two"] * 2
+    assert using(act, [head, *(packed[i : i + 1] for i in range(len(packed)))]) == [b"one two"] * 2
+
+
+class Hasty(asyncio.Protocol):
+    """A server that answers at the first bytes of a request, and reads no more of it."""
+
+    def __init__(self, answer, *, ends=False):
+        self.answer, self.ends = answer, ends
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, _data):
+        self.transport.pause_reading()
+        self.transport.write(self.answer)
+        if self.ends:
+            self.transport.write_eof()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ends"),
+    [
+        (b"HTTP/1.1 413 Too large\r\nContent-Length: 2\r\n\r\nno", False),
+        (b"HTTP/1.1 413 Too large\r\n\r\nno", True),
+    ],
+)
+def test_no_request_waits_behind_one_that_was_answered_before_it_was_read(using, answer, ends):
+    async def act(transport, _server):
+        loop = asyncio.get_running_loop()
+        hasty = await loop.create_server(lambda: Hasty(answer, ends=ends), "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{hasty.sockets[0].getsockname()[1]}"
+        try:
+            bodies = [bytes(20_000_000), b"{}"]
+            return [(await post(transport, _server, url=url, body=body)).status for body in bodies]
+        finally:
+            hasty.close()
+
+    assert using(act, [b""]) == [413, 413]
+
+
+def test_a_kept_connection_that_ends_is_not_said_to_have_broken_in_an_answer(using):
+    async def act(transport, server):
+        await post(transport, server)
+        with pytest.raises(Unreachable, match="closed the connection without an answer") as caught:
+            await post(transport, server)
+        return caught.value.stale
+
+    assert using(act, [WHOLE["with a length"][0]], [None])
+
+
+def n_open():
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+def test_requests_given_up_in_a_handshake_leave_no_socket_behind(using, trusted):
+    async def act(transport, server):
+        url = f"https://localhost:{server.port}"
+        await post(transport, server, url=url)
+        before = n_open()
+        for turn in range(60):
+            tasks = [asyncio.create_task(post(transport, server, url=url)) for _ in range(8)]
+            for _ in range(turn % 20):
+                await asyncio.sleep(0.0005)
+            for task in tasks:
+                task.cancel()
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                assert isinstance(ended, Reply | asyncio.CancelledError), ended
+        assert (await post(transport, server, url=url)).body == b"hello"
+        await transport.close()
+        await until(lambda: n_open() <= before)
+
+    using(act, [WHOLE["with a length"][0]], secure=secured(trusted, "localhost"))

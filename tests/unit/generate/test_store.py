@@ -1,5 +1,6 @@
 """The store under what will befall it: several processes, a kill, other people's files, disks without room."""
 
+import contextlib
 import os
 import random
 import signal
@@ -291,3 +292,11 @@ def test_a_store_that_stays_locked_is_one_line(monkeypatch, tmp_path, store):
         store.put([completion(1)])
     other.close()
     assert store.put([completion(1)]) == 1
+
+
+def test_who_may_not_wait_gives_up_while_another_process_writes(tmp_path):
+    with contextlib.closing(Store(tmp_path)) as store, contextlib.closing(sqlite3.connect(store.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.put([completion(0)], give_up=lambda: True) == 0
+        other.execute("ROLLBACK")
+        assert store.put([completion(0)], give_up=lambda: True) == 1

@@ -33,6 +33,8 @@ class Program:
         together: an argument was no plain value.
         own: a function that returned an object of the program's own.
         seeded: the tests set the seed of `random`, which holds for the program too.
+        stops: the tests expect a StopIteration; else it is told as a RuntimeError, for raised in a `map` of theirs it
+            would end that as if all had been gone through, and with it what they look at.
     """
 
     def __init__(self, channel: Channel, pid: int) -> None:
@@ -46,7 +48,7 @@ class Program:
         self.stopped = ""
         self.together = ""
         self.own = ""
-        self.seeded = False
+        self.seeded = self.stops = False
 
     def stand_in(self, name: str) -> Any:
         """A function that calls the program's function of this name."""
@@ -112,6 +114,8 @@ class Program:
         if found is None:
             name = raised(answer)[0]
             self.stop(f"the program ended itself: {name}" if name in ENDINGS else "the program's answer is no answer")
+        if isinstance(found, StopIteration) and not self.stops:
+            found = RuntimeError("the program raised StopIteration")
         return found or Stopped()
 
     def _with_surroundings(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def _apart(setup: CodeType, tests: list[str], plan: Plan, program: Program) -> R
     names |= {name: importlib.import_module(name) for name in plan.modules}
     names |= {name: program.stand_in(name) for name in plan.called}
     program.seeded = plan.seeded
+    program.stops = any("StopIteration" in test for test in tests)
     failure = failure or _run(tests, names)
     if program.together:
         return Ruled(CANNOT, program.together, together=True)

@@ -161,3 +161,19 @@ random.seed(3)
 assert drawn == [random.random(), random.random()]
 """
     assert sandbox.judge(Job(program, (tests,))) == (True, "", False)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert all(map(lambda n: f(n) == n + 1, [1, 2]))",
+        "for got, wanted in zip(map(f, [1, 2]), [2, 3]): assert got == wanted",
+    ],
+)
+def test_a_program_does_not_end_what_the_tests_go_through(sandbox, test):
+    stops = "def f(n):\n    raise StopIteration\n"
+    ruling = sandbox.judge(Job(stops, (test,)))
+    assert (ruling.passed, "RuntimeError: the program raised StopIteration" in ruling.detail) == (False, True)
+    assert sandbox.judge(Job("def f(n):\n    return n + 1\n", (test,))).passed is True
+    expected = "try:\n    f(1)\nexcept StopIteration:\n    pass\nelse:\n    assert False"
+    assert sandbox.judge(Job(stops, (expected,))).passed is True
