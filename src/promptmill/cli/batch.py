@@ -26,7 +26,7 @@ _MEGABYTE = 1_000_000
 
 @click.group()
 def batch() -> None:
-    """Ask by batch files: write, submit, wait, collect; the run folder then goes on as after asking live."""
+    """Ask by batch files: write, submit, collect; the run folder then goes on as after asking live."""
 
 
 @batch.command()
