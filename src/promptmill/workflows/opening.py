@@ -55,12 +55,12 @@ def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) 
             if all(change.startswith(f"generate.sampling.{field}:") for change in changes)
         )
         raise RunError(
-            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(map(_plain, changes[:5]))}. "
+            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(map(in_words, changes[:5]))}. "
             f"Use another --out, or set the recipe back{hint}."
         )
 
 
-def _plain(change: str) -> str:
+def in_words(change: str) -> str:
     """A change in the words of the recipe: a file of the source is known by its name and a hash, which tells nobody."""
     found = _FILE.fullmatch(change)
     if found is None:
