@@ -54,8 +54,9 @@ def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) 
             for policy, field in (("complete", "max_tokens"), ("top-up", "seed"))
             if all(change.startswith(f"generate.sampling.{field}:") for change in changes)
         )
+        differs = "; ".join(map(in_words, changes[:5]))
         raise RunError(
-            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(map(in_words, changes[:5]))}. "
+            f"{answers.parent}: holds answers of another recipe. What differs: {differs}. "
             f"Use another --out, or set the recipe back{hint}."
         )
 
