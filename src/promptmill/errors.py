@@ -47,7 +47,7 @@ class MissingExtra(PromptmillError):  # noqa: N818 - the plan's word; it reads a
         self.extra = extra
 
 
-class BudgetReached(PromptmillError):  # noqa: N818
+class BudgetReached(PromptmillError):  # noqa: N818 - named by what happened
     """A hard cap of the recipe was reached; what was done is kept."""
 
 
@@ -68,13 +68,13 @@ class EndpointError(PromptmillError):
         self.sent = sent
 
 
-class RateLimited(EndpointError):  # noqa: N818
+class RateLimited(EndpointError):  # noqa: N818 - named by what happened
     """The server asks to slow down (429)."""
 
     kind = "rate"
 
 
-class Unavailable(EndpointError):  # noqa: N818
+class Unavailable(EndpointError):  # noqa: N818 - named by what happened
     """The server failed (5xx, wrong JSON)."""
 
     kind = "unavailable"
@@ -97,13 +97,13 @@ class Unreachable(Unavailable):
     stale = False
 
 
-class Timeout(EndpointError):  # noqa: N818
+class Timeout(EndpointError):  # noqa: N818 - named by what happened
     """No answer within the deadline."""
 
     kind = "timeout"
 
 
-class Refused(EndpointError):  # noqa: N818
+class Refused(EndpointError):  # noqa: N818 - named by what happened
     """The request itself was refused (4xx); asking again cannot help."""
 
     kind = "refused"
@@ -121,7 +121,7 @@ class Filtered(Refused):
     kind = "filter"
 
 
-class AuthFailed(EndpointError):  # noqa: N818
+class AuthFailed(EndpointError):  # noqa: N818 - named by what happened
     """The key was refused (401/403)."""
 
     kind = "auth"

@@ -11,7 +11,7 @@ from typing import Any
 
 from promptmill.errors import MissingExtra
 
-INK, SOFT, OURS = "#222222", "#8a8f98", "#1f6fb4"
+INK, OURS = "#222222", "#1f6fb4"
 _BASELINES = {
     "mean": ("training mean", "#b8bcc4", ":"),
     "prompt_length": ("linear in prompt length", "#c98b2b", "-."),

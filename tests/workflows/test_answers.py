@@ -235,6 +235,17 @@ def test_the_judge_settles_what_the_rules_cannot_and_is_asked_once(mill, solver,
     assert solver.calls() == 3
 
 
+def test_a_run_whose_judge_had_nothing_to_settle_is_whole(mill, solver, tmp_path):
+    generate = {"model": "judge", "endpoints": [{"kind": "function", "function": f"{tmp_path / 'solver.py'}:solve"}]}
+    path = solver(GOOD, judge={"generate": generate})
+    assert mill("answers", "run", path, "--out", tmp_path / "run").code == 0
+    assert mill("verify", tmp_path / "run").code == 0
+    (tmp_path / "run" / "judge").mkdir()  # what a kill leaves as the judge's run begins
+    (tmp_path / "run" / "judge" / ".lock").touch()
+    assert mill("verify", tmp_path / "run").code == 0
+    assert mill("recover", tmp_path / "run").out == f"{tmp_path / 'run'}: nothing is to be repaired.\n"
+
+
 def test_a_judge_with_another_task_is_asked_again_and_his_old_verdicts_count_no_more(mill, solver, rows, tmp_path):
     problems = [{"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}]
     answers = {

@@ -55,7 +55,8 @@ def test_problems_that_do_not_say_what_is_right_are_counted(mill, tmp_path):
     given.write_text(json.dumps({"question": "1 + 1?", "answer": "2", "response": "2"}) + "\n")
     said = mill("answers", "extract", "--input", given)
     assert said.code == 0
-    assert "1 problems do not say what is right, and are not graded. Give them answer_correct" in said.err
+    assert "1 problems do not say what is right, and are not graded. " in said.err
+    assert "Call the column that does answer_correct, choice_index_correct or tests." in said.err
 
 
 @pytest.mark.parametrize(

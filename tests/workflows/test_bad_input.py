@@ -146,7 +146,8 @@ def test_a_variable_without_a_key(refused, recipe, url, tmp_path, monkeypatch):
         (["price_in=0.15/1M"], "generate.endpoints.0: price_in and price_out go together. Give both, or none."),
         (["weight=0"], "--set generate.endpoints.0.weight: generate.endpoints.0.weight: 0: Expected `float` > 0.0."),
         (["api_keys_env=EMPTY"], "error: generate.endpoints.0: api_keys_env: the environment variable EMPTY is not"),
-        (["api_keys_env=TWO", "api_key_env=TWO"], "error: generate.endpoints.0: api_key_env and api_keys_env exclude"),
+        (["api_keys_env=TWO", "api_key_env=TWO"], "generate: endpoints.0: api_key_env and api_keys_env exclude"),
+        (["service=b"], "generate.endpoints.0: service names keys inside api_keys_env. Give that one, too."),
         (["api_keys_env=TWO", "service=b"], "error: generate.endpoints.0: api_keys_env: the environment variable TWO"),
     ],
 )

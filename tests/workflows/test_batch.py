@@ -607,3 +607,14 @@ def test_what_an_earlier_batch_answered_is_reused_as_the_recipe_allows(fake, rec
     assert said.code == 0, said.err
     assert "generate: 12 answers are taken over" in said.err
     assert "write: 0 requests in 0 files." in said.err
+
+
+def test_write_takes_further_keys_with_a_recipe_and_not_with_a_run(fake, mill, recipe, tmp_path):
+    out = tmp_path / "run"
+    with fake() as url:
+        said = mill("batch", "write", recipe(url), "--out", out, "--set", "generate.k=7")
+        assert said.code == 0, said.err
+        assert "  k: 7\n" in (out / "recipe.yaml").read_text()
+        said = mill("batch", "write", out, "--set", "generate.k=8")
+    assert said.code == 2
+    assert said.err == f"error: --set: {out} keeps a recipe of its own. Give the recipe file and --out {out}.\n"

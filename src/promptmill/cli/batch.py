@@ -26,7 +26,7 @@ _MEGABYTE = 1_000_000
 
 @click.group()
 def batch() -> None:
-    """Ask by batch files: write, submit, wait, collect; the run folder then goes on as after asking live."""
+    """Ask by batch files: write, submit, collect; the run folder then goes on as after asking live."""
 
 
 @batch.command()
@@ -47,9 +47,18 @@ def batch() -> None:
     show_default=True,
     help="Size of one file in millions of bytes.",
 )
-def write(target: Path, *, out: Path | None, endpoint: int | None, max_lines: int, max_mb: float) -> None:
+@click.option("--set", "assignments", multiple=True, metavar="A.B=VALUE", help="Set any key of the RECIPE.")
+def write(
+    target: Path,
+    *,
+    out: Path | None,
+    endpoint: int | None,
+    max_lines: int,
+    max_mb: float,
+    assignments: tuple[str, ...],
+) -> None:
     """Write every open request of RUN into request files; of a RECIPE, select its prompts first."""
-    folder, recipe = _target(target, out)
+    folder, recipe = _target(target, out, assignments)
     batching.check_options(recipe.generate)
     with Screen() as screen:
         if folder != target or not _has_prompts(folder):
@@ -123,13 +132,15 @@ def cancel(run_folder: Path, files: tuple[str, ...], *, give_up: bool) -> None:
         batching.cancel(run_folder, _recipe_of(run_folder).generate, files, reporter=screen, give_up=give_up)
 
 
-def _target(target: Path, out: Path | None) -> tuple[Path, Any]:
+def _target(target: Path, out: Path | None, assignments: tuple[str, ...]) -> tuple[Path, Any]:
     """The run folder and the recipe that a RUN or a RECIPE stands for."""
     if target.is_dir():
         if out is not None and out != target:
             raise ConfigError(f"--out {out}: {target} is a run folder already. Leave one of them out.")
+        if assignments:  # what follows reads the recipe that the run keeps
+            raise ConfigError(f"--set: {target} keeps a recipe of its own. Give the recipe file and --out {target}.")
         return target, _recipe_of(target)
-    document = document_of(target)
+    document = document_of(target, assignments)
     _, recipe = recipe_of(document)
     return out or default_folder(document.name, recipe.output), recipe
 

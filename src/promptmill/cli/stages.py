@@ -12,6 +12,7 @@ import msgspec
 from promptmill import config
 from promptmill.cli import detach as background
 from promptmill.cli.options import FLAGS, recipe_options
+from promptmill.cli.recipes import WORKFLOWS
 from promptmill.cli.screen import Screen
 from promptmill.config import Document
 from promptmill.workflows.asking import is_short_of_answers
@@ -63,6 +64,7 @@ class Stages:
         def command(
             document: Document, out: str | None, limit: int | None, *, dry_run: bool, detach: bool, **shown: Any
         ) -> int:
+            self._refuse_other_workflow(document)
             recipe: Any = config.check(document, self._recipe)
             if self._check is not None:
                 self._check(name, document, recipe)
@@ -89,3 +91,9 @@ class Stages:
         for decorate in extra:
             command = decorate(command)
         self._group.add_command(click.command(name)(command))
+
+    def _refuse_other_workflow(self, document: Document) -> None:
+        # before its options are looked at: those of another workflow would all be called unknown
+        named = document.tree.get("workflow")
+        if named != self._group.name and named in WORKFLOWS:
+            raise document.error(("workflow",), f"this recipe is of {named}. Give it to promptmill {named}.")

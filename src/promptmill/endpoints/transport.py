@@ -29,7 +29,7 @@ from promptmill.errors import Unavailable
 KEEP_ALIVE_S = 4.0
 STALE_S = 1.0
 MAX_BODY_BYTES = 1 << 26
-# every transport asks for this packing and no other, so that all of them read the same answers
+# whatever the transport: gzip is the only packing that is read
 HEADERS = {"User-Agent": "promptmill", "Accept-Encoding": "gzip"}
 BROKE = "the connection broke in the middle of the answer"
 CLOSED = "the server closed the connection without an answer"

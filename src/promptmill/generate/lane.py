@@ -60,7 +60,9 @@ class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def __post_init__(self) -> None:
-        """Read the prices."""
+        """Read the prices; check what one field says about another."""
+        if self.service is not None and self.api_keys_env is None:
+            raise ValueError("service names keys inside api_keys_env. Give that one, too.")
         for name in ("price_in", "price_out"):
             if getattr(self, name) is not None:
                 parse_price(getattr(self, name), name)

@@ -124,7 +124,7 @@ class Lanes:
         found = await asyncio.gather(*(lane.endpoint.check(model) for lane in self.lanes), return_exceptions=True)
         for lane, error in zip(self.lanes, found, strict=True):
             if isinstance(error, Forbidden):
-                error = AuthFailed(str(error))  # no prompt was in it  # noqa: PLW2901
+                error = AuthFailed(str(error))  # noqa: PLW2901 - no prompt was in it
             if isinstance(error, EndpointError) and len(self.lanes) > 1:
                 self._struck(lane, error, sent_at=time.monotonic(), at_once=True)
             elif error is not None:

@@ -67,10 +67,6 @@ class Range(msgspec.Struct, frozen=True):
     mid: float
     high: float
 
-    def plus(self, done: float) -> Range:
-        """The same with what is done already."""
-        return Range(self.low + done, self.mid + done, self.high + done)
-
     def at_least(self, other: Range) -> Range:
         """The larger of both, each end for itself."""
         return Range(max(self.low, other.low), max(self.mid, other.mid), max(self.high, other.high))

@@ -339,7 +339,8 @@ def _check_files(looked: Looked, *, has_journal: bool, digest: str, size: int) -
         if not done.exists():
             tally.add("open", done, "is missing; the next run looks at the rows")
     elif not looked.is_summed:
-        tally.add("damage", path, f"is not the file of its summary ({size} of {summary.size} bytes, or other ones)")
+        differs = "other bytes" if size == summary.size else f"{size} bytes instead of {summary.size}"
+        tally.add("damage", path, f"is not the file that its summary was made of ({differs})")
     elif looked.expected is not None and summary.plan != part.plan:
         looked.in_place = in_place and not looked.is_complete
         tally.add("open", done, "was written for other prompts, samples or sampling; the next run looks at the rows")

@@ -96,7 +96,8 @@ class TextRows:
         found = [name for name in TEXTS if name in row]
         column = next((name for name in found if row[name] is not None), next(iter(found), None))
         if column is None:
-            raise BadRow(f"no column {', '.join(TEXTS)}. There are: {', '.join(row)}. Name the column with text.")
+            there = ", ".join(row) or "none"
+            raise BadRow(f"no column {', '.join(TEXTS)}. There are: {there}. Name the column with text.")
         return column
 
     def _own(self, row: dict[str, Any], content: Any) -> str:

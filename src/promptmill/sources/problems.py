@@ -169,7 +169,8 @@ def _question(row: dict[str, Any]) -> str:
     if column is None and (empty := [name for name in TEXTS if name in row]):
         raise BadRow(f"column '{empty[0]}' is null. A problem needs its question.")
     if column is None:
-        raise BadRow(f"no column {', '.join(TEXTS)}. There are: {', '.join(row)}. A problem needs its question.")
+        there = ", ".join(row) or "none"
+        raise BadRow(f"no column {', '.join(TEXTS)}. There are: {there}. A problem needs its question.")
     value = row[column]
     if not isinstance(value, str) or not value.strip():
         raise BadRow(

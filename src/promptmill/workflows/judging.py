@@ -81,12 +81,12 @@ class Bench:
     def ask(self, prompts: Iterable[Prompt], *, reporter: Reporter) -> dict[str, Any]:
         """Put prompts before the judge; those that were asked before are not asked again."""
         asking = self.asking()
+        different = {prompt.id: prompt for prompt in prompts}
+        if not different:  # no folder for a run that asks nothing
+            return {"asked": 0}
         with open_run(self.path, workflow=FOLDER, seeds={}) as run:
-            different = {prompt.id: prompt for prompt in prompts}
             run.identify("prompts", content_id([self._template.fingerprint, *different]))
             run.identify("generate", asking.identity())
-            if not different:
-                return {"asked": 0}
             if not stages.prompts_stand(run) or asked_otherwise(run):
                 self._renew(run, asking, different.values())
             counts = asked.ask(run, asking, reporter=_Prefixed(reporter))

@@ -28,7 +28,7 @@ from promptmill.workflows import batching, stages
 from promptmill.workflows.asking import remember_asked
 from promptmill.workflows.judging import FOLDER as JUDGE
 from promptmill.workflows.options import Recipe
-from promptmill.workflows.proving import Survey, check_run, refuse_live
+from promptmill.workflows.proving import Survey, check_run, holds_run, refuse_live
 
 DAMAGED = "damaged"
 
@@ -75,7 +75,7 @@ def recover(
 def _mend_judge(out: Path, *, dry: bool) -> Mended:
     """Repair the judge's own run, if there is one: his requests follow from the scores, so the next run makes them."""
     path = out / JUDGE
-    if not path.is_dir():
+    if not holds_run(path):
         return Mended(done=[], left=[], lost=0, open=0)
     survey = Survey(path, None, None)
     done: list[str] = []

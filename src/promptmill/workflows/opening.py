@@ -5,6 +5,7 @@ Not covered: the folder itself, its lock and manifest (see `run`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from promptmill.sources.rows import source_paths
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
 from promptmill.workflows.options import GenerateOptions, Recipe
+
+_FILE = re.compile(r"prompts\.files\.(\d+)\.([01]): (.*)", re.DOTALL)
 
 
 def changes_of(run: Run) -> list[str]:
@@ -51,10 +54,20 @@ def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) 
             for policy, field in (("complete", "max_tokens"), ("top-up", "seed"))
             if all(change.startswith(f"generate.sampling.{field}:") for change in changes)
         )
+        differs = "; ".join(map(in_words, changes[:5]))
         raise RunError(
-            f"{answers.parent}: holds answers of another recipe. What differs: {'; '.join(changes[:5])}. "
+            f"{answers.parent}: holds answers of another recipe. What differs: {differs}. "
             f"Use another --out, or set the recipe back{hint}."
         )
+
+
+def in_words(change: str) -> str:
+    """A change in the words of the recipe: a file of the source is known by its name and a hash, which tells nobody."""
+    found = _FILE.fullmatch(change)
+    if found is None:
+        return "source.path: another number of files" if change.startswith("prompts.files:") else change
+    number, what, names = int(found[1]) + 1, found[2], found[3]
+    return f"source.path: file {number}: {names if what == '0' else 'its content'}"
 
 
 @contextmanager

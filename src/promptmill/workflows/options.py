@@ -107,6 +107,10 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("template: has no '{prompt}' in it. Put it where the prompt goes.")
         if self.system is not None and self.protocol == "completion":
             raise ValueError("system: goes with protocol 'chat' only. Write it into template.")
+        for number, use in enumerate(self.endpoints):
+            if use.get("api_key_env") is not None and use.get("api_keys_env") is not None:
+                both = "api_key_env and api_keys_env exclude each other. Keep one, and set the other to null."
+                raise ValueError(f"endpoints.{number}: {both}")
         prices = [use.get("price_in") for use in self.endpoints]
         if self.budget.max_cost is not None and (not prices or None in prices):
             which = f"endpoints.{prices.index(None)} has" if prices else "no endpoint of this recipe has"

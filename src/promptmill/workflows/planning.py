@@ -29,7 +29,7 @@ from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
 from promptmill.workflows.asking import REACHED, Asking, ask, count_open, iter_outcomes, parts_of, reuse_of
-from promptmill.workflows.opening import changes_of, foreign, opened, refuse_foreign
+from promptmill.workflows.opening import changes_of, foreign, in_words, opened, refuse_foreign
 from promptmill.workflows.options import GenerateOptions, Recipe
 from promptmill.workflows.servers import lane_options, n_lanes
 from promptmill.workflows.stages import Reporter
@@ -146,7 +146,7 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, basis: str = "the an
             to_send=sum(why.values()),
             reused=dict(reused),
             why={reason: n for reason, n in why.items() if n},
-            changes=looked.changes,
+            changes=[in_words(change) for change in looked.changes],
             basis=f"{basis}: {len(seen)} prompts"
             if seen
             else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",

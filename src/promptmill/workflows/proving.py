@@ -308,7 +308,7 @@ def verify(out: Path, recipe: Recipe | None, *, trouble: str | None = None) -> P
 
 def _of_judge(out: Path) -> Iterator[Found]:
     """What is not as it was written in the judge's own run, if there is one; his requests follow from the scores."""
-    if not (out / JUDGE).is_dir():
+    if not holds_run(out / JUDGE):
         return
     survey = Survey(out / JUDGE, None, None)
     for each in survey.tally.found():  # what is asked is put together again where it is not as it was
@@ -332,9 +332,14 @@ def refuse_live(out: Path) -> None:
         raise RunError(f"{out}: process {pid} works here, and its files change. Wait for it, or stop it first.")
 
 
+def holds_run(out: Path) -> bool:
+    """Whether anything in a folder is of a run; one that was killed as it began leaves a lock and a log."""
+    return any((out / name).exists() for name in (MANIFEST, "generate", "prompts", "recipe.yaml"))
+
+
 def check_run(out: Path) -> None:
     """Raise a RunError if nothing in a folder looks like a run."""
-    if not any((out / name).exists() for name in (MANIFEST, "generate", "prompts", "recipe.yaml")):
+    if not holds_run(out):
         raise RunError(f"{out}: no run is here. Name the folder given with --out.")
 
 

@@ -93,7 +93,7 @@ def regrade(
             if reader.unanswerable:
                 reporter.line(
                     f"extract: {each}: {reader.unanswerable} problems do not say what is right, and are not graded. "
-                    "Give them answer_correct, choice_index_correct or tests."
+                    "Call the column that does answer_correct, choice_index_correct or tests."
                 )
             found.append(Regraded(each, files, report))
     return found

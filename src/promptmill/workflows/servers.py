@@ -113,8 +113,6 @@ def lanes_of(uses: list[Use], options: GenerateOptions) -> list[Lane]:
 def _references(use: Use, own: LaneOptions) -> list[str | None]:
     if own.api_keys_env is None:
         return [use.get("api_key_env")]
-    if use.get("api_key_env") is not None:
-        raise ConfigError("api_key_env and api_keys_env exclude each other. Keep one, and set the other to null.")
     return list(keys.list_keys(own.api_keys_env, own.service))
 
 

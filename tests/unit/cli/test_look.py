@@ -52,6 +52,15 @@ def test_a_recipe_of_no_workflow_is_told_which_there_are(mill, tmp_path):
     )
 
 
+def test_a_recipe_of_another_workflow_is_named_as_such_before_its_options(mill, tmp_path):
+    (tmp_path / "r.yaml").write_text("source: {kind: problems, path: p.jsonl}\nworkflow: answers\ngrade: {}\n")
+    code, _, err = mill("lengths", "run", tmp_path / "r.yaml")
+    assert code == 2
+    assert (
+        err == f"error: {tmp_path / 'r.yaml'}:2: workflow: this recipe is of answers. Give it to promptmill answers.\n"
+    )
+
+
 def test_list_names_the_tables_and_their_entries(mill):
     code, out, _ = mill("list")
     assert code == 0

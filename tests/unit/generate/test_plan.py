@@ -78,10 +78,6 @@ def test_one_answer_is_enough_for_an_estimate():
     assert not math.isnan(found.new_tokens.high)
 
 
-def test_what_is_done_is_added_to_all_of_a_range():
-    assert Range(1.0, 2.0, 4.0).plus(10) == Range(11.0, 12.0, 14.0)
-
-
 def test_a_pilot_takes_one_prompt_of_every_stratum_of_size():
     sizes = [(n * 37) % 100 for n in range(100)]  # 0 to 99, mixed
     chosen = choose_pilot(sizes, 10, seed=0)

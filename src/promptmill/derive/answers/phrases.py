@@ -83,9 +83,6 @@ _NOTHING = re.compile(
     r"likely (?:to|not)\b|probably not|none of (?:these|them)\s+(?:are|is)|i (?:don't|do not|am not|'m not|"
     r"cannot|can't))"
 )
-_ONLY_LETTER = re.compile(r"\s{0,2}[(\"'*]{0,3}[A-Za-z][)\"'*]{0,3}\s*(?:[.,;:!\n]|$)")
-
-
 _IS_THE_ANSWER = re.compile(
     r"\s(?:is|are|would be|must be)\s(?:therefore\s|thus\s|indeed\s)?(?:the|our|my)\s(?:final\s|correct\s|right\s)?"
     r"(?:answer|solution)(?=[\s*_.!]*(?:\n|$|[.!]\s))"

@@ -139,7 +139,7 @@ def is_named(kind: type) -> bool:
 
 @lru_cache(maxsize=256)
 def _named(name: str, fields: tuple[str, ...]) -> Any:
-    return namedtuple(name, fields, module="solution")  # refuses what is no name  # noqa: PYI024
+    return namedtuple(name, fields, module="solution")  # refuses what is no name  # noqa: PYI024 - its fields are not known here
 
 
 def _named_tuple(name: Any, fields: Any, *values: Any) -> Any:

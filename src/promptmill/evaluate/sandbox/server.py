@@ -164,7 +164,7 @@ def run_pair(job: int, walls: Walls, folder: str, child: mmap.mmap) -> None:
     folders = [os.path.join(folder, name) for name in ("program", "tests")]  # noqa: PTH118 - os alone in the jail
     if folder:
         for each in folders:
-            os.mkdir(each, 0o700)  # noqa: PTH102
+            os.mkdir(each, 0o700)  # noqa: PTH102 - as above
     pid = os.fork()
     if pid == 0:
         try:
