@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from promptmill.generate.budget import Caps
 from promptmill.generate.control import Limits, Watcher
-from promptmill.generate.handles import connections
 from promptmill.generate.lanes import Lanes
+from promptmill.generate.open_files import connections
 from promptmill.generate.status import Progress
 from promptmill.generate.watch import Watchdog
 from promptmill.generate.window import Pace, Window

@@ -104,7 +104,7 @@ def test_a_reference_to_nothing_says_what_there_is(monkeypatch, value, reference
     assert "-key-" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["sk-abcdef0123456789abcdef", "hf_abcdefGHIJKL0123456789", "ABCDEF0123456789ABCDEF01"])
+@pytest.mark.parametrize("key", ["sk-canary0123456789abcdef", "hf_canaryGHIJKL0123456789", "ABCDEF0123456789ABCDEF01"])
 def test_a_key_in_the_place_of_its_name_is_not_repeated(key):
     with pytest.raises(ConfigError, match=r"not the name|looks like a key") as caught:
         read_key(key)

@@ -8,7 +8,7 @@ import pytest
 SAID = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
-from promptmill.generate.handles import connections
+from promptmill.generate.open_files import connections
 print(connections(int(sys.argv[3])), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 
