@@ -16,7 +16,7 @@ import time
 
 import psutil
 
-BETWEEN_S = (0.05, 1.0)
+BETWEEN_S = (0.05, 0.5)
 SHORTEST_S = 0.05
 ALL = 0.15  # how often it is all of them instead of one
 

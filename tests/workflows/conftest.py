@@ -109,7 +109,7 @@ def recipe(tmp_path):
             "source": {"kind": "prompts", "path": str(tmp_path / "prompts.json")},
             "generate": {
                 "model": "fake",
-                "endpoints": [{"kind": "openai", "base_url": url, "timeout_s": 5}],
+                "endpoints": [{"kind": "openai", "base_url": url, "timeout_s": 60}],
                 "sampling": {"max_tokens": 4000},
                 "concurrency": 4,
                 **generate,

@@ -97,10 +97,13 @@ def test_a_signal_after_the_asking_is_heard_too(start_mill, mill, fake, recipe, 
     out = tmp_path / "run"
     with fake(words="4000") as url:
         path = recipe(url, prompts=MANY, slices={"step": 2000}, sampling={"max_tokens": 30000}, concurrency=8)
-        process = start_mill("lengths", "run", path, "--out", out, "--set", "slices.step=50")
-        wait_for(process, out, "slices")
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
+        for step in range(50, 45, -1):  # the stage lasts half a second: on a busy machine it may be missed
+            process = start_mill("lengths", "run", path, "--out", out, "--set", f"slices.step={step}")
+            wait_for(process, out, "slices")
+            process.send_signal(number)
+            _, stderr = process.communicate(timeout=60)
+            if process.returncode:
+                break
         assert process.returncode == 130
         assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."
         sent = received_by(url)

@@ -7,11 +7,12 @@ import pytest
 from promptmill.endpoints.deadlines import Deadlines
 
 
-def within_a_minute(work):
-    return asyncio.run(asyncio.wait_for(work, 60))
+@pytest.fixture
+def within_a_minute(at_once):
+    return lambda work: at_once(asyncio.wait_for(work, 60))
 
 
-def test_a_block_that_takes_too_long_ends_with_a_timeout():
+def test_a_block_that_takes_too_long_ends_with_a_timeout(within_a_minute):
     async def work():
         with pytest.raises(TimeoutError), Deadlines().within(0.02):
             await asyncio.sleep(50)
@@ -21,7 +22,7 @@ def test_a_block_that_takes_too_long_ends_with_a_timeout():
     assert within_a_minute(work()) == "on"
 
 
-def test_a_block_that_ends_in_time_is_left_alone_and_so_are_those_after_it():
+def test_a_block_that_ends_in_time_is_left_alone_and_so_are_those_after_it(within_a_minute):
     async def work():
         deadlines = Deadlines()
         for _ in range(5):
@@ -33,7 +34,7 @@ def test_a_block_that_ends_in_time_is_left_alone_and_so_are_those_after_it():
     assert within_a_minute(work()) == "on"
 
 
-def test_each_of_many_waits_has_its_own_deadline():
+def test_each_of_many_waits_has_its_own_deadline(within_a_minute):
     async def one(deadlines, start_s):
         await asyncio.sleep(start_s)
         loop = asyncio.get_running_loop()
@@ -49,7 +50,7 @@ def test_each_of_many_waits_has_its_own_deadline():
     assert all(took >= 0.05 for took in within_a_minute(work()))
 
 
-def test_a_wait_that_was_given_up_does_not_keep_the_others_from_their_deadline():
+def test_a_wait_that_was_given_up_does_not_keep_the_others_from_their_deadline(within_a_minute):
     async def short(deadlines):
         with deadlines.within(0.05):
             await asyncio.sleep(0.01)
@@ -69,7 +70,7 @@ def test_a_wait_that_was_given_up_does_not_keep_the_others_from_their_deadline()
     assert isinstance(second, TimeoutError)
 
 
-def test_a_cancellation_from_outside_stays_one():
+def test_a_cancellation_from_outside_stays_one(within_a_minute):
     async def wait(deadlines):
         with deadlines.within(50):
             await asyncio.sleep(50)
@@ -84,7 +85,7 @@ def test_a_cancellation_from_outside_stays_one():
     within_a_minute(work())
 
 
-def test_a_deadline_and_a_cancellation_at_once_are_a_cancellation():
+def test_a_deadline_and_a_cancellation_at_once_are_a_cancellation(within_a_minute):
     async def wait(deadlines):
         try:
             with deadlines.within(0.01):
@@ -103,7 +104,7 @@ def test_a_deadline_and_a_cancellation_at_once_are_a_cancellation():
     within_a_minute(work())
 
 
-def test_the_inner_of_two_deadlines_is_the_one_that_is_named():
+def test_the_inner_of_two_deadlines_is_the_one_that_is_named(within_a_minute):
     async def work():
         deadlines = Deadlines()
         with deadlines.within(50):
@@ -114,7 +115,7 @@ def test_the_inner_of_two_deadlines_is_the_one_that_is_named():
     assert within_a_minute(work()) == "outer goes on"
 
 
-def test_an_error_of_the_block_passes():
+def test_an_error_of_the_block_passes(within_a_minute):
     async def work():
         with Deadlines().within(50):
             raise KeyError("x")

@@ -93,15 +93,18 @@ def lanes_of(*servers, caps=None, lane=None, **options):
     return Lanes(lanes, **{"attempts": 3, "deadline_s": 5.0, "pause_s": 0.001, "budget": budget, **options})
 
 
-def run(work):
-    async def bounded():
-        async with asyncio.timeout(10):
+@pytest.fixture
+def run(at_once):
+    """Run a coroutine in a time of its own: at most 1,000 seconds of it, none of ours."""
+
+    async def bounded(work):
+        async with asyncio.timeout(1000):
             return await work
 
-    return asyncio.run(bounded())
+    return lambda work, **options: at_once(bounded(work), **options)
 
 
-def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses():
+def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses(run):
     server = ChoosyServer(pause_s=0.01)
     lanes = lanes_of(server)
 
@@ -123,7 +126,7 @@ def test_a_server_that_refuses_n_gets_every_sample_alone_however_late_it_refuses
     assert server.many <= 8  # once for each that did not know yet
 
 
-def test_who_waits_for_room_in_the_budget_keeps_no_place_under_the_limits_per_minute():
+def test_who_waits_for_room_in_the_budget_keeps_no_place_under_the_limits_per_minute(run):
     server = Server(pause_s=0.02)
     # one at a time fits: 267 in the worst case; and six may be sent in this minute, no more
     lanes = lanes_of(server, caps=Caps(max_tokens=400), lane=LaneOptions(rpm=6, tpm=100_000))
@@ -150,7 +153,7 @@ class GivingServer(Server):
         return [self.answer(each, f"sample {each.sample}") for each in requests[: self.most]]
 
 
-def test_of_two_servers_each_is_known_for_what_it_makes_of_n():
+def test_of_two_servers_each_is_known_for_what_it_makes_of_n(run):
     gives, one, refuses = GivingServer(9, pause_s=0.01), GivingServer(1, pause_s=0.01), ChoosyServer()
     lanes = lanes_of(gives, one, refuses)
 
@@ -179,7 +182,7 @@ def test_of_two_servers_each_is_known_for_what_it_makes_of_n():
     )
 
 
-def test_an_answer_without_a_bill_counts_with_its_worst_case():
+def test_an_answer_without_a_bill_counts_with_its_worst_case(run):
     server = Server(usage=None)
     lanes = lanes_of(server, caps=Caps(max_tokens=800))
 
@@ -194,7 +197,7 @@ def test_an_answer_without_a_bill_counts_with_its_worst_case():
     assert spent.uncertain_tokens == 2 * (256 + 1 + 10)
 
 
-def test_the_worst_case_of_a_limit_that_is_the_context_is_the_context():
+def test_the_worst_case_of_a_limit_that_is_the_context_is_the_context(run):
     lanes = lanes_of(TellingServer(), caps=Caps(max_tokens=1300))
 
     async def ask():
@@ -208,7 +211,7 @@ def test_the_worst_case_of_a_limit_that_is_the_context_is_the_context():
     assert lanes.budget.spent.requests == 1
 
 
-def test_a_cap_on_tokens_with_an_unknown_context_is_refused_before_anything_is_sent():
+def test_a_cap_on_tokens_with_an_unknown_context_is_refused_before_anything_is_sent(run):
     server = Server()
     lanes = lanes_of(server, caps=Caps(max_tokens=1300))
 
@@ -221,7 +224,7 @@ def test_a_cap_on_tokens_with_an_unknown_context_is_refused_before_anything_is_s
     assert server.asked == []
 
 
-def test_one_server_that_is_away_at_the_start_is_set_aside_and_the_other_answers():
+def test_one_server_that_is_away_at_the_start_is_set_aside_and_the_other_answers(run):
     said = []
     lanes = lanes_of(Server(away=Unreachable("nothing answers")), Server(), say=said.append)
 
@@ -238,7 +241,7 @@ def test_one_server_that_is_away_at_the_start_is_set_aside_and_the_other_answers
         run(lanes_of(Server(), Server(away=ConfigError("no model"))).check("m"))
 
 
-def test_a_refused_key_passes_its_requests_on_and_all_refused_keys_end_everything():
+def test_a_refused_key_passes_its_requests_on_and_all_refused_keys_end_everything(run):
     lanes = lanes_of(Server(error=AuthFailed("401 a")), Server(), say=lambda _text: None)
 
     async def many():
@@ -252,7 +255,7 @@ def test_a_refused_key_passes_its_requests_on_and_all_refused_keys_end_everythin
         run(lanes.ask([request()], Wait()))
 
 
-def test_a_slow_answer_is_asked_of_a_second_lane_the_first_answer_wins_and_both_are_accounted_for():
+def test_a_slow_answer_is_asked_of_a_second_lane_the_first_answer_wins_and_both_are_accounted_for(run):
     slow, fast = Server(pause_s=5.0), Server(pause_s=0.001)
     caps = Caps(max_tokens=100_000)
     lanes = lanes_of(slow, fast, hedge=True, caps=caps)
@@ -266,7 +269,7 @@ def test_a_slow_answer_is_asked_of_a_second_lane_the_first_answer_wins_and_both_
     assert [lane.in_flight for lane in lanes.lanes] == [0, 1]
 
 
-def test_a_hedge_that_does_not_fit_the_budget_is_not_sent():
+def test_a_hedge_that_does_not_fit_the_budget_is_not_sent(run):
     slow, fast = Server(pause_s=0.1), Server()
     lanes = lanes_of(slow, fast, hedge=True, caps=Caps(max_requests=1))
     lanes.hedge.latencies.extend([0.01] * 20)
@@ -276,7 +279,7 @@ def test_a_hedge_that_does_not_fit_the_budget_is_not_sent():
     assert (lanes.hedged, fast.asked, [lane.in_flight for lane in lanes.lanes]) == (0, [], [0, 1])
 
 
-def test_no_second_request_is_sent_while_the_run_is_paused():
+def test_no_second_request_is_sent_while_the_run_is_paused(run):
     slow, fast = Server(pause_s=0.1), Server()
     lanes = lanes_of(slow, fast, hedge=True)
     lanes.hedge.latencies.extend([0.01] * 20)
@@ -292,7 +295,7 @@ def test_no_second_request_is_sent_while_the_run_is_paused():
     assert (lanes.hedged, fast.asked) == (0, [])
 
 
-def test_the_deadline_begins_with_the_first_send_and_not_with_the_waiting_for_a_lane():
+def test_the_deadline_begins_with_the_first_send_and_not_with_the_waiting_for_a_lane(run):
     server = Server(pause_s=0.15)
     lanes = lanes_of(server, deadline_s=0.25)
     lanes.lanes[0].width.set(fixed=1, most=1)
@@ -303,7 +306,7 @@ def test_the_deadline_begins_with_the_first_send_and_not_with_the_waiting_for_a_
     assert [type(outcome) for (outcome,) in run(one_after_the_other())] == [Completion] * 4
 
 
-def test_a_request_whose_deadline_ends_its_first_attempt_says_so():
+def test_a_request_whose_deadline_ends_its_first_attempt_says_so(run):
     lanes = lanes_of(Server(pause_s=5.0), deadline_s=0.02)
     (outcome,) = run(lanes.ask([request()], Wait()))
     assert isinstance(outcome, Failure)
@@ -312,7 +315,7 @@ def test_a_request_whose_deadline_ends_its_first_attempt_says_so():
     assert lanes.lanes[0].in_flight == 0
 
 
-def test_a_cancelled_request_gives_its_lane_back_and_counts_with_its_worst_case():
+def test_a_cancelled_request_gives_its_lane_back_and_counts_with_its_worst_case(run):
     lanes = lanes_of(Server(pause_s=5.0), caps=Caps(max_tokens=100_000))
 
     async def give_up():
@@ -337,7 +340,7 @@ def test_a_fixed_number_in_flight_is_not_cut_by_the_bound_of_the_automatic_one()
     assert own.width.most == 3
 
 
-def test_the_last_requests_do_not_wait_for_a_lane_that_was_slow_from_its_first_answer_on():
+def test_the_last_requests_do_not_wait_for_a_lane_that_was_slow_from_its_first_answer_on(run):
     servers = [Server(pause_s=20.0), *(Server(pause_s=0.01) for _ in range(3))]
     lanes = lanes_of(*servers, hedge=True, deadline_s=60.0)
 
@@ -351,7 +354,7 @@ def test_the_last_requests_do_not_wait_for_a_lane_that_was_slow_from_its_first_a
     assert [lane.in_flight for lane in lanes.lanes] == [0] * 4
 
 
-def test_a_late_answer_is_asked_for_again_as_soon_as_another_lane_is_free():
+def test_a_late_answer_is_asked_for_again_as_soon_as_another_lane_is_free(run):
     slow, fast = Server(pause_s=20.0), Server(pause_s=0.01)
     lanes = lanes_of(slow, fast, hedge=True, deadline_s=60.0)
     lanes.hedge.latencies.extend([0.01] * 20)
@@ -388,25 +391,23 @@ class CountingLoop(asyncio.SelectorEventLoop):
         return super().call_soon(*arguments, **options)
 
 
-def test_a_hedge_whose_first_request_broke_is_waited_for_without_spinning():
+def test_a_hedge_whose_first_request_broke_is_waited_for_without_spinning(run):
     slow, quick = Server(error=Unreachable("broke"), pause_s=0.05), Server(pause_s=0.2)
     lanes = lanes_of(slow, quick, hedge=True)
     lanes.hedge.latencies.extend([0.001] * 10)
     lanes.lanes[1].in_flight = 2  # busier: the first request goes to the other
 
     async def ask():
-        async with asyncio.timeout(10):
-            return await lanes.ask([request()], Wait()), asyncio.get_running_loop().soon
+        return await lanes.ask([request()], Wait()), asyncio.get_running_loop().soon
 
-    with asyncio.Runner(loop_factory=CountingLoop) as runner:
-        (outcome,), soon = runner.run(ask())
+    (outcome,), soon = run(ask(), loop=CountingLoop)
     assert isinstance(outcome, Completion)
     assert (len(slow.asked), len(quick.asked)) == (1, 1)
     assert soon < 100
 
 
 @pytest.mark.parametrize("n", range(8))
-def test_what_failed_at_one_lane_is_asked_again_at_another_although_the_prompt_belongs_to_the_first(n):
+def test_what_failed_at_one_lane_is_asked_again_at_another_although_the_prompt_belongs_to_the_first(run, n):
     bad, good = Server(error=Unreachable("500")), Server()
     lanes = lanes_of(bad, good, attempts=2)
     (outcome,) = run(lanes.ask([request(n)], Wait()))
@@ -414,7 +415,7 @@ def test_what_failed_at_one_lane_is_asked_again_at_another_although_the_prompt_b
     assert len(bad.asked) <= 1
 
 
-def test_a_server_that_says_to_come_back_at_once_is_not_hammered():
+def test_a_server_that_says_to_come_back_at_once_is_not_hammered(run):
     class Noted(Wait):
         said = ()
 
@@ -431,7 +432,7 @@ def test_a_server_that_says_to_come_back_at_once_is_not_hammered():
     ]
 
 
-def test_the_time_of_a_pause_is_no_silence_of_the_servers():
+def test_the_time_of_a_pause_is_no_silence_of_the_servers(run):
     server = Server(error=Unreachable("away"))
     lanes = lanes_of(server, attempts=1, patience_s=0.1)
 
@@ -449,7 +450,7 @@ def test_the_time_of_a_pause_is_no_silence_of_the_servers():
     assert isinstance(outcome, Completion)
 
 
-def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_kill():
+def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_kill(run):
     lanes = lanes_of(Server(pause_s=0.05), caps=Caps(max_tokens=10_000))
 
     async def look_while_it_is_asked():
@@ -481,7 +482,7 @@ class StaleServer(Server):
         return self.answer(request)
 
 
-def test_a_request_into_a_connection_that_had_ended_is_sent_once_more_at_no_attempt():
+def test_a_request_into_a_connection_that_had_ended_is_sent_once_more_at_no_attempt(run):
     server = StaleServer(1)
     lanes = lanes_of(server, attempts=1, caps=Caps(max_requests=10))
 
@@ -495,7 +496,7 @@ def test_a_request_into_a_connection_that_had_ended_is_sent_once_more_at_no_atte
     assert (lanes.retries, lanes.lanes[0].failed, lanes.lanes[0].state) == (0, 0, "ok")
 
 
-def test_a_second_connection_that_ends_costs_an_attempt():
+def test_a_second_connection_that_ends_costs_an_attempt(run):
     server = StaleServer(2)
     lanes = lanes_of(server, attempts=2)
     (outcome,) = run(lanes.ask([request()], Wait()))
