@@ -87,13 +87,13 @@ def test_workers_end_when_their_parent_is_interrupted_or_killed(tmp_path, number
     marks.mkdir()
     parent = subprocess.Popen([sys.executable, str(script), str(marks)], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         workers = [int(path.name) for path in marks.iterdir()]
         parent.send_signal(number)
-        parent.wait(timeout=30)
-        deadline = time.monotonic() + 30
+        parent.wait(timeout=120)
+        deadline = time.monotonic() + 120
         while not all(map(ended, workers)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert [pid for pid in workers if not ended(pid)] == []

@@ -98,7 +98,7 @@ def names_in(expression):
 
 def loaded_after(code):
     script = f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     return {module.split(".")[0] for module in json.loads(done.stdout.splitlines()[-1])}
 
 

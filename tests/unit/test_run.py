@@ -56,7 +56,7 @@ def test_a_second_process_is_refused_and_told_the_pid_of_the_first(tmp_path):
         with pytest.raises(RunError, match=f"process {holder.pid} works in this folder"), start(tmp_path / "r"):
             pass
     finally:
-        holder.communicate("", timeout=10)
+        holder.communicate("", timeout=120)
     with start(tmp_path / "r"):  # the lock went with its holder
         pass
 
@@ -142,7 +142,7 @@ def test_who_works_in_a_folder_is_seen_and_not_disturbed(tmp_path):
         assert is_live(tmp_path / "r") == holder.pid
     finally:
         holder.kill()
-        holder.communicate(timeout=10)
+        holder.communicate(timeout=120)
     assert is_live(tmp_path / "r") is None
     assert is_live(tmp_path / "r" / "manifest.json") is None
 

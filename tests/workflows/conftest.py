@@ -71,7 +71,7 @@ def start_mill():
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def mill_process(start_mill):
 
     def run(*arguments, **options):
         process = start_mill(*arguments, **options)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         return Said(process.returncode, out, err)
 
     return run

@@ -352,7 +352,7 @@ def test_ctrl_c_leaves_a_folder_that_goes_on(mill, start_mill, fake, asked, rows
                 break
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         assert process.returncode == 130
         assert 20 <= asked(url) < 60
         assert mill("answers", "run", *flags, "--api", url).code == 0

@@ -181,7 +181,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
             if process.poll() is None:
                 process.send_signal(sign)
                 kills += 1
-            said = process.communicate(timeout=60)
+            said = process.communicate(timeout=120)
             assert process.returncode in {0, -signal.SIGKILL if sign == signal.SIGKILL else 130}, (sign, said)
             wait_until_gone(started)
             asked = note.read_text().split("\n")[had:-1] if note.exists() else []

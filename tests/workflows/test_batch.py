@@ -25,7 +25,7 @@ def get():
     """The JSON rows of a page, or of the lines of a file, of a server."""
 
     def fetch(url, page):
-        with urllib.request.urlopen(f"{url}{page}", timeout=10) as reply:
+        with urllib.request.urlopen(f"{url}{page}", timeout=120) as reply:
             return [json.loads(line) for line in reply.read().splitlines()]
 
     return fetch

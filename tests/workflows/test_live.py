@@ -18,7 +18,7 @@ PRICES = {"price_in": "1/1K", "price_out": "2/1K"}
 
 def wait_for(process, out, what):
     """Wait until the heartbeat says so; fails if the process ends before."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         status = read_status(out)
         if status is not None and status["pid"] == process.pid and status["stage"] == "generate" and what(status):
@@ -27,7 +27,7 @@ def wait_for(process, out, what):
             break
         time.sleep(0.02)
     process.kill()
-    raise AssertionError((read_status(out), process.communicate(timeout=10)))
+    raise AssertionError((read_status(out), process.communicate(timeout=120)))
 
 
 def rows(out):
@@ -52,7 +52,7 @@ def test_a_run_is_paused_resumed_set_and_stopped_while_it_lives(start_mill, mill
         status = wait_for(process, out, lambda s: s["in_flight"] == 6)
         assert status["limits"]["concurrency"] == 6
         assert mill("stop", out).code == 0
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 130
         assert err.splitlines()[-1] == "interrupted: the same command goes on from here."
         time.sleep(0.2)
@@ -72,7 +72,7 @@ def test_a_stop_does_not_wait_for_an_answer_that_does_not_come(start_mill, mill,
         wait_for(process, out, lambda s: s["in_flight"] == 4)
         said = mill("stop", out, "--wait", "8")
         assert said.code == 0, said.err
-        process.communicate(timeout=5)
+        process.communicate(timeout=120)
         assert process.returncode == 130
 
 
@@ -115,7 +115,7 @@ def test_a_cap_that_is_raised_while_the_run_lives_lets_it_end(start_mill, mill, 
         process = start_mill("lengths", "generate", path, "--out", out)
         wait_for(process, out, lambda s: s["done"] > 2)
         assert mill("set", out, "max_requests=1000").code == 0
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert fake_stats(url)["received"] == 60
 
@@ -203,7 +203,7 @@ def test_a_cap_that_cannot_be_kept_is_not_taken_and_the_run_goes_on(start_mill, 
     assert mill("set", out, "max_tokens=100000", "concurrency=3").code == 0
     status = wait_for(process, out, lambda s: s["limits"]["concurrency"] == 3)
     assert status["limits"]["max_tokens"] is None
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "max_tokens and max_cost are not taken: how long an answer can get is not known" in err
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from types import FrameType
 from typing import Any, NoReturn
@@ -145,14 +146,14 @@ def _deafen() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-DEFERRALS, DEFER_S = 20, 0.05
-_interrupts: list[int] = []
+DEFER_S, DEFER_AT_MOST_S = 0.05, 1.0
+_interrupts: list[float] = []  # when they came, by the monotonic clock
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise `KeyboardInterrupt`, but not into an import, if that ends soon: native libraries (duckdb) abort then."""
-    _interrupts.append(number)
-    if _is_importing(frame) and len(_interrupts) < DEFERRALS:
+    _interrupts.append(time.monotonic())
+    if _is_importing(frame) and _interrupts[-1] - _interrupts[0] < DEFER_AT_MOST_S:
         again = threading.Timer(DEFER_S, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()

@@ -23,7 +23,7 @@ with open_run(path, workflow="lengths", seeds={}) as run:
         run.heartbeat(**facts)
     watcher = Watcher(path)
     print("works", flush=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         said = watcher.changed() if listens else None
         if (said is not None and said.stop) or (path / "end").exists():
@@ -71,4 +71,4 @@ def work(tmp_path):
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)

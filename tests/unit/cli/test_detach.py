@@ -18,7 +18,7 @@ def ended():
 
     def wait(folder):
         folders.append(folder)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while is_live(folder) is not None:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -94,7 +94,7 @@ def test_a_terminal_sees_a_live_line_and_ends_clean(tmp_path):
         process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, cwd=tmp_path, env=environment)
         os.close(theirs)
         shown = b""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             ready, _, _ = select.select([ours], [], [], 1.0)
             try:
@@ -127,5 +127,5 @@ sys.argv = ["promptmill", "list"]
 from promptmill.cli import main
 main()
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr) == (0, "late")

@@ -237,12 +237,12 @@ def test_watching_on_a_terminal_draws_and_ctrl_c_leaves_the_run_alone(work, run)
         stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     os.close(theirs)
-    shown, deadline = b"", time.monotonic() + 30
+    shown, deadline = b"", time.monotonic() + 120
     while b"retries" not in shown and time.monotonic() < deadline:
         if select.select([ours], [], [], 0.5)[0]:
             shown += os.read(ours, 65536)
     watcher.send_signal(signal.SIGINT)
-    _, err = watcher.communicate(timeout=30)
+    _, err = watcher.communicate(timeout=120)
     os.close(ours)
     assert watcher.returncode == 0
     assert err == f"{run}: the run goes on. End it with: promptmill stop {run}\n"

@@ -21,7 +21,7 @@ from promptmill.testing import fake_server, fake_stats
 
 def post(url, body, **headers):
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=120) as reply:
         return json.load(reply)
 
 
@@ -106,7 +106,7 @@ def test_an_answer_whose_client_went_away_is_received_and_not_answered():
     with fake_server(FakeOptions(latency_s="0.3")) as url:
         host, port = url.removeprefix("http://").split(":")
         body = b'{"model": "fake", "prompt": "a"}'
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=120) as client:
             client.sendall(b"POST /v1/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             while fake_stats(url)["in_flight"] == 0:
                 pass
@@ -122,7 +122,7 @@ def test_an_answer_counts_as_answered_only_when_its_last_byte_has_left_the_proce
         body = json.dumps(
             {"model": "fake", "prompt": "a", "n": 128, "max_tokens": 30000, "return_token_ids": True}
         ).encode()
-        with socket.create_connection((host, int(port)), timeout=30) as client:
+        with socket.create_connection((host, int(port)), timeout=120) as client:
             client.sendall(
                 b"POST /v1/completions HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             )
@@ -142,7 +142,7 @@ def test_a_body_that_arrives_in_pieces_and_two_requests_in_one_packet_are_both_a
     with fake_server() as url:
         host, port = url.removeprefix("http://").split(":")
         one = b"GET /health HTTP/1.1\r\n\r\n"
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=120) as client:
             for piece in (
                 one[:10],
                 one[10:] + one,
@@ -168,7 +168,7 @@ def test_a_body_that_arrives_in_pieces_and_two_requests_in_one_packet_are_both_a
 def test_what_is_no_request_gets_its_status_and_an_end(sent, status):
     with fake_server() as url:
         host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=120) as client:
             client.sendall(sent)
             got = client.recv(65536)
     assert got.startswith(b"HTTP/1.1 %d " % status)
@@ -177,7 +177,7 @@ def test_what_is_no_request_gets_its_status_and_an_end(sent, status):
 def test_a_client_that_waits_for_leave_to_send_its_body_gets_it():
     with fake_server() as url:
         host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=120) as client:
             head = b"POST /tokenize HTTP/1.1\r\nConnection: close\r\nContent-Length: 15\r\nExpect: 100-continue\r\n\r\n"
             client.sendall(head)
             assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -310,7 +310,7 @@ def test_as_a_process_it_tells_its_address_and_ends_on_a_signal():
         url = process.stdout.readline().strip()
         assert fake_stats(url)["received"] == 0
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
     finally:
         process.kill()
         process.wait()

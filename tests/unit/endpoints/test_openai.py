@@ -127,7 +127,7 @@ def test_importing_endpoints_loads_no_http_library():
         "import sys, promptmill.endpoints.openai, promptmill.endpoints.llamacpp, promptmill.endpoints.serve; "
         "print('aiohttp' in sys.modules, 'xllamacpp' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert said.stdout.split() == ["False", "False"]
 
 

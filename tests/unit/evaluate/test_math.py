@@ -230,7 +230,7 @@ def _ends(pid, *, within_s=10.0):
 
 def test_the_main_process_never_loads_an_algebra_system_and_its_workers_end_with_it():
     process = _run(SCRIPT)
-    loaded, *pids = process.communicate(timeout=60)[0].strip().replace("[]", "none").split()
+    loaded, *pids = process.communicate(timeout=120)[0].strip().replace("[]", "none").split()
     assert loaded == "none"
     assert len(pids) == 2
     assert all(_ends(pid) for pid in pids)

@@ -110,7 +110,7 @@ except RunError as error:
 """
     path = tmp_path / "part-00000.jsonl"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=120, check=True
     )
     written, _, message = done.stdout.partition(" ")
     assert "cannot be written: File too large. Make room" in message

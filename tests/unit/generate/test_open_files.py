@@ -25,7 +25,7 @@ print(connections(int(sys.argv[3])), resource.getrlimit(resource.RLIMIT_NOFILE)[
 )
 def test_a_process_takes_as_many_connections_as_its_files_allow(soft, hard, wanted, least, most):
     command = [sys.executable, "-c", SAID, str(soft), str(hard), str(wanted)]
-    said = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+    said = subprocess.run(command, capture_output=True, check=True, text=True, timeout=120)
     can, limit = map(int, said.stdout.split())
     assert least <= can <= most
     assert soft <= limit <= hard

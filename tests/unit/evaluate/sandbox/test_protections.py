@@ -42,7 +42,7 @@ def test_every_attempt_goes_through_where_there_is_no_wall(name, tmp_path):
     program = PROGRAM.format(body=body) + "\nsaid = attempt()\nos.write(1, said.encode())\nos._exit(0)\n"
     with (tmp_path / "open").open("w") as file:
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
             pass_fds=[file.fileno()], env={**os.environ, "SECRET": "x"},
         )  # fmt: skip
     assert "went through" in done.stdout
