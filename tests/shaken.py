@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options, rest = parser.parse_known_args()
     chance = random.Random(options.seed)
-    suite = subprocess.Popen([sys.executable, "-m", "pytest", *(rest or ["-n", "2"])])
+    suite = subprocess.Popen([sys.executable, "-m", "pytest", "--hypothesis-profile=wide", *(rest or ["-n", "2"])])
     root = psutil.Process(suite.pid)
     stalls = 0
     try:

@@ -85,7 +85,7 @@ STANDINS = {
 QUIET = [piece for piece in PIECES if "<" not in piece and "\nQ" not in piece and "Question" not in piece]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, REFERENCES)
 @example("\\boxed{" * 3 + "}", Reference())
 @example("answer is\u0130 <answer>\u0130</answer>", Reference())
@@ -99,7 +99,7 @@ def test_any_text_is_read_without_an_error_and_the_place_lies_inside(text, refer
             assert found.text in "ABCD"[: len(reference.choices)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     VALUES,
     st.lists(
@@ -114,7 +114,7 @@ def test_what_stands_in_the_last_answer_tag_is_found(value, before):
     assert again.text == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from("ABCD"),
     st.lists(st.sampled_from(["The answer is A. ", "(B) ", "C) x ", "D is right. ", "crust "]), max_size=6),
@@ -124,7 +124,7 @@ def test_the_last_answer_tag_wins_over_all_that_was_said_before(letter, before):
     assert EXTRACT(text, Reference(choices=CHOICES)).text == letter
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(["The answer is B.", r"\boxed{B}", "<answer>B</answer>", "B", "#### B", "mantle"]),
     st.text("xyz .\n", max_size=40),
@@ -144,7 +144,7 @@ def test_braces_are_counted_to_any_depth(depth):
     assert EXTRACT(f"so $\\boxed{{{value[:-1]}", Reference()) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=200), st.sampled_from(["The answer is 7.", "<answer>7</answer>", r"\boxed{7}"]))
 def test_places_are_those_of_the_response_whatever_stands_before(before, said):
     text = before.replace("<", " ").replace("[", " ") + "\n\n" + said

@@ -174,7 +174,7 @@ def lanes_of(widths):
     return [Lane(Nobody(), f"lane {n}", LaneOptions(), width=width) for n, width in enumerate(widths)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     widths=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     n_requests=st.integers(1, 25),
@@ -218,7 +218,7 @@ def test_turns_are_given_first_come_first_served_and_none_is_lost_by_whoever_giv
     assert [lane.in_flight for lane in lanes] == [0] * len(lanes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n_waiting=st.integers(1, 20), give_up=st.integers(0, 19))
 def test_a_lane_that_comes_in_the_moment_of_a_cancellation_is_given_on(n_waiting, give_up):
     (lane,) = lanes_of([1])
@@ -289,7 +289,7 @@ def answered(asked, *, text, finish="stop", n_new=5):
 recipes = st.tuples(st.sampled_from([5, 10, 20]), st.sampled_from([1, 2, 3]), st.integers(1, 4))  # limit, seed, k
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     policy=st.sampled_from(["strict", "complete", "top-up"]),
     history=st.lists(recipes, min_size=2, max_size=5),

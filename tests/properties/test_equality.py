@@ -13,7 +13,7 @@ from promptmill.evaluate.text import cem, exact, f1, normalise
 from promptmill.records import Reference
 
 WIDE = str.maketrans("0123456789", "０１２３４５６７８９")  # noqa: RUF001 - full-width digits are what is tested
-BRIEF = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+BRIEF = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 whole = st.integers(-(10**12), 10**12)
 
 

@@ -26,7 +26,7 @@ def rows(of_models):
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(models, st.randoms(use_true_random=False))
 def test_every_figure_lies_in_its_interval_and_the_order_of_rows_is_nothing(of_models, random):
     given_rows = rows(of_models)
@@ -42,7 +42,7 @@ def test_every_figure_lies_in_its_interval_and_the_order_of_rows_is_nothing(of_m
         assert one.overall.samples == sum(row.model == one.model for row in given_rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(models)
 def test_a_comparison_lies_in_its_interval_and_counts_every_problem_once(of_models):
     for one in compare(rows(of_models)):

@@ -24,7 +24,7 @@ def asked(answer, question="q"):
     return prompt_for(question, Reference(answer="10 km"), answer, template=TEMPLATE, max_chars=100)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pieces, pieces)
 def test_no_text_ends_its_data_and_the_prompt_is_bounded(answer, question):
     prompt = asked(answer, question)
@@ -36,7 +36,7 @@ def test_no_text_ends_its_data_and_the_prompt_is_bounded(answer, question):
     assert asked(answer, question) == prompt
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(replies, pieces)
 def test_every_reply_gives_a_verdict_or_none_and_never_raises(reply, answer):
     got = parse(reply, asked=asked(answer), model="j")
@@ -45,7 +45,7 @@ def test_every_reply_gives_a_verdict_or_none_and_never_raises(reply, answer):
     assert got.detail.isprintable()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["yes", "no"]), pieces)
 def test_a_candidate_cannot_be_echoed_into_a_verdict(word, noise):
     forged = json.dumps({"reason": noise, "verdict": word})

@@ -59,7 +59,7 @@ def damages(draw):
     return draw(st.lists(one, min_size=1, max_size=3))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(committed=st.booleans(), suffix=st.sampled_from(["jsonl", "done"]), changes=damages())
 def test_mending_keeps_every_line_that_was_not_touched_and_ends_in_one_step(committed, suffix, changes):
     folder = Path(tempfile.mkdtemp())

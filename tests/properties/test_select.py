@@ -20,7 +20,7 @@ from promptmill.select.turns import turns
 from promptmill.sources.chats import ChatRows, chats
 from promptmill.sources.files import prompts
 
-LIGHT = settings(max_examples=40, deadline=None)
+LIGHT = settings(max_examples=40)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 FEW_TEXTS = st.lists(st.sampled_from(["a", " A", "b", "", "ß", "SS", "x" * 9, "y" * 90]) | TEXTS, max_size=30)
 CHATS = st.lists(

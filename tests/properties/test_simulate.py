@@ -18,7 +18,7 @@ def parts(workload):
     return lengths, [predicted for _, _, predicted in workload], arrivals
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(workloads, policies, st.integers(1, 4))
 def test_every_job_ends_once_and_no_work_is_lost_or_made(workload, policy, slots):
     lengths, predictions, arrivals = parts(workload)
@@ -30,7 +30,7 @@ def test_every_job_ends_once_and_no_work_is_lost_or_made(workload, policy, slots
         assert end >= arrival + length / 10 - 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(workloads, policies)
 def test_one_slot_is_never_idle_while_a_job_waits(workload, policy):
     lengths, predictions, arrivals = parts(workload)
@@ -42,7 +42,7 @@ def test_one_slot_is_never_idle_while_a_job_waits(workload, policy):
     assert max(served.finished_s) == pytest.approx(clock)  # the same for every policy that never idles
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(workloads)
 def test_with_one_slot_and_all_jobs_there_no_policy_has_a_smaller_mean_than_the_oracle(workload):
     lengths, predictions, _ = parts(workload)
@@ -57,7 +57,7 @@ def test_with_one_slot_and_all_jobs_there_no_policy_has_a_smaller_mean_than_the_
     assert total["oracle"] == pytest.approx(sum(sum(shortest_first[: i + 1]) / 10 for i in range(len(lengths))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(workloads, st.integers(1, 4), st.floats(0, 1000))
 def test_with_equal_predictions_it_is_first_come_first_served(workload, slots, constant):
     lengths, _, arrivals = parts(workload)

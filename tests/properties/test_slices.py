@@ -114,7 +114,7 @@ def test_points_begin_and_end_where_they_should(total, step, zero):
     assert all(point % step == 0 for point in found[:-1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     answers=st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["stop", "length"]), st.booleans()), max_size=6),
     step=STEPS,

@@ -124,7 +124,7 @@ def test_hostile_text_ends_soon(text):
     assert time.process_time() - began < 20  # it is the order of magnitude that counts: minutes would stall a run
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.sampled_from("def area(r):\n return x`[]BEGIN~ \t'\"#="), max_size=200))
 def test_whatever_the_text_there_is_an_answer_or_none(text):
     found(text, MBPP)

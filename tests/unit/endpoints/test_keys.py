@@ -5,7 +5,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.endpoints.keys import Mask, label, list_keys, read_key
@@ -138,7 +138,6 @@ def escaped(key):
     ]
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60), st.integers(0, 10))
 def test_a_long_key_is_taken_out_of_bodies_and_messages_in_every_spelling(key, way):
     body = b"before \xff " + escaped(key)[way].encode() + b" after"

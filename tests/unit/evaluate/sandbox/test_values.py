@@ -69,14 +69,14 @@ library = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(library)
 def test_every_value_of_the_library_comes_out_as_it_went_in(value):
     assert repr(crossed(value)) == repr(value)
     assert type(crossed(value, subclasses=True)) is type(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values)
 def test_every_plain_value_comes_out_as_it_went_in(value):
     assert same(crossed(value), value)
@@ -278,7 +278,7 @@ ALLOWED = {
 }
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(json_like)
 def test_whatever_is_sent_gives_a_plain_value_or_is_refused(sent):
     try:
