@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -90,6 +91,46 @@ def test_a_signal_while_asking_ends_soon_and_the_folder_goes_on(start_mill, mill
         assert received_by(url) == len(MANY) - len(known)
     assert {key: journalled(out)[key] for key in known} == known
     assert json.loads((out / "exports" / "vllm_results.json").read_text())["success"] == len(MANY)
+
+
+NO_NAMES = """
+import socket, sys, threading
+
+def hang(*_, **__):
+    print("looks a name up", flush=True)
+    threading.Event().wait()
+
+socket.getaddrinfo = hang
+if sys.argv.pop(1) == "asyncio":
+    sys.modules["uvloop"] = None
+from promptmill.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "loop"), [(signal.SIGINT, "asyncio"), (signal.SIGTERM, "uvloop")])
+def test_a_signal_while_a_name_is_looked_up_ends_the_run(recipe, tmp_path, number, loop):
+    out = tmp_path / "run"
+    path = recipe("http://silent.example:8000")
+    timeout = ["--set", "generate.endpoints.0.timeout_s=300"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", NO_NAMES, loop, "lengths", "run", str(path), "--out", str(out), *timeout],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    patience = threading.Timer(60, process.kill)  # the name server never answers
+    patience.start()
+    try:
+        assert process.stdout.readline() == "looks a name up\n"
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=90)
+    finally:
+        patience.cancel()
+        process.kill()
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,8 +2,8 @@
 
 A request costs one write, one read and one wake-up; what a general client does besides (cookies, redirects, proxies,
 middleware, a task for each read) is not needed here and is most of what it costs (design/transports.md). Names are
-looked up once for all connections of a burst, several addresses of a host are tried side by side ("Happy Eyeballs",
-RFC 8305), connections are used again as long as they were not idle for `KEEP_ALIVE_S`.
+looked up once for all connections of a burst (`names`), several addresses of a host are tried side by side ("Happy
+Eyeballs", RFC 8305), connections are used again as long as they were not idle for `KEEP_ALIVE_S`.
 
 Not covered: HTTP/2, proxies, client certificates.
 """
@@ -19,11 +19,11 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
 from promptmill.endpoints.deadlines import Deadlines
+from promptmill.endpoints.names import Names
 from promptmill.endpoints.transport import (
     HEADERS,
     KEEP_ALIVE_S,
@@ -36,10 +36,6 @@ from promptmill.endpoints.transport import (
 )
 from promptmill.errors import ConfigError, Timeout, Unreachable
 
-if TYPE_CHECKING:
-    from aiohappyeyeballs import AddrInfoType
-
-NAMES_S = 10.0
 NEXT_ADDRESS_S = 0.25
 
 
@@ -148,7 +144,7 @@ class _Pool:
         self._limit = limit
         self._idle: dict[Place, list[Connection]] = {}
         self._all: set[Connection] = set()
-        self._names: dict[Place, tuple[float, asyncio.Task[list[AddrInfoType]]]] = {}
+        self._names = Names(loop)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._trusted_at = 0.0
@@ -177,7 +173,7 @@ class _Pool:
             raise ConnectionAbortedError
         from aiohappyeyeballs import start_connection
 
-        found = await self._addresses(place)
+        found = await self._names.addresses(place.host, place.port)
         plug = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=self._loop)
         try:
             _, connection = await self._loop.create_connection(
@@ -241,22 +237,6 @@ class _Pool:
             self._idle[place] = kept
         if any(self._idle.values()):
             self._sweeper = self._loop.call_later(KEEP_ALIVE_S / 2, self._sweep)
-
-    async def _addresses(self, place: Place) -> list[AddrInfoType]:
-        """What the host's name stands for; asked once for all who want to know within `NAMES_S`."""
-        asked_at, question = self._names.get(place, (0.0, None))
-        if question is None or self._loop.time() - asked_at > NAMES_S or (question.done() and _failed(question)):
-            question = self._loop.create_task(self._look_up(place))
-            self._names[place] = self._loop.time(), question
-        return await asyncio.shield(question)  # one who gives up must not end the question of the others
-
-    async def _look_up(self, place: Place) -> list[AddrInfoType]:
-        found: list[Any] = await self._loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-        return found
-
-
-def _failed(question: asyncio.Task[list[AddrInfoType]]) -> bool:
-    return question.cancelled() or question.exception() is not None
 
 
 @functools.lru_cache(maxsize=256)
