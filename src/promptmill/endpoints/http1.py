@@ -22,7 +22,7 @@ from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
-from promptmill.endpoints.deadlines import Deadlines
+from promptmill.endpoints.deadlines import Deadlines, arrival
 from promptmill.endpoints.names import Names
 from promptmill.endpoints.transport import (
     HEADERS,
@@ -100,7 +100,7 @@ class Http1Transport:
                 kept = pool.take(place)
                 connection = kept or await pool.connect(place)
                 sent, began = body is not None, time.monotonic()
-                got = await connection.ask(head, body, take=take)
+                got = await arrival(connection.ask(head, body, take=take))
         except TimeoutError as error:
             late = os.strerror(error.errno).lower() if error.errno else None  # the system's own, or our deadline
             got = Loss(f"nothing answers ({late})") if late else None

@@ -580,3 +580,21 @@ def test_requests_given_up_in_a_handshake_leave_no_socket_behind(using, trusted)
         await until(lambda: n_open() <= before)
 
     using(act, [WHOLE["with a length"][0]], secure=secured(trusted, "localhost"))
+
+
+def test_an_answer_that_comes_in_the_moment_of_a_cancellation_is_handed_over(using):
+    async def act(transport, server):
+        got = []
+
+        async def ask():
+            got.append((await transport.stream(server.url, take, headers={}, timeout_s=10)).status)
+            await asyncio.Event().wait()
+
+        def take(_):  # the answer is whole when this is done
+            asyncio.get_running_loop().call_soon(asking.cancel)
+
+        asking = asyncio.create_task(ask())
+        await asyncio.wait([asking])
+        return got, asking.cancelled()
+
+    assert using(act, [WHOLE["with a length"][0]]) == ([200], True)
