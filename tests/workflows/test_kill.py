@@ -184,6 +184,26 @@ def test_a_second_process_in_a_run_folder_is_told_the_pid_of_the_first(start_mil
         assert process.returncode == 130
 
 
+def test_a_kill_makes_no_cap_larger(start_mill, mill, fake, recipe, tmp_path):
+    """What was sent after the last beat is counted, too; what is counted beside it is a fiftieth of what is left."""
+    out, cap, width = tmp_path / "run", 60, 4
+    with fake(latency_s="0.02", words="2") as url:
+        path = recipe(url, prompts=MANY, concurrency=width, budget={"max_requests": cap})
+        for least in (15, 30):
+            process = start_mill("lengths", "run", path, "--out", out)
+            deadline = time.monotonic() + 60
+            while fake_stats(url)["received"] < least and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
+            process.kill()
+            process.communicate(timeout=30)
+            received = received_by(url)
+            assert least <= received <= json.loads((out / "spent.json").read_bytes())["requests"]
+        said = mill("lengths", "run", path, "--out", out)
+        received = received_by(url)
+    assert said.code == 1
+    assert cap - 2 * (1 + width) <= received <= cap  # what was in flight may have been counted and not have come
+
+
 def test_the_same_command_beside_a_dead_process_goes_on(start_mill, mill, fake, recipe, tmp_path):
     out = tmp_path / "run"
     with fake(latency_s="0.05") as url:
