@@ -322,6 +322,55 @@ def test_a_certificate_of_another_name_or_authority_ends_before_anything_is_sent
     assert using(act, script, secure=secured(trustme.CA(), "localhost")) == (False, [])
 
 
+@contextlib.asynccontextmanager
+async def ending(secured, answer, *, orderly):
+    """A server that gives one answer and ends the connection, by TLS's own word or without; its port."""
+
+    def serve():
+        plug, _ = listening.accept()
+        plug.settimeout(30)
+        with secured.wrap_socket(plug, server_side=True) as secure:
+            heard = b""
+            while not heard.endswith(b"\r\n\r\n{}"):
+                heard += secure.recv(1 << 16)
+            secure.sendall(answer)
+            if orderly:
+                secure.unwrap().close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        await asyncio.to_thread(thread.join, 60)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"])
+def test_an_answer_without_a_length_is_whole_over_tls_only_if_tls_says_that_it_ends(using, trusted, head):
+    certified = secured(trusted, "localhost")
+
+    async def act(transport, server):
+        async with ending(certified, head + b"hello", orderly=True) as port:
+            whole = await post(transport, None, url=f"https://localhost:{port}", timeout_s=30)
+        async with ending(certified, head + b"hello", orderly=False) as port:
+            with pytest.raises(Unreachable, match="the connection broke in the middle of the answer") as caught:
+                await post(transport, None, url=f"https://localhost:{port}", timeout_s=30)
+            sent = caught.value.sent
+        return whole.body, sent, caught.value.stale
+
+    assert using(act, [b""]) == (b"hello", True, False)
+
+
+def test_an_answer_with_a_length_is_whole_however_tls_ends(using, trusted):
+    certified = secured(trusted, "localhost")
+
+    async def act(transport, server):
+        async with ending(certified, WHOLE["with a length"][0], orderly=False) as port:
+            return (await post(transport, None, url=f"https://localhost:{port}", timeout_s=30)).body
+
+    assert using(act, [b""]) == b"hello"
+
+
 def test_a_name_is_asked_once_for_a_burst(using, monkeypatch):
     asked, real = [], socket.getaddrinfo
 
