@@ -55,12 +55,13 @@ class Hedge:
             cancelled = True
         finally:
             cancelled |= await _end(asked)
-        best = next((each for each in asked if not each.cancelled() and each.exception() is None), None)
-        if best is None and cancelled:
+        # each is looked at: asyncio would complain of an error that nobody saw
+        answered = [each for each in asked if not each.cancelled() and each.exception() is None]
+        if cancelled and not answered:
             raise asyncio.CancelledError
         if cancelled:
             cancel_later()  # the answer is paid for, whatever came while the other one was ended
-        return (best or asked[0]).result()
+        return [*answered, *asked][0].result()
 
     async def _wait(self, asked: list[asyncio.Task[T]], second: Callable[[], Coroutine[Any, Any, T] | None]) -> None:
         """Wait until one has answered or all have failed; begin the second when the first is late."""

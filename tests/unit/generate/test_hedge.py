@@ -1,6 +1,7 @@
 """Two answers of which the first counts, and what a cancellation may not take."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -63,6 +64,32 @@ def test_a_cancellation_while_the_loser_is_ended_does_not_take_the_answer_of_the
         return early, asker.kept, task.cancelled()
 
     assert within_a_minute(work()) == ([], ["paid"], True)
+
+
+def test_asyncio_has_nothing_to_complain_of_when_the_loser_breaks():
+    complaints = []
+
+    async def work():
+        asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said["message"]))
+        may = asyncio.Event()
+
+        async def answers():
+            await may.wait()
+            return "paid"
+
+        async def breaks():
+            may.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise Unreachable("it broke as it was ended")
+
+        got = await late().first_answer(answers(), breaks)
+        gc.collect()
+        return got
+
+    assert within_a_minute(work()) == "paid"
+    assert complaints == []
 
 
 def test_a_cancellation_in_the_moment_of_the_answer_does_not_take_it():
