@@ -37,6 +37,7 @@ from promptmill.endpoints.transport import (
 from promptmill.errors import ConfigError, Timeout, Unreachable
 
 NEXT_ADDRESS_S = 0.25
+PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # after so many s, every so many s, so many times
 
 
 class Http1Transport:
@@ -175,6 +176,7 @@ class _Pool:
 
         found = await self._names.addresses(place.host, place.port)
         plug = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=self._loop)
+        _keep_in_touch(plug)
         try:
             _, connection = await self._loop.create_connection(
                 lambda: Connection(place, self._limit),
@@ -259,6 +261,19 @@ def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[
             raise ConfigError(f"header {name}: holds a character that no header may hold. Look at where it comes from.")
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return Place(host, parts.port or (443 if secure else 80), secure=secure), "\r\n".join(lines).encode()
+
+
+def _keep_in_touch(plug: socket.socket) -> None:
+    """Let the system ask now and then whether the other end is there.
+
+    A model is silent for minutes, in which routers forget a connection that says nothing; and who was suspended, or
+    whose server lost its power, would wait for the whole time-out.
+    """
+    with suppress(OSError):  # where it cannot be, it is a connection all the same
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in PROBES.items():
+            if hasattr(socket, name):  # macOS has other names
+                plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @functools.cache
