@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
 from promptmill.endpoints.deadlines import Deadlines, arrival
-from promptmill.endpoints.names import Names
+from promptmill.endpoints.names import names_of
 from promptmill.endpoints.transport import (
     HEADERS,
     KEEP_ALIVE_S,
@@ -145,7 +145,7 @@ class _Pool:
         self._limit = limit
         self._idle: dict[Place, list[Connection]] = {}
         self._all: set[Connection] = set()
-        self._names = Names(loop)
+        self._names = names_of(loop)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._trusted_at = 0.0

@@ -5,8 +5,10 @@ when the loop is closed and again when the process ends, uvloop in those of libu
 hold up the end of an interrupted run for as long as the system has patience (half a minute and more). Here each
 question has a thread of its own, which dies with the process; what it finds is dropped when nobody waits any more.
 
-There is at most one question under way for a name: all who want to know share it, and a thread that hangs has no
-second one beside it. Not covered: how long the system asks, and which servers (`resolv.conf`).
+There is at most one question under way for a name: all who want to know share it, also the lanes of many keys that ask
+one server, and a thread that hangs has no second one beside it.
+
+Not covered: how long the system asks, and which servers (`resolv.conf`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,20 @@ from typing import Any
 
 KNOWN_S = 10.0
 Addresses = list[Any]
+
+
+_of_loops: dict[asyncio.AbstractEventLoop, Names] = {}
+
+
+def names_of(loop: asyncio.AbstractEventLoop) -> Names:
+    """What is known in an event loop, by whomever it was asked."""
+    found = _of_loops.get(loop)
+    if found is None:
+        for known in list(_of_loops):  # at once: other threads, with loops of their own, come by too
+            if known.is_closed():
+                _of_loops.pop(known, None)
+        found = _of_loops[loop] = Names(loop)
+    return found
 
 
 class Names:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptmill.endpoints import names
-from promptmill.endpoints.names import Names
+from promptmill.endpoints.names import names_of
 from promptmill.endpoints.transport import loop_factory
 
 LOOPS = [None, pytest.param("uvloop", marks=pytest.mark.skipif(loop_factory() is None, reason="no extra 'fast'"))]
@@ -25,7 +25,7 @@ def using(request):
     def run(act):
         async def go():
             async with asyncio.timeout(30):
-                return await act(Names(asyncio.get_running_loop()))
+                return await act(names_of(asyncio.get_running_loop()))
 
         with asyncio.Runner(loop_factory=loop_factory() if request.param else None) as runner:
             return runner.run(go())
