@@ -1,4 +1,4 @@
-"""Turns: which request may be sent now, and at which lane: first come, first served, and what is tried again before all.
+"""Turns: which request may be sent now, and at which lane: first come, first served, what is tried again before all.
 
 A request goes to the lane with the least to do for its weight. Where a model has several servers, prompts that begin
 alike prefer the same one, whose prefix cache is warm, as long as it has no more than `BOUND` times its share (Mirrokni
