@@ -21,6 +21,7 @@ from promptmill.endpoints.transport import BROKE, CLOSED, Reply
 
 MAX_FRAME_BYTES = 1 << 20  # of headers, or of what frames a body, without a byte of the body between them
 LARGE_BYTES = 1 << 18
+LENGTH_DIGITS = 20
 NO_BODY = {204, 304}
 GZIP = 31
 Take = Callable[[bytes], None]
@@ -182,7 +183,7 @@ class Connection(asyncio.Protocol):
             self._lose(f"the connection failed (the answer is packed as '{packing[:20]}', which nobody asked for)")
         if self._take is not None and status != 200:
             self._take = None
-        if self._unpacker is None and self._take is None and int(headers.get("content-length", 0)) > self._limit:
+        if self._unpacker is None and self._take is None and _length_of(headers) > self._limit:
             self._lose("", too_large=True)
 
     def on_body(self, piece: bytes) -> None:
@@ -249,6 +250,11 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter, self._pieces = self._waiter, None, []
         if waiter is not None and not waiter.done():
             waiter.set_result(result)
+
+
+def _length_of(headers: dict[str, str]) -> int:
+    """What the parser has read as a length of 64 bits, perhaps behind more zeros than `int` takes."""
+    return int(headers.get("content-length", "0").strip()[-LENGTH_DIGITS:])
 
 
 def _has_said_so(secure: ssl.SSLObject) -> bool:

@@ -135,6 +135,10 @@ WHOLE = {
         ),
         b"packed " * 40,
     ),
+    "with a length behind many zeros": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: %b5\r\n\r\nhello" % (b"0" * 5000),
+        b"hello",
+    ),
     "without a body": (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     "with bare line ends": (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", b"hello"),
     "an error": (b"HTTP/1.1 429 Slow down\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\nno", b"no"),
@@ -240,6 +244,14 @@ def test_what_cannot_be_read_is_one_clear_line(using, payload, reason):
         return str(caught.value)
 
     assert reason in using(act, [payload])
+
+
+def test_a_length_behind_more_zeros_than_python_takes_is_a_length(using):
+    async def act(transport, server):
+        return (await post(transport, server)).body
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %b5\r\n\r\n" % (b"0" * 5000)
+    assert using(act, [head + b"hello"]) == b"hello"
 
 
 def test_what_comes_unasked_is_never_the_answer_to_the_next_request(using):
