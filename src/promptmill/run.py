@@ -194,7 +194,7 @@ def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Ru
         RunError: not a run folder, another workflow's, another process works in it, or it cannot be written.
     """
     with locked(path):
-        manifest = _read_manifest(path, workflow)
+        manifest = manifest_for(path, workflow)
         manifest.setdefault("workflow", workflow)
         manifest["seeds"] = seeds
         manifest["versions"] = {"promptmill": promptmill.__version__, "python": platform.python_version()}
@@ -355,7 +355,12 @@ def check_folder(path: Path) -> None:
         )
 
 
-def _read_manifest(path: Path, workflow: str) -> dict[str, Any]:
+def manifest_for(path: Path, workflow: str) -> dict[str, Any]:
+    """What a run of a workflow into this folder goes on with: its manifest, or an empty one.
+
+    Raises:
+        RunError: the folder holds other files, another workflow's run, or a damaged manifest.
+    """
     if not (path / MANIFEST).exists():
         check_folder(path)
         return {"stages": {}}

@@ -213,7 +213,7 @@ def test_turns_are_given_first_come_first_served_and_none_is_lost_by_whoever_giv
 
     asyncio.run(everything())
     stayed = [number for number in range(n_requests) if number not in gives_up]
-    first = [number for number in reversed(stayed) if number in again]
+    first = [number for number in stayed if number in again]
     assert served == first + [number for number in stayed if number not in again]
     assert [lane.in_flight for lane in lanes] == [0] * len(lanes)
 

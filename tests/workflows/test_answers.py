@@ -497,6 +497,18 @@ def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, r
     assert solver.calls() == 6
 
 
+def test_a_plan_says_that_a_run_into_the_folder_would_be_refused_and_why(mill, solver, tmp_path):
+    path, run = solver(GOOD), tmp_path / "run"
+    assert mill("answers", "run", path, "--out", run).code == 0
+    assert mill("plan", path, "--out", run).code == 0
+    said = mill("plan", path, "--out", run, "--set", "generate.sampling.temperature=0", "--json")
+    end = mill("answers", "run", path, "--out", run, "--generate.sampling.temperature", 0)
+    refused = json.loads(said.out)["refused"]
+    assert (said.code, end.code, end.error) == (2, 2, f"error: {refused}")
+    assert "What differs: generate.sampling.temperature: 0.7 -> 0" in refused
+    assert mill("plan", path, "--out", run, "--set", "grade.metric=exact").code == 0  # what is derived is made anew
+
+
 def test_evaluate_reads_no_source_and_refuses_another_one(mill, solver, tmp_path):
     mill("answers", "run", solver(GOOD), "--out", tmp_path / "run")
     (tmp_path / "other.jsonl").write_text('{"question": "?", "answer_correct": "1"}\n')

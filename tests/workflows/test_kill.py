@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -92,6 +93,46 @@ def test_a_signal_while_asking_ends_soon_and_the_folder_goes_on(start_mill, mill
     assert json.loads((out / "exports" / "vllm_results.json").read_text())["success"] == len(MANY)
 
 
+NO_NAMES = """
+import socket, sys, threading
+
+def hang(*_, **__):
+    print("looks a name up", flush=True)
+    threading.Event().wait()
+
+socket.getaddrinfo = hang
+if sys.argv.pop(1) == "asyncio":
+    sys.modules["uvloop"] = None
+from promptmill.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "loop"), [(signal.SIGINT, "asyncio"), (signal.SIGTERM, "uvloop")])
+def test_a_signal_while_a_name_is_looked_up_ends_the_run(recipe, tmp_path, number, loop):
+    out = tmp_path / "run"
+    path = recipe("http://silent.example:8000")
+    timeout = ["--set", "generate.endpoints.0.timeout_s=300"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", NO_NAMES, loop, "lengths", "run", str(path), "--out", str(out), *timeout],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    patience = threading.Timer(60, process.kill)  # the name server never answers
+    patience.start()
+    try:
+        assert process.stdout.readline() == "looks a name up\n"
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=90)
+    finally:
+        patience.cancel()
+        process.kill()
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_after_the_asking_is_heard_too(start_mill, mill, fake, recipe, tmp_path, number):
     out = tmp_path / "run"
@@ -144,6 +185,26 @@ def test_a_second_process_in_a_run_folder_is_told_the_pid_of_the_first(start_mil
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=120)
         assert process.returncode == 130
+
+
+def test_a_kill_makes_no_cap_larger(start_mill, mill, fake, recipe, tmp_path):
+    """What was sent after the last beat is counted, too; what is counted beside it is a fiftieth of what is left."""
+    out, cap, width = tmp_path / "run", 60, 4
+    with fake(latency_s="0.02", words="2") as url:
+        path = recipe(url, prompts=MANY, concurrency=width, budget={"max_requests": cap})
+        for least in (15, 30):
+            process = start_mill("lengths", "run", path, "--out", out)
+            deadline = time.monotonic() + 60
+            while fake_stats(url)["received"] < least and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
+            process.kill()
+            process.communicate(timeout=30)
+            received = received_by(url)
+            assert least <= received <= json.loads((out / "spent.json").read_bytes())["requests"]
+        said = mill("lengths", "run", path, "--out", out)
+        received = received_by(url)
+    assert said.code == 1
+    assert cap - 2 * (1 + width) <= received <= cap  # what was in flight may have been counted and not have come
 
 
 def test_the_same_command_beside_a_dead_process_goes_on(start_mill, mill, fake, recipe, tmp_path):

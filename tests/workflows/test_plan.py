@@ -15,9 +15,9 @@ MANY = [f"Question {n}: " + "why " * (n % 9) for n in range(30)]
 def plan(mill):
     """The plan of a recipe as JSON; without a word on the error stream unless a pilot was asked."""
 
-    def run(*arguments):
+    def run(*arguments, code=0):
         said = mill("plan", *arguments, "--json")
-        assert said.code == 0, said.err
+        assert said.code == code, said.err
         return json.loads(said.out)
 
     return run
@@ -37,6 +37,7 @@ def test_a_fresh_recipe_asks_everything_and_needs_no_server(mill, recipe, plan, 
         "reused": {"equal to another prompt of its part": 0, "answered in this folder": 0, "taken over": 0},
         "why": {"never asked": 18},
         "changes": [],
+        "refused": None,
         "basis": "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
         "estimate": None,
     }
@@ -145,16 +146,62 @@ def test_failures_are_named_by_their_kind(mill, fake, recipe, plan, tmp_path):
     assert why["failed before (unavailable)"] > 0
 
 
-def test_answers_of_another_recipe_are_told_with_what_differs(mill, fake, recipe, plan, tmp_path):
-    out = tmp_path / "run"
+def test_answers_of_another_recipe_are_told_with_what_differs_and_that_a_run_would_be_refused(
+    mill, fake, recipe, plan, tmp_path
+):
+    out, other = tmp_path / "run", ("--set", "generate.sampling.temperature=1.5")
     with fake() as url:
         path = recipe(url)
         mill("lengths", "run", path, "--out", out)
-        found = plan(path, "--out", out, "--set", "generate.sampling.temperature=1.5")
-        said = mill("plan", path, "--out", out, "--set", "generate.sampling.temperature=1.5", "--pilot", 2)
+        before = contents(out)
+        found = plan(path, "--out", out, *other, code=2)
+        said = mill("plan", path, "--out", out, *other)
+        ends = [mill(*command, path, "--out", out, *other) for command in (["lengths", "run"], ["lengths", "generate"])]
+        ends.append(mill("lengths", "run", path, "--out", out, *other, "--dry-run"))
+        ends.append(mill("plan", path, "--out", out, *other, "--pilot", 2))
     assert (found["to_send"], found["why"]) == (6, {f"the 6 answers in {out} are of another recipe": 6})
     assert found["changes"] == ["generate.sampling.temperature: 0.7 -> 1.5"]
-    assert "holds answers of another recipe" in said.error
+    assert found["refused"] == (
+        f"{out}: holds answers of another recipe. What differs: generate.sampling.temperature: 0.7 -> 1.5. "
+        "Use another --out, or set the recipe back."
+    )
+    assert (said.code, said.err) == (2, "")
+    assert said.out.splitlines()[-3:] == [
+        "differs   generate.sampling.temperature: 0.7 -> 1.5",
+        f"refused   a run into this folder would end at once: {found['refused']}",
+        "estimate  from nothing: none of these very requests is answered yet (--pilot 20 asks some)",
+    ]
+    assert [(end.code, end.error) for end in ends] == [(2, f"error: {found['refused']}")] * 4
+    assert contents(out) == before
+
+
+def test_what_is_refused_says_which_reuse_would_go_on_and_with_it_nothing_is(mill, fake, recipe, plan, tmp_path):
+    out, more = tmp_path / "run", ("--set", "generate.sampling.max_tokens=4001")
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", out)
+        refused = plan(path, "--out", out, *more, code=2)["refused"]
+        assert refused.endswith("or set the recipe back (or --generate.reuse complete keeps what is still valid).")
+        found = plan(path, "--out", out, *more, "--set", "generate.reuse=complete")
+    assert (found["refused"], found["to_send"]) == (None, 0)
+    assert found["changes"] == ["generate.sampling.max_tokens: 4000 -> 4001"]
+
+
+def test_a_folder_of_another_workflow_or_of_other_files_would_be_refused(mill, fake, recipe, plan, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thesis.tex").write_text("")
+    with fake() as url:
+        path = recipe(url)
+        mill("lengths", "run", path, "--out", tmp_path / "run")
+        manifest = tmp_path / "run" / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"workflow": "lengths"', '"workflow": "answers"'))
+        assert plan(path, "--out", full, code=2)["refused"] == (
+            f"{full}: is not empty and holds no run ('thesis.tex' ...). Name a new folder with --out."
+        )
+        assert plan(path, "--out", tmp_path / "run", code=2)["refused"] == (
+            f"{tmp_path / 'run'}: holds a run of 'answers'. Use another --out for 'lengths'."
+        )
 
 
 def test_complete_takes_over_what_ended_and_says_which_were_truncated(mill, fake, asked, recipe, plan, tmp_path):

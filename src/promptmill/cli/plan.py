@@ -29,10 +29,11 @@ def plan(
     limit: int | None,
     assignments: tuple[str, ...],
     as_json: bool,
-) -> None:
+) -> int:
     """Say what RECIPE would send, what it reuses and why not more, and what the rest would cost.
 
     Without --pilot nothing is sent and nothing is written. A pilot's answers are kept in the run folder.
+    Exit code 2: a run into the folder would be refused.
     """
     from promptmill.workflows import planning
     from promptmill.workflows.asking import asking
@@ -51,9 +52,10 @@ def plan(
     found = planning.make_plan(recipe, asked, folder, basis=basis)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
-        return
-    for line in _lines(found):
-        click.echo(clean(line))
+    else:
+        for line in _lines(found):
+            click.echo(clean(line))
+    return 0 if found.refused is None else 2
 
 
 def _lines(found: Any) -> list[str]:
@@ -62,6 +64,8 @@ def _lines(found: Any) -> list[str]:
     lines += [f"reused    {sum(found.reused.values()):,}"]
     lines += [f"  {n:,} {where}" for where, n in found.reused.items() if n]
     lines += [f"differs   {change}" for change in found.changes]
+    if found.refused is not None:
+        lines.append(f"refused   a run into this folder would end at once: {found.refused}")
     if not found.to_send:
         return [*lines, "nothing is to be sent."]
     lines.append(f"estimate  from {found.basis}")

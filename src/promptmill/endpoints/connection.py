@@ -10,6 +10,7 @@ Not covered: pipelining, upgrades, packings other than gzip (no other is asked f
 from __future__ import annotations
 
 import asyncio
+import ssl
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -20,6 +21,7 @@ from promptmill.endpoints.transport import BROKE, CLOSED, Reply
 
 MAX_FRAME_BYTES = 1 << 20  # of headers, or of what frames a body, without a byte of the body between them
 LARGE_BYTES = 1 << 18
+LENGTH_DIGITS = 20
 NO_BODY = {204, 304}
 GZIP = 31
 Take = Callable[[bytes], None]
@@ -64,6 +66,7 @@ class Connection(asyncio.Protocol):
         self.place = place
         self.idle_since = 0.0
         self._limit = limit
+        self._ended = False
         self._waiter: asyncio.Future[Reply | Loss] | None = None
         self._take: Take | None = None
         self._keep = False
@@ -140,15 +143,17 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server says nothing more; it would be waited for, should it not read the rest of the request either."""
+        secure = self._transport.get_extra_info("ssl_object")
+        self._ended = secure is None or _has_said_so(secure)
         if self._transport.get_write_buffer_size():
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """What is under way ends with it: as a whole answer, where its end was to be the end of the connection."""
+        """What is under way ends with it: as a whole answer, where the server ended it and that was to be its end."""
         self._keep = False
         if self._waiter is None:
             return
-        if error is None and self._until_close:
+        if error is None and self._until_close and self._ended:
             self.on_message_complete()
         self._lose(BROKE if self._headed else CLOSED)
 
@@ -178,7 +183,7 @@ class Connection(asyncio.Protocol):
             self._lose(f"the connection failed (the answer is packed as '{packing[:20]}', which nobody asked for)")
         if self._take is not None and status != 200:
             self._take = None
-        if self._unpacker is None and self._take is None and int(headers.get("content-length", 0)) > self._limit:
+        if self._unpacker is None and self._take is None and _length_of(headers) > self._limit:
             self._lose("", too_large=True)
 
     def on_body(self, piece: bytes) -> None:
@@ -245,3 +250,21 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter, self._pieces = self._waiter, None, []
         if waiter is not None and not waiter.done():
             waiter.set_result(result)
+
+
+def _length_of(headers: dict[str, str]) -> int:
+    """What the parser has read as a length of 64 bits, perhaps behind more zeros than `int` takes."""
+    return int(headers.get("content-length", "0").strip()[-LENGTH_DIGITS:])
+
+
+def _has_said_so(secure: ssl.SSLObject) -> bool:
+    """Whether the other end ended a secure connection by TLS's own word (`close_notify`).
+
+    The end of TCP alone may be anybody's; an answer that ends with it is incomplete (RFC 9112, 9.8).
+    """
+    try:
+        return not secure.read(1)  # all that came is read: what is left to be read is its end
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False

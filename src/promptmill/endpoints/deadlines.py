@@ -4,6 +4,9 @@ A timer for each wait is what `asyncio.timeout` sets and cancels, twice a reques
 costs the client (design/speed.md). Waits of the same length end in the order in which they began, so the oldest one's
 timer does for all of them. The deadlines are exact.
 
+An answer that has come is paid for, so a deadline or an interrupt of the same moment does not take it: whoever waits
+for it catches the cancellation, hands the answer up and says `cancel_later` (`arrival`).
+
 Not covered: waits that are not a task's own (callbacks), and changing a deadline.
 """
 
@@ -11,7 +14,37 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+
+async def arrival(coming: asyncio.Future[T]) -> T:
+    """What comes; also where it comes in the moment in which the wait for it is given up."""
+    try:
+        return await coming
+    except asyncio.CancelledError:
+        if coming.cancelled():
+            raise
+        cancel_later()
+        return coming.result()
+
+
+def cancel_later() -> None:
+    """Let a cancellation that was caught, because an answer had come, come again in the loop's next pass.
+
+    Until then the answer goes up to where it is kept. A deadline that was the reason is over by then (`Within`), and
+    nothing comes again.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_soon(_cancel_again, task)
+
+
+def _cancel_again(task: asyncio.Task[object]) -> None:
+    if task.cancelling():
+        task.uncancel()  # it was counted when it came
+        task.cancel()
 
 
 class Deadlines:

@@ -4,8 +4,9 @@
         return "the answer"               # or {"text": ..., "finish": "length", "reasoning": ..., ...}
 
 An `EndpointError` that the function raises is treated as if a server had caused it (`RateLimited` is waited for), a
-`TimeoutError` as a timeout. Any other exception is a bug for that prompt: a failure that is not asked again, with the
-place in the user's file; a run whose first requests all fail so ends early.
+`TimeoutError` as a timeout. Any other exception (also `sys.exit`, and the cancellation of a task that it waited for) is
+a bug for that prompt: a failure that is not asked again, with the place in the user's file; a run whose first requests
+all fail so ends early.
 
 Not covered: functions that block (they stop all requests at a time; use `asyncio.to_thread`), and splitting reasoning
 from the text, which is the function's own business.
@@ -93,7 +94,11 @@ class Function:
             raise
         except TimeoutError:
             raise Timeout(f"{self._name}: no answer within {self._timeout_s:g} s, or its own time-out.") from None
-        except Exception as error:  # noqa: BLE001 - it is the user's code, and one prompt's bug must not end the run
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise Refused(f"{self._name}: {_told(error, self._answer)}") from None  # of a task that it waited for
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's code, and one prompt's bug must not end the run
             raise Refused(f"{self._name}: {_told(error, self._answer)}") from None
         latency_s = time.perf_counter() - began
         said, usage = self._read(value)
@@ -142,6 +147,12 @@ class Function:
         return said, Usage(prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens)
 
 
+def _is_cancelled() -> bool:
+    """Whether it is our own call that is given up."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _whole_characters(text: str) -> str:
     """The text with half surrogate pairs marked as unreadable, as servers send them: no file can hold them."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -178,7 +189,7 @@ def _module(place: str) -> ModuleType:
         raise ConfigError(
             f"function: {place}: {error}. Check the name (working folder: {Path.cwd()}), or install what it imports."
         ) from None
-    except Exception as error:  # noqa: BLE001 - importing runs the user's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing runs the user's code
         raise ConfigError(f"function: {place}: cannot be imported: {_told(error, None)}") from None
 
 
@@ -198,7 +209,7 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _told(error: Exception, answer: Any) -> str:
+def _told(error: BaseException, answer: Any) -> str:
     """Type, message and the last line of the user's own file that led to it, as one line."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     code = getattr(inspect.unwrap(answer), "__code__", None) if answer else None
@@ -207,7 +218,7 @@ def _told(error: Exception, answer: Any) -> str:
     ]
     where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
     message = "".join(c if c.isprintable() else " " for c in str(error))[:DETAIL_CHARS]
-    return f"{type(error).__name__}: {message}{where}."
+    return f"{type(error).__name__}{': ' if message else ''}{message}{where}."
 
 
 def _plain(name: str) -> str:

@@ -2,8 +2,8 @@
 
 A request costs one write, one read and one wake-up; what a general client does besides (cookies, redirects, proxies,
 middleware, a task for each read) is not needed here and is most of what it costs (design/transports.md). Names are
-looked up once for all connections of a burst, several addresses of a host are tried side by side ("Happy Eyeballs",
-RFC 8305), connections are used again as long as they were not idle for `KEEP_ALIVE_S`.
+looked up once for all connections of a burst (`names`), several addresses of a host are tried side by side ("Happy
+Eyeballs", RFC 8305), connections are used again as long as they were not idle for `KEEP_ALIVE_S`.
 
 Not covered: HTTP/2, proxies, client certificates.
 """
@@ -19,11 +19,11 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
-from promptmill.endpoints.deadlines import Deadlines
+from promptmill.endpoints.deadlines import Deadlines, arrival
+from promptmill.endpoints.names import names_of
 from promptmill.endpoints.transport import (
     HEADERS,
     KEEP_ALIVE_S,
@@ -36,11 +36,8 @@ from promptmill.endpoints.transport import (
 )
 from promptmill.errors import ConfigError, Timeout, Unreachable
 
-if TYPE_CHECKING:
-    from aiohappyeyeballs import AddrInfoType
-
-NAMES_S = 10.0
 NEXT_ADDRESS_S = 0.25
+PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # after so many s, every so many s, so many times
 
 
 class Http1Transport:
@@ -104,7 +101,7 @@ class Http1Transport:
                 kept = pool.take(place)
                 connection = kept or await pool.connect(place)
                 sent, began = body is not None, time.monotonic()
-                got = await connection.ask(head, body, take=take)
+                got = await arrival(connection.ask(head, body, take=take))
         except TimeoutError as error:
             late = os.strerror(error.errno).lower() if error.errno else None  # the system's own, or our deadline
             got = Loss(f"nothing answers ({late})") if late else None
@@ -148,7 +145,7 @@ class _Pool:
         self._limit = limit
         self._idle: dict[Place, list[Connection]] = {}
         self._all: set[Connection] = set()
-        self._names: dict[Place, tuple[float, asyncio.Task[list[AddrInfoType]]]] = {}
+        self._names = names_of(loop)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._trusted_at = 0.0
@@ -177,8 +174,9 @@ class _Pool:
             raise ConnectionAbortedError
         from aiohappyeyeballs import start_connection
 
-        found = await self._addresses(place)
+        found = await self._names.addresses(place.host, place.port)
         plug = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=self._loop)
+        _keep_in_touch(plug)
         try:
             _, connection = await self._loop.create_connection(
                 lambda: Connection(place, self._limit),
@@ -242,22 +240,6 @@ class _Pool:
         if any(self._idle.values()):
             self._sweeper = self._loop.call_later(KEEP_ALIVE_S / 2, self._sweep)
 
-    async def _addresses(self, place: Place) -> list[AddrInfoType]:
-        """What the host's name stands for; asked once for all who want to know within `NAMES_S`."""
-        asked_at, question = self._names.get(place, (0.0, None))
-        if question is None or self._loop.time() - asked_at > NAMES_S or (question.done() and _failed(question)):
-            question = self._loop.create_task(self._look_up(place))
-            self._names[place] = self._loop.time(), question
-        return await asyncio.shield(question)  # one who gives up must not end the question of the others
-
-    async def _look_up(self, place: Place) -> list[AddrInfoType]:
-        found: list[Any] = await self._loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-        return found
-
-
-def _failed(question: asyncio.Task[list[AddrInfoType]]) -> bool:
-    return question.cancelled() or question.exception() is not None
-
 
 @functools.lru_cache(maxsize=256)
 def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, bytes]:
@@ -279,6 +261,19 @@ def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[
             raise ConfigError(f"header {name}: holds a character that no header may hold. Look at where it comes from.")
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return Place(host, parts.port or (443 if secure else 80), secure=secure), "\r\n".join(lines).encode()
+
+
+def _keep_in_touch(plug: socket.socket) -> None:
+    """Let the system ask now and then whether the other end is there.
+
+    A model is silent for minutes, in which routers forget a connection that says nothing; and who was suspended, or
+    whose server lost its power, would wait for the whole time-out.
+    """
+    with suppress(OSError):  # where it cannot be, it is a connection all the same
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in PROBES.items():
+            if hasattr(socket, name):  # macOS has other names
+                plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @functools.cache

@@ -302,14 +302,25 @@ def names_of(entry: dict[str, Any]) -> list[str]:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait from `Retry-After` (seconds or HTTP date, RFC 9110) or `retry-after-ms`; garbage is None."""
+    """Seconds to wait from `Retry-After` (seconds or HTTP date, RFC 9110) or `retry-after-ms`; garbage is None.
+
+    A date is compared with the server's own (`Date`) where it tells it: this machine's clock may be wrong.
+    """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
         if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
             return float(text) * scale
+    until = _seconds_of(headers.get("retry-after", ""))
+    if until is None:
+        return None
+    now = _seconds_of(headers.get("date", ""))
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _seconds_of(date: str) -> float | None:
+    """An HTTP date as seconds since 1970; None if it is none."""
     try:
-        when = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-        return max(0.0, when.timestamp() - time.time())
+        return email.utils.parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None
 

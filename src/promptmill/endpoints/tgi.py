@@ -17,6 +17,7 @@ checks, and answers as they are written: a stream is read to its end.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -277,4 +278,4 @@ def _parameters(request: Request, limit: int) -> dict[str, Any]:
 
 def _prompt_tokens(reply: Reply, details: _Details) -> int | None:
     said = reply.headers.get("x-prompt-tokens", "")
-    return int(said) if said.isascii() and said.isdecimal() else details.input_length
+    return int(said) if re.fullmatch(r"\d{1,9}", said, re.ASCII) else details.input_length

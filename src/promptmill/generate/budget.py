@@ -6,6 +6,9 @@ So a cap is never passed; near it fewer requests are in flight at a time, and th
 and the next request does not fit. An attempt that broke after it was sent may be on the bill without an answer: it
 counts in full, as `uncertain`.
 
+What is spent is noted on the disk with every beat, and where there is a cap also before it is spent, some requests at a
+time: a session after a kill finds everything that was sent noted, and a little more (`AHEAD`), never less.
+
 The bound on a prompt's tokens: no tokenizer makes more tokens than there are bytes, and `TEMPLATE_TOKENS` covers what
 a chat template adds.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -25,6 +28,8 @@ from promptmill.records import Request, Usage
 
 TEMPLATE_TOKENS = 256
 TOKENS_PER_MESSAGE = 16
+AHEAD = 256  # requests that are noted before they are sent
+AHEAD_SHARE = 0.02  # and no more than this of what is left: it is lost where a kill comes
 Above0 = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -77,6 +82,7 @@ class Budget:
         caps: what may be used.
         spent: what earlier sessions used; counted on from there.
         prices: money per prompt token and per new token at the dearest lane.
+        keep: keeps what is noted, for a session after a kill.
 
     Attributes:
         context: tokens of the model's context, for `max_tokens: context`; None until it has been learnt.
@@ -88,10 +94,13 @@ class Budget:
         spent: Spent | None = None,
         *,
         prices: tuple[float, float] = (0.0, 0.0),
+        keep: Callable[[Spent], None] = lambda _: None,
     ) -> None:
         self.caps = caps
         self.spent = spent or Spent()
         self._prices = prices
+        self._keep = keep
+        self._noted = replace(self.spent)
         self.context: int | None = None
         self._requests = self._tokens = 0  # reserved
         self._cost = 0.0
@@ -122,6 +131,8 @@ class Budget:
         self._requests += 1
         self._tokens += worst.tokens
         self._cost += worst.cost
+        if not self._is_noted():
+            self._note_ahead(worst)
         return worst
 
     async def room(self, requests: Sequence[Request]) -> None:
@@ -158,6 +169,35 @@ class Budget:
         worst = reserved if reserved is not _NOTHING else self.worst(requests)
         self.spent.uncertain_tokens += worst.tokens
         self.spent.uncertain_cost += worst.cost
+
+    def note(self) -> None:
+        """Note what is spent, without more: at every beat, and thus at the end."""
+        self._noted = self.noted()
+        self._keep(self._noted)
+
+    def _is_noted(self) -> bool:
+        """Whether all that is spent and reserved of what has a cap is noted."""
+        caps, spent, noted = self.caps, self.spent, self._noted
+        if caps.max_requests is not None and spent.requests + self._requests > noted.requests:
+            return False
+        if caps.max_tokens is not None:
+            used = spent.tokens + spent.uncertain_tokens + self._tokens
+            if used > noted.tokens + noted.uncertain_tokens:
+                return False
+        used_cost = spent.cost + spent.uncertain_cost + self._cost
+        return caps.max_cost is None or used_cost <= noted.cost + noted.uncertain_cost
+
+    def _note_ahead(self, worst: Reserved) -> None:
+        """Note what is spent and reserved, and some requests like this one that will be sent next."""
+        caps, now = self.caps, self.noted()
+        tokens, cost = now.tokens + now.uncertain_tokens, now.cost + now.uncertain_cost
+        self._noted = replace(
+            now,
+            requests=now.requests + int(_ahead(caps.max_requests, now.requests, 1)),
+            uncertain_tokens=now.uncertain_tokens + int(_ahead(caps.max_tokens, tokens, worst.tokens)),
+            uncertain_cost=now.uncertain_cost + _ahead(caps.max_cost, cost, worst.cost),
+        )
+        self._keep(self._noted)
 
     def noted(self) -> Spent:
         """What is spent, with what is in flight as uncertain: a session after a kill goes on from here."""
@@ -215,6 +255,11 @@ def n_bytes(request: Request) -> int:
     if request.text is not None:
         return len(request.text.encode())
     return sum(len(m.content.encode()) + TOKENS_PER_MESSAGE for m in request.messages or ())
+
+
+def _ahead(cap: float | None, used: float, each: float) -> float:
+    """How much of what has a cap is noted before it is spent."""
+    return 0.0 if cap is None else max(0.0, min(AHEAD * each, AHEAD_SHARE * (cap - used)))
 
 
 def _said(name: str, cap: float, used: float, more: float) -> str:

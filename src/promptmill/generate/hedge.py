@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
+
+from promptmill.endpoints.deadlines import cancel_later
 
 T = TypeVar("T")
 
@@ -45,24 +47,34 @@ class Hedge:
         Raises:
             EndpointError: there was none; of two errors, the one of `first`.
         """
-        began = time.monotonic()
         asked = [asyncio.ensure_future(first)]
-        left = set(asked)
+        cancelled = False
         try:
-            while True:
-                pause_s = self._look_after(time.monotonic() - began) if len(asked) == 1 else None
-                done, left = await asyncio.wait(left, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    best = next((each for each in done if each.exception() is None), None)
-                    if best is not None or not left:
-                        return (best or asked[0]).result()
-                elif self._is_late(time.monotonic() - began) and (other := second()) is not None:
-                    asked.append(asyncio.ensure_future(other))
-                    left.add(asked[1])
+            await self._wait(asked, second)
+        except asyncio.CancelledError:
+            cancelled = True
         finally:
-            for each in asked:
-                each.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            cancelled |= await _end(asked)
+        # each is looked at: asyncio would complain of an error that nobody saw
+        answered = [each for each in asked if not each.cancelled() and each.exception() is None]
+        if cancelled and not answered:
+            raise asyncio.CancelledError
+        if cancelled:
+            cancel_later()  # the answer is paid for, whatever came while the other one was ended
+        return [*answered, *asked][0].result()
+
+    async def _wait(self, asked: list[asyncio.Task[T]], second: Callable[[], Coroutine[Any, Any, T] | None]) -> None:
+        """Wait until one has answered or all have failed; begin the second when the first is late."""
+        began = time.monotonic()
+        while True:
+            pause_s = self._look_after(time.monotonic() - began) if len(asked) == 1 else None
+            left = [each for each in asked if not each.done()]
+            done, _ = await asyncio.wait(left, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                if len(done) == len(left) or any(each.exception() is None for each in done):
+                    return
+            elif self._is_late(time.monotonic() - began) and (other := second()) is not None:
+                asked.append(asyncio.ensure_future(other))
 
     def late_s(self) -> float | None:
         """How long an answer may take before it is late; None where too few are known."""
@@ -77,3 +89,16 @@ class Hedge:
         """Seconds until it is late, or if it is, until somebody may be free."""
         late_s = self.late_s()
         return LOOK_S if late_s is None or so_far_s >= late_s else late_s - so_far_s
+
+
+async def _end(asked: Sequence[asyncio.Task[T]]) -> bool:
+    """End what is not done, and wait for it; whether a cancellation of our own came meanwhile."""
+    cancelled = False
+    while left := [each for each in asked if not each.done()]:
+        for each in left:
+            each.cancel()
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled

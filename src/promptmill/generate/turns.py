@@ -1,4 +1,4 @@
-"""Turns: which request may be sent now, and at which lane. First come, first served; what is tried again goes first.
+"""Turns: which request may be sent now, and at which lane: first come, first served, what is tried again before all.
 
 A request goes to the lane with the least to do for its weight. Where a model has several servers, prompts that begin
 alike prefer the same one, whose prefix cache is warm, as long as it has no more than `BOUND` times its share (Mirrokni
@@ -22,6 +22,7 @@ BOUND = 1.25
 PREFIX_CHARS = 512
 BYTES_PER_TOKEN = 4
 NEVER = float("inf")
+_Waiter = tuple[asyncio.Future[Lane], Sequence[Request], Collection[Lane]]
 
 
 class Turns:
@@ -42,7 +43,8 @@ class Turns:
         self._has_homes = len({lane.home for lane in lanes}) > 1
         self._counts_tokens = any(lane.options.tpm is not None for lane in lanes)
         self._mean_new = 256.0
-        self._waiters: deque[tuple[asyncio.Future[Lane], Sequence[Request], bool, Collection[Lane]]] = deque()
+        self._again: deque[_Waiter] = deque()
+        self._new: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self, requests: Sequence[Request], *, again: bool, rather_not: Collection[Lane] = ()) -> Lane:
@@ -58,15 +60,12 @@ class Turns:
         """
         if self.over is not None:
             raise self.over
-        if not self._waiters and (again or not self.paused):
+        if not self._again and not self._new and (again or not self.paused):
             lane = self.take_now(requests, rather_not=rather_not)
             if lane is not None:
                 return lane
         waiter: asyncio.Future[Lane] = asyncio.get_running_loop().create_future()
-        if again:
-            self._waiters.appendleft((waiter, requests, again, rather_not))
-        else:
-            self._waiters.append((waiter, requests, again, rather_not))
+        (self._again if again else self._new).append((waiter, requests, rather_not))
         self._grant()
         try:
             return await waiter
@@ -98,7 +97,7 @@ class Turns:
     def give_back(self, lane: Lane) -> None:
         """The request at this lane has ended."""
         lane.in_flight -= 1
-        if self._waiters:
+        if self._again or self._new:
             self._grant()
 
     def put_back(self, lane: Lane, requests: Sequence[Request]) -> None:
@@ -115,10 +114,11 @@ class Turns:
     def stop(self, error: PromptmillError) -> None:
         """Give no more lanes: all who wait, and whoever comes, get this error."""
         self.over = error
-        while self._waiters:
-            waiter, _, _, _ = self._waiters.popleft()
+        for waiter, _, _ in (*self._again, *self._new):
             if not waiter.done():
                 waiter.set_exception(error)
+        self._again.clear()
+        self._new.clear()
 
     def look_again(self) -> None:
         """Limits have changed."""
@@ -149,18 +149,18 @@ class Turns:
 
     def _grant(self) -> None:
         """Give free lanes to those who wait; come back when the next one is free."""
-        while self._waiters:
-            waiter, requests, again, rather_not = self._waiters[0]
+        while queue := self._again or self._new:
+            waiter, requests, rather_not = queue[0]
             if waiter.done():
-                self._waiters.popleft()
+                queue.popleft()
                 continue
-            if self.paused and not again:
+            if self.paused and queue is self._new:
                 return
             lane = self.take_now(requests, rather_not=rather_not)
             if lane is None:
                 self._come_back(self.n_tokens(requests))
                 return
-            self._waiters.popleft()
+            queue.popleft()
             waiter.set_result(lane)
 
     def _come_back(self, n_tokens: int) -> None:

@@ -251,6 +251,8 @@ class Window:
             self._waits.discard(wait)
 
     async def _ask(self, lease: Lease, requests: Sequence[Request], wait: Wait) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         while requests:
             if self._pace.delay_s:
                 await self._wait_for_turn(wait)
@@ -261,6 +263,8 @@ class Window:
                 if self._keep is not None and isinstance(outcome, Completion):
                     self._kept.append(outcome)
             requests = requests[len(outcomes) :]
+            if task.cancelling():  # it came together with the answer, which is safe now
+                raise asyncio.CancelledError
         if lease.is_complete() and self._open.pop(lease.part.outcomes, None) is not None:
             wait.set("the disk, which takes a whole part")
             await asyncio.to_thread(lease.commit)

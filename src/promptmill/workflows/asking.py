@@ -275,6 +275,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             options.budget,
             _spent(run, found),
             prices=(max(lane.price_in for lane in each), max(lane.price_out for lane in each)),
+            keep=run.write_spent,
         )
         lanes = Lanes(
             each,

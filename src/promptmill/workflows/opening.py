@@ -15,7 +15,7 @@ import msgspec
 
 from promptmill.config import Use, dump
 from promptmill.errors import ConfigError, DataError, RunError
-from promptmill.run import Run, open_run
+from promptmill.run import Run, manifest_for, open_run
 from promptmill.sources.rows import source_paths
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
@@ -59,6 +59,16 @@ def refuse_foreign(changes: list[str], answers: Path, options: GenerateOptions) 
             f"{answers.parent}: holds answers of another recipe. What differs: {differs}. "
             f"Use another --out, or set the recipe back{hint}."
         )
+
+
+def refuse_folder(recipe: Recipe, changes: list[str], out: Path) -> None:
+    """Raise what a run of the recipe into this folder would, for what stands there; nothing is made.
+
+    Raises:
+        RunError: it holds other files, a run of another workflow, or answers of another recipe.
+    """
+    manifest_for(out, recipe.workflow)
+    refuse_foreign(changes, out / "generate", recipe.generate)
 
 
 def in_words(change: str) -> str:

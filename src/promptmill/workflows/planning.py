@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from promptmill.errors import RunError
 from promptmill.generate.budget import n_bytes
 from promptmill.generate.journal import Journal
 from promptmill.generate.lane import parse_price
@@ -29,7 +30,7 @@ from promptmill.records import Request
 from promptmill.run import MANIFEST, Run, open_run, read_manifest, read_status
 from promptmill.workflows import stages
 from promptmill.workflows.asking import REACHED, Asking, ask, count_open, iter_outcomes, parts_of, reuse_of
-from promptmill.workflows.opening import changes_of, foreign, in_words, opened, refuse_foreign
+from promptmill.workflows.opening import changes_of, foreign, in_words, opened, refuse_folder
 from promptmill.workflows.options import GenerateOptions, Recipe
 from promptmill.workflows.servers import lane_options, n_lanes
 from promptmill.workflows.stages import Reporter
@@ -63,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         reused: requests that are answered, by where the answer is from.
         why: requests that are to be sent, by the reason why no answer is reused.
         changes: what differs from the recipe that the answers in the folder were made by.
+        refused: with what line a run into this folder would end at once; None if it would not.
         basis: what the estimate rests on.
         estimate: of what is still to be sent; None if nothing is known.
     """
@@ -73,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     reused: dict[str, int]
     why: dict[str, int]
     changes: list[str]
+    refused: str | None
     basis: str
     estimate: Estimate | None
 
@@ -108,7 +111,7 @@ def preview(recipe: Recipe, asking: Asking, out: Path) -> tuple[list[str], list[
         Lines for people, the first three requests as JSON texts, and how many requests there are.
     """
     with looking(recipe, asking, out) as looked:
-        refuse_foreign(looked.changes, out / "generate", recipe.generate)
+        refuse_folder(recipe, looked.changes, out)
         found = count_open(asking, looked.parts)
         first = islice((request for _, _, request, _ in iter_outcomes(asking, looked.parts)), 3)
         shown = [msgspec.json.format(msgspec.json.encode(request), indent=2).decode() for request in first]
@@ -147,11 +150,20 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, basis: str = "the an
             reused=dict(reused),
             why={reason: n for reason, n in why.items() if n},
             changes=[in_words(change) for change in looked.changes],
+            refused=_refusal(recipe, looked.changes, out),
             basis=f"{basis}: {len(seen)} prompts"
             if seen
             else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
             estimate=_estimate(asking, seen, left, out, n_sends=_sends(count, left)) if seen and left else None,
         )
+
+
+def _refusal(recipe: Recipe, changes: list[str], out: Path) -> str | None:
+    try:
+        refuse_folder(recipe, changes, out)
+    except RunError as error:
+        return str(error)
+    return None
 
 
 def _look_at(

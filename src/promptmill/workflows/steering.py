@@ -74,7 +74,7 @@ class Steering:
             self._steer(changed)
         facts = self._facts()
         self._run.heartbeat(stage="generate", **facts)
-        self._run.write_spent(self._lanes.budget.noted())
+        self._lanes.budget.note()
         self._reporter.progress(facts)
         came = self._progress.done + self._progress.failed
         if came != self._came:

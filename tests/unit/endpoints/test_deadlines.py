@@ -1,10 +1,11 @@
 """Deadlines: exact, one timer for many, and never taking somebody else's cancellation for their own."""
 
 import asyncio
+import time
 
 import pytest
 
-from promptmill.endpoints.deadlines import Deadlines
+from promptmill.endpoints.deadlines import Deadlines, arrival
 
 
 @pytest.fixture
@@ -122,3 +123,48 @@ def test_an_error_of_the_block_passes(within_a_minute):
 
     with pytest.raises(KeyError):
         within_a_minute(work())
+
+
+def test_an_answer_of_the_moment_in_which_its_deadline_ends_is_kept_and_nothing_comes_after():
+    async def work():
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        loop.call_later(0.01, answer.set_result, "paid")
+        with Deadlines().within(0.02):
+            loop.call_soon(time.sleep, 0.1)  # then both are due, the answer first
+            got = await arrival(answer)
+        await asyncio.sleep(0.01)
+        return got, asyncio.current_task().cancelling()
+
+    assert within_a_minute(work()) == ("paid", 0)
+
+
+def test_an_answer_of_the_moment_of_a_cancellation_is_kept_and_what_waits_next_is_cancelled():
+    async def work():
+        answer, got = asyncio.get_running_loop().create_future(), []
+
+        async def ask():
+            got.append(await arrival(answer))
+            await asyncio.sleep(50)
+            got.append("waited")
+
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        answer.set_result("paid")
+        asking.cancel()
+        await asyncio.wait([asking])
+        return got, asking.cancelled(), asking.cancelling()
+
+    assert within_a_minute(work()) == (["paid"], True, 1)
+
+
+def test_who_is_cancelled_before_an_answer_comes_gets_none():
+    async def work():
+        answer = asyncio.get_running_loop().create_future()
+        asking = asyncio.create_task(arrival(answer))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        return asking.cancelled(), answer.cancelled()
+
+    assert within_a_minute(work()) == (True, True)

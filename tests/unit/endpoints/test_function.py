@@ -75,6 +75,35 @@ def test_errors_of_ours_pass_as_they_are(ask, raw, error):
     assert caught.value is error
 
 
+def test_a_cancellation_that_is_not_ours_and_an_exit_are_bugs_of_that_prompt(ask, raw):
+    async def waits_for_what_was_cancelled(_request):
+        other = asyncio.ensure_future(asyncio.sleep(50))
+        asyncio.get_running_loop().call_soon(other.cancel)
+        await other
+
+    async def exits(_request):
+        sys.exit("no more")
+
+    with pytest.raises(errors.Refused, match=r"waits_for_.*: CancelledError \(test_function\.py:\d+\)\."):
+        ask(Function(waits_for_what_was_cancelled), raw())
+    with pytest.raises(errors.Refused, match=r"exits: SystemExit: no more \(test_function\.py:\d+\)\."):
+        ask(Function(exits), raw())
+
+
+def test_a_cancellation_that_is_ours_stays_one(raw):
+    async def hangs(_request):
+        await asyncio.Event().wait()
+
+    async def give_up():
+        asking = asyncio.create_task(Function(hangs).complete(raw()))
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking])
+        return asking.cancelled()
+
+    assert asyncio.run(give_up())
+
+
 def test_too_long_a_call_and_its_own_time_out_are_timeouts(ask, raw):
     async def hangs(_request):
         await asyncio.Event().wait()
@@ -137,6 +166,7 @@ def test_an_object_whose_call_is_async_will_do(ask, raw):
             "answer",
             r"No module named 'no_such_module_at_all'.*install what it imports",
         ),
+        ("import sys\nsys.exit(3)\n", "answer", r"cannot be imported: SystemExit: 3 \(mine\.py:2\)"),
         ("1 / 0\n", "answer", r"cannot be imported: ZeroDivisionError: division by zero \(mine\.py:1\)"),
         ("def answer(:\n", "answer", r"cannot be imported: SyntaxError"),
     ],

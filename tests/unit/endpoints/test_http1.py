@@ -6,6 +6,7 @@ import gzip
 import random
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,10 @@ WHOLE = {
         ),
         b"packed " * 40,
     ),
+    "with a length behind many zeros": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: %b5\r\n\r\nhello" % (b"0" * 5000),
+        b"hello",
+    ),
     "without a body": (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     "with bare line ends": (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", b"hello"),
     "an error": (b"HTTP/1.1 429 Slow down\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\nno", b"no"),
@@ -241,6 +246,14 @@ def test_what_cannot_be_read_is_one_clear_line(using, payload, reason):
     assert reason in using(act, [payload])
 
 
+def test_a_length_behind_more_zeros_than_python_takes_is_a_length(using):
+    async def act(transport, server):
+        return (await post(transport, server)).body
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %b5\r\n\r\n" % (b"0" * 5000)
+    assert using(act, [head + b"hello"]) == b"hello"
+
+
 def test_what_comes_unasked_is_never_the_answer_to_the_next_request(using):
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
@@ -321,6 +334,55 @@ def test_a_certificate_of_another_name_or_authority_ends_before_anything_is_sent
     assert using(act, script, secure=secured(trustme.CA(), "localhost")) == (False, [])
 
 
+@contextlib.asynccontextmanager
+async def ending(secured, answer, *, orderly):
+    """A server that gives one answer and ends the connection, by TLS's own word or without; its port."""
+
+    def serve():
+        plug, _ = listening.accept()
+        plug.settimeout(30)
+        with secured.wrap_socket(plug, server_side=True) as secure:
+            heard = b""
+            while not heard.endswith(b"\r\n\r\n{}"):
+                heard += secure.recv(1 << 16)
+            secure.sendall(answer)
+            if orderly:
+                secure.unwrap().close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        await asyncio.to_thread(thread.join, 60)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"])
+def test_an_answer_without_a_length_is_whole_over_tls_only_if_tls_says_that_it_ends(using, trusted, head):
+    certified = secured(trusted, "localhost")
+
+    async def act(transport, server):
+        async with ending(certified, head + b"hello", orderly=True) as port:
+            whole = await post(transport, None, url=f"https://localhost:{port}", timeout_s=30)
+        async with ending(certified, head + b"hello", orderly=False) as port:
+            with pytest.raises(Unreachable, match="the connection broke in the middle of the answer") as caught:
+                await post(transport, None, url=f"https://localhost:{port}", timeout_s=30)
+            sent = caught.value.sent
+        return whole.body, sent, caught.value.stale
+
+    assert using(act, [b""]) == (b"hello", True, False)
+
+
+def test_an_answer_with_a_length_is_whole_however_tls_ends(using, trusted):
+    certified = secured(trusted, "localhost")
+
+    async def act(transport, server):
+        async with ending(certified, WHOLE["with a length"][0], orderly=False) as port:
+            return (await post(transport, None, url=f"https://localhost:{port}", timeout_s=30)).body
+
+    assert using(act, [b""]) == b"hello"
+
+
 def test_a_name_is_asked_once_for_a_burst(using, monkeypatch):
     asked, real = [], socket.getaddrinfo
 
@@ -333,29 +395,49 @@ def test_a_name_is_asked_once_for_a_burst(using, monkeypatch):
 
     async def act(transport, server):
         url = f"http://localhost:{server.port}"
-        got = await asyncio.gather(*[post(transport, server, url=url) for _ in range(50)])
+        many = [Http1Transport() for _ in range(5)]  # as the lanes of several keys have
+        got = await asyncio.gather(*[post(each, server, url=url) for each in many for _ in range(10)])
+        for each in many:
+            await each.close()
         return len(got), server.accepted
 
     assert using(act, [WHOLE["with a length"][0]]) == (50, 50)
-    assert len(asked) <= 1  # uvloop asks the system itself
+    assert asked == ["localhost"]
 
 
 def test_a_host_with_two_addresses_is_reached_at_the_one_that_listens(using, monkeypatch):
     async def act(transport, server):
-        async def both(*_, **__):
+        def both(*_, **__):
             kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
             return [(*kind, ("127.0.0.2", server.port)), (*kind, ("127.0.0.1", server.port))]
 
-        loop = asyncio.get_running_loop()
-        if loop_is_ours(loop):
-            monkeypatch.setattr(loop, "getaddrinfo", both)
+        monkeypatch.setattr(socket, "getaddrinfo", both)
         return (await post(transport, server, url=f"http://localhost:{server.port}")).body
 
     assert using(act, [WHOLE["with a length"][0]]) == b"hello"
 
 
-def loop_is_ours(loop):
-    return type(loop).__module__.startswith("asyncio")
+def timer_of(port):
+    """The timer of the connection whose own end has this port, as Linux shows it: 2 is that of keeping alive."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port:
+            return int(fields[5].partition(":")[0], 16)
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows the timers of connections")
+def test_a_connection_that_waits_for_an_answer_is_kept_alive(using):
+    async def act(transport, server):
+        asking = asyncio.create_task(post(transport, server, timeout_s=20))
+        await until(lambda: server.heard)
+        (connection,) = server.connections
+        port = connection.transport.get_extra_info("peername")[1]
+        await until(lambda: timer_of(port) == 2)  # first it waits for what was sent to be acknowledged
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    using(act, [])
 
 
 def test_an_idle_connection_ends_by_itself(using, monkeypatch):
@@ -456,25 +538,36 @@ def test_a_large_answer_that_breaks_off_is_no_answer(using):
 
 
 def test_a_name_that_is_not_found_in_time_is_a_timeout_for_who_waits_and_not_for_others(using, monkeypatch):
+    found, real = threading.Event(), socket.getaddrinfo
+
+    def slow(*given, **options):
+        assert found.wait(30)
+        return real(*given, **options)
+
     async def act(transport, server):
-        loop = asyncio.get_running_loop()
-        if not loop_is_ours(loop):
-            return
-        real = loop.getaddrinfo
-
-        async def slow(*given, **options):
-            await asyncio.sleep(0.5)
-            return await real(*given, **options)
-
-        monkeypatch.setattr(loop, "getaddrinfo", slow)
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
         url = f"http://localhost:{server.port}"
         waits = asyncio.create_task(post(transport, server, url=url))
         with pytest.raises(Timeout, match=r"no answer within 0.1 s") as caught:
             await post(transport, server, url=url, timeout_s=0.1)
         assert caught.value.sent is False
-        assert (await waits).body == b"hello"
+        found.set()
+        return (await waits).body
 
-    using(act, [WHOLE["with a length"][0]])
+    assert using(act, [WHOLE["with a length"][0]]) == b"hello"
+
+
+def test_a_name_that_nobody_has_is_unreachable(using, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def act(transport, server):
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(Unreachable) as caught:
+            await post(transport, server, url="http://a.example")
+        return str(caught.value), caught.value.sent
+
+    assert using(act, [b""]) == ("http://a.example: nothing answers (no such host).", False)
 
 
 def test_too_many_open_files_are_named(using):
@@ -574,3 +667,21 @@ def test_requests_given_up_in_a_handshake_leave_no_socket_behind(using, trusted)
         await until(lambda: n_open() <= before)
 
     using(act, [WHOLE["with a length"][0]], secure=secured(trusted, "localhost"))
+
+
+def test_an_answer_that_comes_in_the_moment_of_a_cancellation_is_handed_over(using):
+    async def act(transport, server):
+        got = []
+
+        async def ask():
+            got.append((await transport.stream(server.url, take, headers={}, timeout_s=10)).status)
+            await asyncio.Event().wait()
+
+        def take(_):  # the answer is whole when this is done
+            asyncio.get_running_loop().call_soon(asking.cancel)
+
+        asking = asyncio.create_task(ask())
+        await asyncio.wait([asking])
+        return got, asking.cancelled()
+
+    assert using(act, [WHOLE["with a length"][0]]) == ([200], True)

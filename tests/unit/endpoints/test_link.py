@@ -89,6 +89,14 @@ def test_a_date_in_the_future_is_the_time_until_then():
     assert 50 < wait_s <= 101
 
 
+@pytest.mark.parametrize("wrong_s", [-7200, 7200])
+def test_a_date_is_compared_with_the_clock_of_the_server_where_it_tells_it(wrong_s):
+    its_time = int(time.time()) + wrong_s
+    said = {"retry-after": email.utils.formatdate(its_time + 20, usegmt=True)}
+    assert retry_after_s({**said, "date": email.utils.formatdate(its_time, usegmt=True)}) == 20.0
+    assert retry_after_s({**said, "date": "yesterday"}) == pytest.approx(max(0, wrong_s + 20), abs=60)
+
+
 def test_many_who_ask_at_the_same_time_ask_once_and_a_failed_question_is_asked_again():
     asked = []
 

@@ -169,3 +169,10 @@ def test_check_tells_another_server_and_none(check):
 def test_every_option_has_a_line_of_help():
     names = ("base_url", "api_key_env", "timeout_s", "keep_response", "stream", "think_tags")
     assert {option.name: bool(option.help) for option in options(tgi)} == dict.fromkeys(names, True)
+
+
+@pytest.mark.parametrize(("said", "n_prompt"), [("7", 7), ("9" * 5000, 3), ("-1", 3), ("", 3)])
+def test_a_count_in_a_header_is_taken_if_it_is_one(canned, ask, raw, said, n_prompt):
+    details = {"finish_reason": "eos_token", "generated_tokens": 1, "input_length": 3, "tokens": [{"id": 1}]}
+    with canned(200, {"generated_text": "hi", "details": details}, {"x-prompt-tokens": said}) as server:
+        assert ask(tgi(base_url=server.url), raw()).usage == Usage(prompt_tokens=n_prompt, completion_tokens=1)

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from promptmill.endpoints.deadlines import arrival
 from promptmill.endpoints.function import Function
 from promptmill.errors import (
     AuthFailed,
@@ -401,3 +402,43 @@ def test_a_key_that_is_forbidden_everything_ends_the_run(tmp_path):
     with pytest.raises(AuthFailed, match="403: no access"):
         ask(make_parts(tmp_path, [f"text {i}" for i in range(30)]), endpoint)
     assert sum(endpoint.asked.values()) <= 6
+
+
+class Interrupting:
+    """An endpoint whose second answer comes in the moment in which a signal does."""
+
+    def __init__(self):
+        self.asked = 0
+
+    async def complete(self, request):
+        self.asked += 1
+        loop = asyncio.get_running_loop()
+        coming = loop.create_future()
+        loop.call_soon(self.answer, coming, self.asked)
+        text = await arrival(coming)
+        return Completion(key=request.key, prompt_id=request.prompt_id, model=request.model, sample=request.sample,
+                          text=text, finish="stop")  # fmt: skip
+
+    def answer(self, coming, number):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        coming.set_result(f"answer {number}")
+
+    async def check(self, model):
+        pass
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize("hedge", [False, True])
+def test_an_answer_that_comes_together_with_an_interrupt_is_kept_and_nothing_is_sent_after_it(tmp_path, hedge):
+    (part,) = make_parts(tmp_path, ["a", "b", "c", "d"])
+    endpoint = Interrupting()
+    both = [Lane(endpoint, f"lane {n}", LaneOptions(), width=1) for n in range(2)]
+    lanes = Lanes(both, attempts=3, deadline_s=30.0, hedge=hedge)
+    with pytest.raises(KeyboardInterrupt):
+        Window(lanes, Progress(0), pace=Pace(1)).run([part], requests, model="m")
+    assert [outcome.text for outcome in Journal(part.outcomes)] == ["answer 1", "answer 2"]
+    assert endpoint.asked == 2
+    assert [lane.in_flight for lane in both] == [0, 0]

@@ -1,0 +1,92 @@
+"""What is noted for a session after a kill: never less than what was sent, and little more."""
+
+import pytest
+
+from promptmill.errors import RunError
+from promptmill.generate.budget import Budget, Caps, Spent
+from promptmill.records import Request, Sampling, Usage
+
+PRICES = (1e-6, 4e-6)
+
+
+def request(max_tokens=10):
+    return Request(
+        prompt_id="p", model="m", sample=0, protocol="chat", text="hello", sampling=Sampling(max_tokens=max_tokens)
+    )
+
+
+class Disk:
+    """Keeps what was noted last, and how often."""
+
+    def __init__(self):
+        self.last, self.times = Spent(), 0
+
+    def __call__(self, noted):
+        self.last, self.times = noted, self.times + 1
+
+
+@pytest.mark.parametrize("caps", [Caps(max_requests=1000), Caps(max_tokens=250_000), Caps(max_cost=0.3)])
+def test_whatever_is_sent_under_a_cap_is_noted_before_and_in_few_writes(caps):
+    disk = Disk()
+    budget = Budget(caps, prices=PRICES, keep=disk)
+    worst = budget.worst([request()])
+    n_sent = 0
+    while (reserved := budget.reserve([request()])) is not None:
+        n_sent += 1
+        assert caps.max_requests is None or n_sent <= disk.last.requests <= caps.max_requests
+        if caps.max_tokens is not None:
+            assert n_sent * worst.tokens <= disk.last.uncertain_tokens <= caps.max_tokens
+        if caps.max_cost is not None:
+            assert n_sent * worst.cost <= disk.last.uncertain_cost * (1 + 1e-9) <= caps.max_cost * (1 + 1e-9)
+        budget.settle_uncertain(reserved, [request()])
+    assert n_sent > 800
+    assert disk.times < n_sent / 2
+
+
+def test_of_what_is_left_little_is_noted_before_it_is_sent():
+    disk = Disk()
+    budget = Budget(Caps(max_requests=500), keep=disk)
+    budget.reserve([request()])
+    assert disk.last.requests == 1 + 9  # a fiftieth of the 499 that are left
+    many = Budget(Caps(max_requests=1_000_000), keep=disk)
+    many.reserve([request()])
+    assert disk.last.requests == 1 + 256
+
+
+def test_a_beat_notes_what_is_spent_without_more_and_the_next_request_is_noted_again():
+    disk = Disk()
+    budget = Budget(Caps(max_requests=500, max_tokens=100_000), keep=disk)
+    reserved = budget.reserve([request()])
+    budget.settle(reserved, billed=Usage(prompt_tokens=5, completion_tokens=5))
+    budget.note()
+    assert disk.last == Spent(requests=1, tokens=10)
+    budget.reserve([request()])
+    assert disk.last.requests > 2
+    assert disk.last.uncertain_tokens > budget.worst([request()]).tokens
+
+
+def test_without_a_cap_nothing_is_noted_but_by_beats():
+    disk = Disk()
+    budget = Budget(Caps(), keep=disk)
+    for _ in range(100):
+        budget.settle(budget.reserve([request()]))
+    assert disk.times == 0
+    budget.note()
+    assert (disk.times, disk.last.requests) == (1, 100)
+
+
+def test_a_cap_that_comes_while_it_works_is_noted_from_then_on():
+    disk = Disk()
+    budget = Budget(Caps(), Spent(requests=7), keep=disk)
+    budget.reserve([request()])
+    budget.change(Caps(max_requests=100))
+    budget.reserve([request()])
+    assert disk.last.requests >= 9
+
+
+def test_what_cannot_be_noted_is_not_sent():
+    def full(_):
+        raise RunError("spent.json: cannot be written")
+
+    with pytest.raises(RunError, match="cannot be written"):
+        Budget(Caps(max_requests=10), keep=full).reserve([request()])
