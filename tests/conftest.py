@@ -1,8 +1,13 @@
-"""For every test: Ctrl-C works in the processes that tests start, and no property is held to a wall-clock time."""
+"""For every test: no proxy, Ctrl-C works in what tests start, and no property is held to a wall-clock time."""
 
+import os
 import signal
 
 from hypothesis import HealthCheck, settings
+
+for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):  # what a test asks is on this machine
+    os.environ.pop(name, None)
+    os.environ.pop(name.upper(), None)
 
 # A shell without job control starts what it puts into the background with SIGINT ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
