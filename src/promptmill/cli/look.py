@@ -123,7 +123,24 @@ def doctor(urls: tuple[str, ...]) -> None:
 
     for line in protections.report():
         click.echo(line)
+    for scheme, proxy in _proxies():
+        click.echo(f"proxy for {scheme}: {clean(proxy)}")
     _doctor_servers(urls)
+
+
+def _proxies() -> list[tuple[str, str]]:
+    """The proxies of the environment, without their logins; what is wrong with one, in words."""
+    from promptmill.endpoints import proxies
+
+    found = []
+    for scheme in ("http", "https"):
+        try:
+            proxy = proxies.proxy_of(proxies.settings(), scheme, "a server elsewhere", 443)
+        except promptmill.PromptmillError as error:
+            found.append((scheme, str(error)))
+        else:
+            found += [(scheme, str(proxy))] if proxy is not None else []
+    return found
 
 
 def _doctor_servers(urls: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 
 import httptools
 
+from promptmill.endpoints.proxies import Proxy
 from promptmill.endpoints.transport import BROKE, CLOSED, Reply
 
 MAX_FRAME_BYTES = 1 << 20  # of headers, or of what frames a body, without a byte of the body between them
@@ -28,11 +29,19 @@ Take = Callable[[bytes], None]
 
 
 class Place(NamedTuple):
-    """Where a connection goes."""
+    """Where a connection goes.
+
+    Attributes:
+        host: the server's name or address.
+        port: where it listens.
+        secure: whether it is spoken to over TLS.
+        proxy: who passes it on.
+    """
 
     host: str
     port: int
     secure: bool
+    proxy: Proxy | None = None
 
 
 class Loss(NamedTuple):

@@ -1,11 +1,11 @@
 """HTTP/1.1 on the event loop's own sockets: the cheapest way a request can travel, and the one that is taken.
 
-A request costs one write, one read and one wake-up; what a general client does besides (cookies, redirects, proxies,
+A request costs one write, one read and one wake-up; what a general client does besides (cookies, redirects,
 middleware, a task for each read) is not needed here and is most of what it costs (design/transports.md). Names are
 looked up once for all connections of a burst (`names`), several addresses of a host are tried side by side ("Happy
 Eyeballs", RFC 8305), connections are used again as long as they were not idle for `KEEP_ALIVE_S`.
 
-Not covered: HTTP/2, proxies, client certificates.
+Not covered: HTTP/2, client certificates; which proxies: `proxies`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
+from promptmill.endpoints import proxies
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
 from promptmill.endpoints.deadlines import Deadlines, arrival
 from promptmill.endpoints.names import names_of
+from promptmill.endpoints.proxies import NoTunnelError, Tunnel
 from promptmill.endpoints.transport import (
     HEADERS,
     KEEP_ALIVE_S,
@@ -49,6 +51,7 @@ class Http1Transport:
 
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._max_body_bytes = max_body_bytes
+        self._proxies = proxies.settings()
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
     async def send(
@@ -60,7 +63,7 @@ class Http1Transport:
             Timeout: no whole answer within `timeout_s`.
             Unreachable: refused, reset, closed too early, or not HTTP.
             Unavailable: the answer is too large.
-            ConfigError: a header that cannot be sent.
+            ConfigError: a header that cannot be sent, or a proxy that cannot be spoken to.
         """
         return await self._ask(method, url, body, headers, timeout_s=timeout_s)
 
@@ -93,10 +96,10 @@ class Http1Transport:
         pool = self._pool()
         sent = False
         connection: Connection | None = None
-        kept, began = None, 0.0
+        place, kept, began = None, None, 0.0
         got: Reply | Loss | None  # None: not in time
         try:
-            place, head = _head(method, url, tuple(headers.items()))
+            place, head = _head(method, url, tuple(headers.items()), self._proxies)
             with pool.deadlines.within(timeout_s):
                 kept = pool.take(place)
                 connection = kept or await pool.connect(place)
@@ -119,7 +122,8 @@ class Http1Transport:
             raise too_large(url, self._max_body_bytes)
         if got.error is not None:
             raise got.error
-        failure = Unreachable(f"{origin(url)}: {got.reason}.", sent=sent)
+        way = f" (through the proxy {place.proxy})" if place and place.proxy else ""
+        failure = Unreachable(f"{origin(url)}{way}: {got.reason}.", sent=sent)
         if kept is not None and not got.begun and time.monotonic() - began < STALE_S:
             failure.sent, failure.stale = False, True  # see `transport`
             pool.distrust()
@@ -174,16 +178,12 @@ class _Pool:
             raise ConnectionAbortedError
         from aiohappyeyeballs import start_connection
 
-        found = await self._names.addresses(place.host, place.port)
+        first = place.proxy or place
+        found = await self._names.addresses(first.host, first.port)
         plug = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=self._loop)
         _keep_in_touch(plug)
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(place, self._limit),
-                sock=plug,
-                ssl=_certificates() if place.secure else None,
-                server_hostname=place.host if place.secure else None,
-            )
+            connection = await self._speak(place, plug)
         except BaseException:
             # the loop closes it when it sees this; closed here, its number would be another's while the loop reads it
             with suppress(OSError):
@@ -193,6 +193,25 @@ class _Pool:
         if self._closed:  # meanwhile
             self._drop(connection)
             raise ConnectionAbortedError
+        return connection
+
+    async def _speak(self, place: Place, plug: socket.socket) -> Connection:
+        """A connection over an open socket, which the loop owns from now on."""
+
+        def made() -> Connection:
+            return Connection(place, self._limit)
+
+        name = place.host if place.secure else None
+        if name is None or place.proxy is None:
+            safe = _certificates() if name else None
+            return (await self._loop.create_connection(made, sock=plug, ssl=safe, server_hostname=name))[1]
+        tunnel = Tunnel(place.proxy, name, place.port)
+        transport, _ = await self._loop.create_connection(lambda: tunnel, sock=plug)
+        await tunnel.opened
+        connection = made()
+        secured = await self._loop.start_tls(transport, connection, _certificates(), server_hostname=name)
+        assert secured is not None
+        connection.connection_made(secured)
         return connection
 
     def give_back(self, connection: Connection) -> None:
@@ -242,25 +261,34 @@ class _Pool:
 
 
 @functools.lru_cache(maxsize=256)
-def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, bytes]:
+def _head(
+    method: str, url: str, headers: tuple[tuple[str, str], ...], said: proxies.Settings = ()
+) -> tuple[Place, bytes]:
     """Where a request goes, and its head without its end; the same for all requests of a lane.
 
     Raises:
-        ConfigError: a header that cannot be sent.
+        ConfigError: a header that cannot be sent, or a proxy that cannot be spoken to.
         UnicodeError: the host's name is none.
     """
     parts = urlsplit(url)
     secure, host = parts.scheme == "https", parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host if host.isascii() else host.encode("idna").decode()
+    shown += f":{parts.port}" if parts.port else ""
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     if parts.query:
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?[]")
-    fields = {"Host": shown + (f":{parts.port}" if parts.port else ""), **HEADERS, **dict(headers)}
+    fields = {"Host": shown, **HEADERS, **dict(headers)}
+    place = Place(host, parts.port or (443 if secure else 80), secure=secure)
+    if said and (proxy := proxies.proxy_of(said, parts.scheme, host, place.port)) is not None:
+        place = place._replace(proxy=proxy)
+        if not secure:
+            target = f"http://{shown}{target}"
+            fields |= {"Proxy-Authorization": proxy.login} if proxy.login else {}
     for name, value in fields.items():
         if not value.isascii() or not value.isprintable():
             raise ConfigError(f"header {name}: holds a character that no header may hold. Look at where it comes from.")
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    return Place(host, parts.port or (443 if secure else 80), secure=secure), "\r\n".join(lines).encode()
+    return place, "\r\n".join(lines).encode()
 
 
 def _keep_in_touch(plug: socket.socket) -> None:
@@ -286,6 +314,8 @@ def _certificates() -> ssl.SSLContext:
 
 def _reason(error: Exception) -> str:
     """What happened in our words."""
+    if isinstance(error, NoTunnelError):
+        return str(error)
     if isinstance(error, ssl.SSLError):
         return f"the secure connection failed ({type(error).__name__})"
     if isinstance(error, socket.gaierror | UnicodeError):
