@@ -125,7 +125,7 @@ def test_an_error_of_the_block_passes(within_a_minute):
         within_a_minute(work())
 
 
-def test_an_answer_of_the_moment_in_which_its_deadline_ends_is_kept_and_nothing_comes_after():
+def test_an_answer_of_the_moment_in_which_its_deadline_ends_is_kept_and_nothing_comes_after(within_a_minute):
     async def work():
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
@@ -139,7 +139,7 @@ def test_an_answer_of_the_moment_in_which_its_deadline_ends_is_kept_and_nothing_
     assert within_a_minute(work()) == ("paid", 0)
 
 
-def test_an_answer_of_the_moment_of_a_cancellation_is_kept_and_what_waits_next_is_cancelled():
+def test_an_answer_of_the_moment_of_a_cancellation_is_kept_and_what_waits_next_is_cancelled(within_a_minute):
     async def work():
         answer, got = asyncio.get_running_loop().create_future(), []
 
@@ -158,7 +158,7 @@ def test_an_answer_of_the_moment_of_a_cancellation_is_kept_and_what_waits_next_i
     assert within_a_minute(work()) == (["paid"], True, 1)
 
 
-def test_who_is_cancelled_before_an_answer_comes_gets_none():
+def test_who_is_cancelled_before_an_answer_comes_gets_none(within_a_minute):
     async def work():
         answer = asyncio.get_running_loop().create_future()
         asking = asyncio.create_task(arrival(answer))
