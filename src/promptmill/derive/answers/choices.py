@@ -37,21 +37,22 @@ _OTHER_LETTERS = {
     "А": "A", "С": "C", "Е": "E", "Α": "A", "Β": "B", "Γ": "C", "Δ": "D", "Б": "B", "Г": "D",
     "أ": "A", "ا": "A", "ب": "B", "ج": "C", "د": "D", "א": "A", "ב": "B", "ג": "C", "ד": "D",
 }  # fmt: skip
-_OTHERS = "".join(_OTHER_LETTERS)
+_CIRCLED = "".join(c for c in _OTHER_LETTERS if c > "\u20ff")
+_OTHERS = "".join(c for c in _OTHER_LETTERS if c <= "\u20ff")
 _OPENERS = re.compile(
     r"(?:[\s*_\"'`$(\[{~:<✅✔]|\\(?:text|textbf|textrm|mathrm|mathbf|mathsf|boxed|fbox|rm|bf)\s?\{|\\[(\[,; ])*"
 )
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
     r"opzione|opção|lettera|letra|réponse|respuesta|risposta|resposta|antwort|correct|best|right|correcta|correcte|one|"
-    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-ZΑ-Ω](?!\w)))|(?:most\slikely|very\slikely|"
+    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-ZΑ-Ω](?!\w)|[a-z]\)))|(?:most\slikely|very\slikely|"
     r"almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
     r"it\sis|it's|it\smust\sbe|it\sshould\sbe|it\swould\sbe|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
     re.IGNORECASE,
 )
-_LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}])(?!\w)")
+_LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}](?!\w)|[{_CIRCLED}](?![A-Za-z0-9]))")
 _CJK = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af。，、！]")
 _CLOSERS = re.compile(r"[\s)\]}*_\"'`$]{0,8}")
 _STANDS = re.compile(

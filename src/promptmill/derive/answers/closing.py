@@ -30,7 +30,7 @@ _STEP = re.compile(
 )
 _TURN = re.compile(
     r"[,;]\s(?:(?:and\s(?:so|thus|hence|therefore|he|she|they|it|we)|so|thus|hence|therefore|then|which|giving|leaving|making|meaning|that\sis|i\.e\.,?|or)\b|"
-    r"(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
+    r"(?!with\b)(?=[^,;]*\b(?:in\stotal|altogether|in\sall|total|left|remain\w*|combined|overall)\b))|"
     r";\s|:\s|\s(?:so|thus|hence|therefore|i\.e\.|that\sis|leaving|giving)\s|"
     r"\s(?:is|are|was|were|leaves|gives|yields|equals|totals|makes|(?:total|sum|average|difference)\sof|we\s(?:get|obtain|have|find))\s"
     r"(?=(?:about|approximately|exactly|only|just|roughly|around|nearly)?[\s$€£*\\(]{0,4}\d)",
@@ -68,8 +68,15 @@ _NOTHING = re.compile(
     r"\b(?:here|there|what|who|it'll)\b|\bthe\s(?:next\s)?(?:steps?|method|goal|formula|question|problem)\s*$"
 )
 _FORMULA = re.compile(r"(?=\S*\d)[A-Za-z0-9()\[\]^_+-]{2,20}")  # C6H12O6
+_ENDS_IN = re.compile(  # words, a quantity ("2 h 30 min", "14:35", "1.250,50 €"), perhaps a last verb
+    r"(?<=[^\W\d_] )([$€£¥₹]?\d[\d.,:]*(?:\s?(?:[%€£$₹]|°?[^\W\d_]{1,12}(?:/\w{1,4})?)(?:\s\d+\s?[^\W\d_]{1,4})?)?)(?:\s[a-zß-ÿ]{3,12})?\Z"
+)
+_ELSEWHERE = re.compile(r"\s(?:in|at|on|by|from|near|von|bei|à|de|en|da|em)\s[A-ZÀ-Þ]")  # "born in Ulm in 1879"
 _WORDS = 6
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
+_RANGE = re.compile(
+    r"\bbetween\s[$€£]?\d[\d.,]*\s(?:\w+\s)?and\s[$€£]?\d[\d.,]*|(?<![\w.,-])(?<!from\s)[$€£]?\d[\d.,]*\s?(?:to|–)\s?[$€£]?\d[\d.,]*"
+)
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _LONGEST = 300
 _SHORT = 500
@@ -78,7 +85,15 @@ _SHORT = 500
 def number(page: Page, start: int, end: int) -> Piece | None:
     """The number that the last sentence comes to; in a short response the only one that there is."""
     found = _last(page, start, end)
-    return None if found is None else stated(page, found) or _lone(page, found, start, end)
+    value = None if found is None else stated(page, found) or _lone(page, found, start, end)
+    return None if value is None or _is_ranged(page, value) else value
+
+
+def _is_ranged(page: Page, value: Piece) -> bool:
+    """Whether a number is one end of a range ("between 40 and 50", "20 to 30 dollars")."""
+    line = page.lower.rfind("\n", 0, value.start) + 1
+    near = _RANGE.finditer(page.lower, max(line, value.start - 40), min(len(page.lower), value.end + 30))
+    return any(match.start() <= value.start < match.end() for match in near)
 
 
 def stated(page: Page, found: Piece) -> Piece | None:
@@ -89,7 +104,7 @@ def stated(page: Page, found: Piece) -> Piece | None:
     if not _HEAD.match(text) and (value := _head(page, found)) is not None:
         return value
     cuts = [match.end() for match in _TURN.finditer(text)]
-    if _HEAD.match(text) and (comma := text.rfind(", ")) > 0:
+    if _HEAD.match(text) and (comma := text.rfind(", ")) > 0 and not text.startswith("with ", comma + 2):
         cuts.append(comma + 2)
     for cut in sorted(cuts, reverse=True):
         part = marks.piece(page, found.start + cut, found.end, "conclusion")
@@ -163,6 +178,18 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
         return None
     quoted = page.clear[begin : begin + 1] == '"' and len(said.text.split()) <= _WORDS
     return said if quoted or _is_answer(said.text) else None
+
+
+def quantity(page: Page, start: int, end: int) -> Piece | None:
+    """The quantity in which a response of one sentence ends: "It takes 2 h 30 min."."""
+    found = _last(page, start, end)
+    if found is None or page.clear[start : found.start].strip(" \n*_"):
+        return None
+    said = _ENDS_IN.search(page.clear, found.start, found.end)
+    head = page.clear[found.start : said.start(1)] if said else ""
+    if said is None or any(c.isdigit() for c in head) or _ELSEWHERE.search(head):
+        return None
+    return marks.piece(page, *said.span(1), "conclusion")
 
 
 def _right_side(page: Page, found: Piece) -> Piece | None:

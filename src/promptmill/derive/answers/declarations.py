@@ -37,7 +37,7 @@ _PAIRED = re.compile(
     r"\b(?:or|and|nor|neither|either|both|whether|if|not|oder|und|nicht|ou|et|ni)\s(?:option\s|answer\s)?[(*]{0,2}$"
 )
 _HINTS = (
-    " correct", " right", " the answer", " best", " richtig", " korrekt", " juste", " bonne", " correc", " corret",
+    " correct", " right", " the answer", " best", " richtig", " korrekt", " trifft zu", " stimmt", " juste", " bonne", " correc", " corret",
     " corrett", " juist", " rätt", " riktig", " poprawn", " prawid", " správn", " верн", " правильн", " doğru", "正确",
     "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
 )  # fmt: skip

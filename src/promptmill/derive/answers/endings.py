@@ -13,7 +13,7 @@ import re
 from promptmill.derive.answers import closing, lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
-_LABEL = re.compile(r"\s*(?:A:\s|[^\W\d_]{4,12}:\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
+_LABEL = re.compile(r"[\s*_#]*(?:A:[*_]*\s|[^\W\d_]{4,12}[*_]*:[*_]*\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _NO_NAME = re.compile(
     r"\b(?:i|i'm|we|you|let|let's|is|are|was|were|be|been|need|needs|think|know|sorry|sure|here|please|okay|ok|hello|hi|thanks|"
@@ -134,11 +134,21 @@ def _is_name(page: Page, found: Piece) -> bool:
     """Whether a piece is a value, an expression or a name, and no sentence."""
     if numbers.is_value(found.text):
         return True
+    if _is_told(page, found):
+        return False
     plain = re.sub(r"\\[A-Za-z]+", "", found.text)
     if not re.search(r"[^\W_]|[∅∞]", plain) or marks.is_placeholder(found.text):
         return False
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", plain)
     return len(words) <= 8 and not _NO_NAME.search(found.text.lower()) and len(sentences_of(page, found)) == 1
+
+
+def _is_told(page: Page, found: Piece) -> bool:
+    """Whether a piece with a number is a sentence, whatever its language: ended, and most of its words in lower case."""
+    words = re.findall(r"[^\W\d_]{2,}", found.text)
+    small = sum(word[0].islower() for word in words)
+    ended = page.clear[found.end : found.end + 1] in {".", "!"} and found.text[:1].isupper()
+    return ended and len(words) > 2 and small > len(words) / 2 and any(c.isdigit() for c in found.text)
 
 
 def sentences_of(page: Page, found: Piece) -> list[int]:

@@ -20,6 +20,7 @@ from promptmill.derive.answers import (
     numbers,
     objects,
     phrases,
+    retractions,
     runons,
     tags,
     weighing,
@@ -33,6 +34,7 @@ from promptmill.registry import Extractor
 RULES = ("answer_tag", "boxed", "json", "hashes", "phrase", "table", "letter", "bold", "conclusion", "whole", "weighed")
 """Names of the rules, in the order in which they are asked."""
 Rules = frozenset[str]
+_TWIN = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-Z])\)?\}{1,2}[ $]{0,3}\\boxed\{(?:\\text\{)?\(?\Z")  # `\boxed{A}\boxed{C}`
 
 
 def answer(
@@ -80,9 +82,15 @@ def _first_of(found: Piece, several: Literal["none", "prose", "first"]) -> Piece
 
 
 def _choice(page: Page, options: Options, rules: Rules) -> Piece | None:
+    return _standing(page, lambda within: _choice_in(page, within, options, rules))
+
+
+def _standing(page: Page, read_in: Callable[[tuple[int, int]], Piece | None]) -> Piece | None:
+    """What the first piece says that says something; what it takes back again is no answer."""
     for start, end in runons.pieces(page):
-        found = _choice_in(page, (start, end), options, rules)
-        if found is not None:
+        begin = retractions.last(page, start, end)
+        found = read_in((begin, end))
+        if found is not None or (begin > start and read_in((start, begin)) is not None):
             return found
     return None
 
@@ -92,6 +100,8 @@ def _choice_in(page: Page, within: tuple[int, int], options: Options, rules: Rul
     echo: Picked = None
     if "answer_tag" in rules:
         for tagged in tags.contents(page, start, end):
+            if tags.is_listed(page, tagged):
+                return Piece("", tagged.start, tagged.end, "answer_tag", unclear=True)
             found = _tagged_choice(page, tagged, options)
             if found is not None and not tagged.echo:
                 return found
@@ -110,7 +120,7 @@ def _choice_in(page: Page, within: tuple[int, int], options: Options, rules: Rul
 def _stated_choice(page: Page, within: tuple[int, int], options: Options, rules: Rules) -> Picked:
     """The later of a box and an announcement; then JSON, hashes and tables."""
     start, end = within
-    key = objects.field(page) if "json" in rules else None
+    key = (objects.field(page) or objects.marked(page, start, end)) if "json" in rules else None
     if key is not None and start <= key.start < end and (named := _in_piece(page, key, options)) is not None:
         return named
     box = boxed.last(page, start, end) if "boxed" in rules else None
@@ -154,6 +164,9 @@ def _tagged_choice(page: Page, tagged: tags.Tagged, options: Options) -> Picked:
 
 
 def _boxed_choice(page: Page, box: Piece, options: Options) -> Picked:
+    twin = _TWIN.search(page.clear, max(0, box.start - 60), box.start)
+    if twin and twin[1] != box.text:
+        return box._replace(unclear=True)
     if "," in box.text and len({part.strip() for part in box.text.split(",")} - {""}) > 1:
         letters = [part.strip(" ()*.") for part in box.text.split(",")]
         if all(len(part) == 1 and part.isalpha() for part in letters):
@@ -166,11 +179,7 @@ def _in_piece(page: Page, piece: Piece, options: Options) -> Picked:
 
 
 def _open(page: Page, rules: Rules, *, number: bool) -> Piece | None:
-    for start, end in runons.pieces(page):
-        found = _open_in(page, (start, end), rules, number=number)
-        if found is not None:
-            return found
-    return None
+    return _standing(page, lambda within: _open_in(page, within, rules, number=number))
 
 
 def _open_in(page: Page, within: tuple[int, int], rules: Rules, *, number: bool) -> Piece | None:
@@ -216,7 +225,7 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
         return found
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None
     if bare is None and "conclusion" in rules:
-        return closing.predicate(page, *within)
+        return closing.predicate(page, *within) or closing.quantity(page, *within)
     return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 

@@ -144,7 +144,7 @@ _LABELS = {
     "wynik",
     "результат",
 }  # results on the way as well as at the end
-RESULT_NOUNS = frozenset(("result", *_LABELS))
+RESULT_NOUNS = frozenset(("result", "output", *_LABELS))
 """Words that announce where they are a label, "final", or said last."""
 _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("答案", r"(?:应该|应当|应|就|则|最终|确实|即|便)?(?:是|为|选|等于|如下|為)(?:选项|：)?", _END_ZH),
@@ -165,9 +165,11 @@ def _announcements() -> tuple[Announcement, ...]:
             "ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))|\.\s(?=[-+$\\\d]|[a-z](?!\w))"), None
         ),
     ]
+    found.append(Announcement("tl;dr", re.compile(rf"{_OPEN}{_SIGN}?"), None))
     found.append(Announcement("answer", re.compile(r"\.\s(?=[-+$\\\d(]|[a-z](?!\w))"), None, label=True))
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
+    found.append(Announcement("output", _EN_TAIL, None))
     found.append(Announcement("option", re.compile(r"\s(?:ist|est|är|er)(?=[\s:*\"'(])"), None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]
@@ -203,7 +205,7 @@ MOST = (
 )
 CORRECT = (
     rf"(?:the\s)?(?:only\s)?(?:{MOST}|correct|right|best|answer|accurate|true answer|winner)\b|"
-    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
+    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt|trifft zu)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
     r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"
     r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"

@@ -60,7 +60,7 @@ _SKIP = re.compile(
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
-_VALUE_LIKE = re.compile(r"[\s*_:]{0,6}[^\w\s]{0,3}[\d\\$]")
+_VALUE_LIKE = re.compile(r"[\s*_:`]{0,12}[^\w\s]{0,3}[\d\\$]")
 _HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
 _CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
@@ -167,16 +167,19 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
     doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
-    if doubted or not (_announces(how, before, tail[0], choice=choice) or (said and _is_last(page, tail.end(), end))):
+    only_last = how.noun == "output"  # of a program: examples of it stand in many responses
+    announces = not only_last and _announces(how, before, tail[0], choice=choice)
+    if doubted or not (announces or (said and _is_last(page, tail.end(), end))):
         return None
     return tail.end()
 
 
 def _is_last(page: Page, start: int, end: int) -> bool:
     """Whether a result that is a value is the last thing that is said: one on the way has others behind it."""
-    return _VALUE_LIKE.match(page.clear, start, end) is not None and not page.clear[
-        sentences.end_of(page.clear, start, end) + 1 : end
-    ].strip(" \n*_$.")
+    value = _VALUE_LIKE.match(page.clear, start, end)
+    return value is not None and not page.clear[sentences.end_of(page.clear, value.end(), end) + 1 : end].strip(
+        " \n*_$.`"
+    )
 
 
 def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
@@ -335,7 +338,13 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
         stop = cling.start() if cling.start() > start else stop
     found = numbers.result(page, marks.piece(page, start, stop, "phrase"))
     asked = found is not None and found.text[:1] in "[<{" and marks.is_placeholder(found.text)  # "[your answer here]"
-    return None if asked else found
+    return None if asked or (found is not None and _is_cut(page, found, end)) else found
+
+
+def _is_cut(page: Page, found: Piece, end: int) -> bool:
+    """Whether the response ends inside a group of the answer."""
+    open_ = found.text.count("{") > found.text.count("}")
+    return open_ and not page.clear[found.end : end].strip(" $*.\n")
 
 
 def _introduces(clear: str, start: int, stop: int, end: int) -> bool:

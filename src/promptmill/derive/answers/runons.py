@@ -25,6 +25,7 @@ _QUESTION = re.compile(
     r"|(?:问题|問題|题目|문제|질문)[ \t]?\d{0,3}[ \t]?[:：]"
     r"|(?:\d{1,3}[.)][ \t]*)?Q[ \t]?\d{0,4}[:.：]"
     r"|(?:user|human|instruction|input|student|<user>|\[user\])[ \t]{0,2}[*_]{0,2}:"
+    r"|\d{1,3}[.)][ \t][^\n?]{5,300}\?[ \t]*\n\s*(?:\(?A[).:]|answer:)"  # "4. Which gas ...?", and its options
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
@@ -32,10 +33,10 @@ _WITHIN_LINE = re.compile(r" (?:(?:Next q|Q)uestion[ \t]?\d{0,3}|(?<=[.!?] )(?:Q
 _WITHIN_HINTS = (" Q", " Next q", " Human:", " User:")
 _HINTS = (
     *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
-    *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
-    *("题目", "문제", "질문", "\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q"),
-    *("user", "human", "instruction", "input", "student"),
+    *("vraag", "pytanie", "zadanie", "soru", "\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q"),
+    *("user", "human", "instruction", "input", "student", "?\n"),
 )
+_OTHER_HINTS = ("questão", "fråga", "вопрос", "задача", "otázka", "سؤال", "问题", "問題", "题目", "문제", "질문")
 _END_OF_TURN = re.compile(
     r"<end_of_turn>|<\|(?:end_of_turn|im_end|im_start|eot_id|endoftext|end|return|user|end_of_text|assistant|turn)\|>|</s>|<eos>|"
     r"<start_of_turn>|<turn\|>|\[INST\]|\[/INST\]|<｜end▁of▁sentence｜>|<｜User｜>|<\|START_OF_TURN_TOKEN\|>"
@@ -44,8 +45,9 @@ _END_OF_TURN = re.compile(
 
 def pieces(page: Page) -> Iterator[tuple[int, int]]:
     """The pieces of a response, in order; the first that says something is the answer to the question asked."""
+    marked = any(hint in page.lower for hint in _HINTS)
+    marked = marked or (not page.lower.isascii() and any(hint in page.lower for hint in _OTHER_HINTS))
     for start, end in _turns(page.clear):
-        marked = any(hint in page.lower for hint in _HINTS)
         cuts = _questions(page.clear, start, end) if marked else []
         places = [start, *cuts, end]
         yield from pairwise(places)

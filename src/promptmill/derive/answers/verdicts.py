@@ -60,9 +60,9 @@ _LEADS = re.compile(
 _OPEN = re.compile(
     r"\b(?:if|could|might|may|possib\w+|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|either|"
     r"let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|"
-    r"approach|definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
+    r"(?:some|many|most|other|few)\s(?:people|students|readers|users)|approach|definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
 )
-_BETWEEN = re.compile(r"\bbetween\s[^,;]{0,40}$")
+_BETWEEN = re.compile(r"\b(?:between|entre|zwischen|tra|fra|tussen|między|между)\s[^,;]{0,40}$")
 _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)\san?)\b")  # "Option B refers to ..."
 _IF = re.compile(r"\W*if\b")
 _NEAR = re.compile(r"[,:]\s")
