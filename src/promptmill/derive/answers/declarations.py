@@ -16,7 +16,7 @@ from functools import partial
 from promptmill.derive.answers import marks, sentences
 from promptmill.derive.answers.choices import ORDINALS, Options, Picked
 from promptmill.derive.answers.languages import CORRECT
-from promptmill.derive.answers.page import Page, Piece
+from promptmill.derive.answers.page import Page, Piece, hints, holds
 
 _MOST = 5
 _DECLARED = re.compile(
@@ -36,9 +36,9 @@ _SUBJECT = re.compile(
 _PAIRED = re.compile(
     r"\b(?:or|and|nor|neither|either|both|whether|if|not|oder|und|nicht|ou|et|ni)\s(?:option\s|answer\s)?[(*]{0,2}$"
 )
-_HINTS = (
-    " correct", " right", " the answer", " best", " richtig", " korrekt", " trifft zu", " stimmt", " juste", " bonne", " correc", " corret",
-    " corrett", " juist", " rätt", " riktig", " poprawn", " prawid", " správn", " верн", " правильн", " doğru", "正确",
+_HINTS = hints(
+    " correct", " right", " the answer", " best", " richtig", " korrekt", " trifft zu", " stimmt", " juste", " bonne", " correcte", " correctes", " correcta", " correcto",
+    " correta", " corretta", " corretto", " juist", " rätt", " riktig", " poprawna", " poprawny", " prawid", " správn", " верн", " правильн", " doğru", "正确",
     "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
 )  # fmt: skip
 _CHOOSE = re.compile(
@@ -51,14 +51,14 @@ _CHOOSER = re.compile(
     r"\b(?:i|i'd|i'll|i've|we|we'd|we'll|would|will|must|should|to|let me|let's|ich|je|so|therefore|thus|"
     r"can)\s(?:\w{2,10}\s)?$"
 )
-_CHOOSE_HINTS = (
+_CHOOSE_HINTS = hints(
     *("choose ", "chose ", "select ", "pick ", " with ", "choosing ", "opt for", "settle on", "say ", "guess "),
     *("wähle ", "choisis ", "elijo ", "scelgo "),
 )
 _CHINESE = re.compile(
     r"(?:故选|应选|因此选|所以选|故答案选|选择|选|選擇|選|应该选|正确选项[是为]|正确的?选项[是为：:])[项项]?[：:\s*(\"]{0,4}([A-Z])(?![A-Za-z])"
 )
-_COMMIT_HINTS = (
+_COMMIT_HINTS = hints(
     *(
         "it's ",
         "it is ",
@@ -82,6 +82,7 @@ _COMMIT = re.compile(
 _ONLY = re.compile(
     r"[Oo]nly\s(?:(?:option|choice|answer|statement)\s)?[(*]{0,3}([A-Z])[)*]{0,3}\s(?:\w{2,12}ly\s)?(?:can|\w{1,12}s)\b"
 )
+_ONLY_HINTS = hints("only ")
 _OTHERS = re.compile(r"\b(?:some|many|people|you|one|others|they|students|who)\s(?:\w{1,12}\s){0,2}$")
 _UNSURE = re.compile(
     r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
@@ -95,11 +96,11 @@ _OTHER = re.compile(r"\([A-Z]\)|\b(?:or|and|nor)\s[A-Z]\b")
 def declared(page: Page, start: int, end: int, options: Options) -> Iterator[tuple[int, Picked]]:
     """Options that are called correct or chosen, with their places; the last first."""
     found: list[tuple[int, Picked]] = []
-    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed), (("only ",), _only))
-    for hints, read in kinds:
-        for hint in hints:
-            if page.lower.find(hint, start, end) >= 0:
-                found += _last(page, hint, (start, end), partial(read, options=options))
+    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed), (_ONLY_HINTS, _only))
+    for looked_for, read in kinds:
+        for hint in looked_for:
+            if holds(page, hint, start, end):
+                found += _last(page, hint.text, (start, end), partial(read, options=options))
     if "选" in page.clear or "選" in page.clear:
         found += _chinese(page, start, end, options)
     yield from sorted(found, key=lambda pair: pair[0], reverse=True)

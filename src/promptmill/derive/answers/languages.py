@@ -10,6 +10,7 @@ answer (the Japanese `です`, the Turkish `'dir`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -187,7 +188,21 @@ def _announcements() -> tuple[Announcement, ...]:
 
 
 ANNOUNCEMENTS = _announcements()
-ASCII_ANNOUNCEMENTS = tuple(one for one in ANNOUNCEMENTS if one.noun.isascii())
+_OTHERS = tuple((place, one) for place, one in enumerate(ANNOUNCEMENTS) if not re.fullmatch("[a-z]+", one.noun))
+_BY_WORD: dict[str, list[tuple[int, Announcement]]] = {}
+for _place, _one in enumerate(ANNOUNCEMENTS):
+    if re.fullmatch("[a-z]+", _one.noun):
+        for _word in (_one.noun, f"{_one.noun}s"):
+            _BY_WORD.setdefault(_word, []).append((_place, _one))
+_WORDS = frozenset(_BY_WORD)
+
+
+def announcements(lower: str, words: frozenset[str]) -> Iterator[Announcement]:
+    """The announcements whose noun stands in a text."""
+    found = {place: one for word in _WORDS & words for place, one in _BY_WORD[word]}
+    plain = lower.isascii()
+    found |= {place: one for place, one in _OTHERS if (not plain or one.noun.isascii()) and one.noun in lower}
+    yield from (found[place] for place in sorted(found))
 
 # Nouns that may stand right before a letter ("Antwort B", "Option C"), for multiple choice
 BEFORE_LETTER = (

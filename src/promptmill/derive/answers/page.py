@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 _STRICT = "think|thinking|thought|thoughts|seed:think"
@@ -34,7 +36,8 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _BLANK = "\n"
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class Page:
     """A response to be read.
 
     Attributes:
@@ -46,6 +49,11 @@ class Page(NamedTuple):
     text: str
     clear: str
     lower: str
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words of the letters a to z, by which most pages are told not to hold a text without a search."""
+        return _words(self.lower)
 
 
 class Piece(NamedTuple):
@@ -74,6 +82,32 @@ def read(text: str) -> Page | None:
     if not clear.isascii():
         clear = _NOT_ASCII.sub(_fold, clear)
     return Page(text, clear, lowered(clear))
+
+
+class Hint(NamedTuple):
+    """A plain text to look for, and a word of it by which most pages are told not to hold it."""
+
+    text: str
+    word: str
+
+
+def hints(*texts: str) -> tuple[Hint, ...]:
+    """Plain texts in lower case, ready to be looked for; one of the letters a to z must hold whole words."""
+    return tuple(Hint(text, max(_words(text), key=len, default="") if text.isascii() else "") for text in texts)
+
+
+def holds(page: Page, hint: Hint, start: int, end: int) -> bool:
+    """Whether a text stands between two places."""
+    if hint.word:
+        return hint.word in page.words and page.lower.find(hint.text, start, end) >= 0
+    return (hint.text.isascii() or not page.lower.isascii()) and page.lower.find(hint.text, start, end) >= 0
+
+
+_LETTERS_ONLY = bytes(code if chr(code) in "abcdefghijklmnopqrstuvwxyz" else 32 for code in range(256))
+
+
+def _words(lower: str) -> frozenset[str]:
+    return frozenset(lower.encode("ascii", "replace").translate(_LETTERS_ONLY).decode("ascii").split())
 
 
 def lowered(text: str) -> str:

@@ -17,12 +17,11 @@ from typing import NamedTuple
 from promptmill.derive.answers import declarations, lines, marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
 from promptmill.derive.answers.languages import (
-    ANNOUNCEMENTS,
-    ASCII_ANNOUNCEMENTS,
     OPTION_NOUNS,
     RESULT_NOUNS,
     SIGN_NOUNS,
     Announcement,
+    announcements,
 )
 from promptmill.derive.answers.page import Page, Piece
 
@@ -104,8 +103,8 @@ class Announced(NamedTuple):
 def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Announced]:
     """Announcements between two places, the last first."""
     found: list[Announced] = []
-    for how in ASCII_ANNOUNCEMENTS if page.lower.isascii() else ANNOUNCEMENTS:
-        if how.noun not in page.lower or (how.label and not choice and how.noun in _CHOICE_NOUNS):
+    for how in announcements(page.lower, page.words):
+        if how.label and not choice and how.noun in _CHOICE_NOUNS:
             continue
         for at in _places(page.lower, how.noun, start, end):
             begin = _begins(page, at, how, (start, end), choice=choice)

@@ -61,7 +61,8 @@ def contents(page: Page, start: int, end: int) -> Iterator[Tagged]:
         and "<final>" not in page.lower
     ):
         return
-    found = [m for m in _TAG.finditer(page.clear, start, end) if not _quoted(page.clear, m)]
+    first = min((at for at in (page.clear.find("<", start, end), page.clear.find("[", start, end)) if at >= 0), default=end)
+    found = [m for m in _TAG.finditer(page.clear, first, end) if not _quoted(page.clear, m)]
     for index in range(len(found) - 1, max(len(found) - _MOST, 0) - 1, -1):
         tagged = _content(page, found, index, (start, end))
         if tagged is not None and not _says_nothing(page.clear, tagged) and not _is_example(page, tagged):
