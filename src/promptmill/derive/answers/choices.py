@@ -68,8 +68,10 @@ _MORE = re.compile(
 )
 ORDINALS = re.compile(
     r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s?"
-    r"(?:(?:option|choice|answer|alternative|statement|solution|ending|one)\b|(?=\W*$))"
+    r"(?:(?:option|choice|answer|alternative|statement|solution|ending|one)\b|(?=\W*$))|"
+    r"\b(?:option|choice|answer|number|statement|ending)\s(one|two|three|four|five|six|seven|eight)\b"
 )
+_COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 _COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERED = re.compile(
     r"(?:number\s|no\.?\s|#)?(?:([1-9])|(?<=\()(i{1,3}|i?v|vi{1,3}|ix)(?=\))|(ii{1,2}|iv|vi{1,3}|ix)(?=[.)]))"
@@ -139,7 +141,7 @@ class Options(NamedTuple):
         counted = ORDINALS.match(page.lower, start, end)
         if counted is None:
             return None
-        index = self.counted(counted[1])
+        index = self.counted(counted[1] or counted[2])
         return Piece(self.letter(index), start, counted.end(), rule) if index is not None else None
 
     def by_number(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
@@ -162,7 +164,7 @@ class Options(NamedTuple):
         """The number of the option that an ordinal counts."""
         if any(re.search(rf"\b{word}\b", plain) for plain in self.plain):
             return None  # the word belongs to the options: "Only the first"
-        index = len(self.texts) - 1 if word == "last" else _COUNTED.index(word)
+        index = len(self.texts) - 1 if word == "last" else (_COUNTS if word in _COUNTS else _COUNTED).index(word)
         return index if index < len(self.texts) else None
 
     def by_text(self, page: Page, start: int, end: int, rule: str) -> Picked:

@@ -23,7 +23,7 @@ DOUBT = re.compile(
     r"(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
 )
 # "6, not 9", "4 guests who did not come": said of others
-_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}")
+_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}")
 _STEP = re.compile(
     r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
     r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
@@ -61,6 +61,7 @@ _VALUE = re.compile(
     r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b"
 )
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
+_SEVERAL = re.compile(r"(?:\W*[A-Za-z]\w?\s?=[^=,a-z]{1,30}(?:,(?:\sand\b)?|\band\b|\bor\b)){1,5}\W*[A-Za-z]\w?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
 _POINTS = re.compile(r"\W*(?:(?:so|thus|therefore|hence|and|but)\b,?\s)?(?:this|that|these|those|which)\b")
@@ -69,15 +70,20 @@ _NOTHING = re.compile(
 )
 _FORMULA = re.compile(r"(?=\S*\d)[A-Za-z0-9()\[\]^_+-]{2,20}")  # C6H12O6
 _ENDS_IN = re.compile(  # words, a quantity ("2 h 30 min", "14:35", "1.250,50 €"), perhaps a last verb
-    r"(?<=[^\W\d_] )([$€£¥₹]?\d[\d.,:]*(?:\s?(?:[%€£$₹]|°?[^\W\d_]{1,12}(?:/\w{1,4})?)(?:\s\d+\s?[^\W\d_]{1,4})?)?)(?:\s[a-zß-ÿ]{3,12})?\Z"
+    r"(?<=[^\W\d_] )([$€£¥₹]?\d[\d.,:]*(?:\s?(?:[%€£$₹]|°?[^\W\d_]{1,12}(?:/\w{1,4})?)(?:,?\s(?:and\s|und\s|et\s|y\s)?\d+\s?[^\W\d_]{1,8}){0,3})?)(?:\s[a-zß-ÿ]{3,12})?\Z"
 )
 _ELSEWHERE = re.compile(r"\s(?:in|at|on|by|from|near|von|bei|à|de|en|da|em)\s[A-ZÀ-Þ]")  # "born in Ulm in 1879"
 _WORDS = 6
 ASIDE = re.compile(r"(?<=\w)\s\((?=[^()]{0,80}[a-z]{3})[^()]{3,120}\)[.!]?$")  # "12 days (since 30 - 18 = 12)."
+_NONE = re.compile(
+    r"\b(?:limit|integral|sum|series|value|derivative|inverse|equation|system|expression|inequality)\b[^,.;]{0,60}\s"
+    r"(does\snot\sexist|diverges|is\sundefined|(?:has|have)\s(?:no|infinitely\smany)\s(?:\w+\s)?solutions?)$"
+)
 _RANGE = re.compile(
     r"\bbetween\s[$€£]?\d[\d.,]*\s(?:\w+\s)?and\s[$€£]?\d[\d.,]*|(?<![\w.,-])(?<!from\s)[$€£]?\d[\d.,]*\s?(?:to|–)\s?[$€£]?\d[\d.,]*"
 )
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
+_MARK = re.compile(r"\s*\d{1,2}\.\s*")  # of a list that was cut
 _LONGEST = 300
 _SHORT = 500
 
@@ -162,6 +168,8 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
         return None
     text = page.lower[found.start : found.end]
     verbs = list(_IS.finditer(text))
+    if none := _NONE.search(text):
+        return marks.piece(page, found.start + none.start(1), found.start + none.end(1), "conclusion")
     if not verbs:
         return _right_side(page, found)
     verb = verbs[-1]
@@ -199,7 +207,7 @@ def _right_side(page: Page, found: Piece) -> Piece | None:
         return None
     opened = lines.CONCLUDES.match(left)
     begin = opened.end() if opened else 0
-    if _SYMBOL.fullmatch(left, begin):  # "x = 5" stays
+    if _SEVERAL.fullmatch(left, begin) or _SYMBOL.fullmatch(left, begin):  # "x = 5" stays, and "x = 7 and y = -2"
         return marks.piece(page, found.start + begin, found.end, "conclusion")
     said = marks.piece(page, found.start + len(left) + 1, found.end, "conclusion")
     return said if said is not None and _is_answer(said.text) else None
@@ -223,15 +231,15 @@ def _last(page: Page, start: int, end: int) -> Piece | None:
     if last and _is_unit(page.clear, start, *last):
         last = lines.last(page.clear, start, last[0])
     place = lines.last_sentence(page.clear, *last) if last else None
-    if place is None or place[1] - place[0] > _LONGEST or _STEP.match(page.lower, *place):
+    if place is None or place[1] - place[0] > _LONGEST or _MARK.fullmatch(page.clear, *place) or _STEP.match(page.lower, *place):
         return None
     ended = page.clear[place[1] - 1]
-    if DOUBT.search(_NOT_THAT.sub("", page.lower[place[0] : place[1]])):
+    if not _NONE.search(page.lower[place[0] : place[1]].rstrip(" .*$")) and DOUBT.search(_NOT_THAT.sub("", page.lower[place[0] : place[1]])):
         return None
     aside = ASIDE.search(page.clear, place[0], place[1])
     found = marks.piece(page, place[0], aside.start() if aside else place[1], "conclusion")
     whole = ended in ".!。।*$" or (found is not None and ended != ";" and _LABELLED.search(found.text) is not None)
-    again = page.clear.count(page.clear[place[0] : place[1]], max(start, place[0] - 2000), place[0]) > 2
+    again = page.clear.count(page.clear[place[0] : place[1]].strip(), max(start, place[0] - 2000), place[0]) > 2
     return found if whole and not again else None  # a response that repeats one sentence has lost its way
 
 

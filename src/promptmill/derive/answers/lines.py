@@ -53,6 +53,10 @@ def last(clear: str, start: int, end: int) -> tuple[int, int] | None:
         if end <= start:
             return None
         line = max(clear.rfind("\n", start, end) + 1, start)
+        sentence = max(clear.rfind(". ", line, end), clear.rfind("! ", line, end), clear.rfind("? ", line, end)) + 1
+        if sentence > 0 and _CLOSER.match(clear, sentence, end):
+            end = sentence
+            continue
         if not marks.is_blank(clear[line:end]) and not (_CLOSER.match(clear, line, end) and clear[start:line].strip()):
             return line, end
         end = line

@@ -26,7 +26,7 @@ from promptmill.derive.answers.page import Page
 _FAR = 90
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|"
-    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom))"
+    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempting\sto\s\w+))"
     r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
     r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
 )
@@ -71,9 +71,14 @@ CLAUSE = re.compile(
     r"weil|car|porque|perché|denn)\b|\s(?:but|while|whereas|because|since|although|though)\s|[.!?]\s"
 )
 _ENTRY = re.compile(
-    r"[\s|*_>+•\-–]{0,8}(?:\(?[A-Za-z][).:|]|(?i:option|choice|answer|solution)\s\(?[A-Za-z1-9]\)?\s?[:.\-–—(])"
+    r"[\s|*_>+•\-–]{0,8}(?:\(?(?:[A-Za-z]|[1-9](?=[.)]\s))[).:|]|(?i:option|choice|answer|solution)\s\(?[A-Za-z1-9]\)?\s?[:.\-–—(])"
 )
 _ENTRY_HEAD = 16
+_OFFER = re.compile(r"\W*(?:(?:the|answer|possible|available)\s){0,2}(?:options|choices|answers|alternatives|optionen|opciones|opções|opzioni)\b[^:\n]{0,30}:")
+_ALL_BUT = re.compile(
+    r"\b(?:all|every|each|alle|tou(?:te)?s|tod[oa]s|tutt[ei])\b[^.;]{0,30}\b(?:except|but|other\sthan|besides|apart\sfrom|außer|sauf|salvo|excepto|menos|tranne)\s(?:for\s)?"
+    r"(?:option\s|choice\s|answer\s)?\W*$"
+)
 
 
 class Said(NamedTuple):
@@ -99,6 +104,8 @@ class Said(NamedTuple):
 def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
     """What one sentence says of the options that it names."""
     named = mentions(page, place, options)
+    if _OFFER.match(page.lower, *place):
+        return Said(place, entry=False, good=[], bad=[], bare=[], open=named)
     entry = _is_entry(page.clear, *place)
     said = Said(place, entry, [], [], [], [])
     kinds = {"good": said.good, "bad": said.bad, "bare": said.bare, "open": said.open}
@@ -156,6 +163,8 @@ def _verdict(before: str, after: str, *, leads: bool, entry: bool) -> Literal["g
     after = after if entry else after[: clause.start() if clause else _FAR]
     near = _NEAR.split(before)[-1]
     told = (_ENTRY_VERDICT if entry else _VERDICT).search(after)
+    if _ALL_BUT.search(before):
+        return "good" if told and told["bad"] else "bad"
     if _BAD_BEFORE.search(before) or (told and (told["bad"] or told.groupdict().get("bad_end"))):
         return "bad"
     if _OPEN.search(near) or _BETWEEN.search(near) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):

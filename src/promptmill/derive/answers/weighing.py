@@ -26,6 +26,7 @@ _LATE = 12  # of them: so near to the end may a sentence decide that only names 
 _LONGEST = 600  # characters of one sentence
 _SHORT = 40  # characters of a response that needs no full stop
 _ASIDE = re.compile(r"\s*\([^()]{12,}(?:\)\W*)?")
+_LONE_VERDICT = re.compile(r"[ *_]*(?:in)?correct|[ *_]*(?:wrong|right|true|false|no|yes)")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
     r"(?:\A(?:\W*\w{3,12}ly\b)?|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
@@ -85,7 +86,9 @@ def _statements(page: Page, start: int, end: int) -> list[tuple[int, int]]:
     while at < end:
         stop = max(sentences.end_of(page.clear, at, end), at)
         asked = page.clear[stop : stop + 1] == "?" or _ASIDE.fullmatch(page.clear, at, stop)
-        if not asked and stop - at <= _LONGEST and _WORD.search(page.clear, at, stop):
+        if found and found[-1][1] == at - 1 and _LONE_VERDICT.fullmatch(page.lower, at, stop):
+            found[-1] = (found[-1][0], stop)  # "Option B: Kidney. Incorrect."
+        elif not asked and stop - at <= _LONGEST and _WORD.search(page.clear, at, stop):
             found.append((at, stop))
         at = stop + 1
     return found[-_MOST:][::-1]
