@@ -37,6 +37,7 @@ _NOUNS = frozenset(
 )
 _OTHER_NOUNS = ("questão", "fråga", "вопрос", "задача", "otázka", "سؤال", "问题", "問題", "题目", "문제", "질문")
 _SIGNS = hints("\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q", "?\n")
+_MARK = 8  # characters of a number before it, at most
 _HEAD = 16  # characters of a line before the noun, at most: "**Follow-up question"
 _END_OF_TURN = re.compile(
     r"<end_of_turn>|<\|(?:end_of_turn|im_end|im_start|eot_id|endoftext|end|return|user|end_of_text|assistant|turn)\|>|</s>|<eos>|"
@@ -85,4 +86,5 @@ def _questions(page: Page, start: int, end: int, *, marked: bool) -> list[int]:
     found = islice(_QUESTION.finditer(page.clear, start, end), _MOST) if marked else ()
     hinted = not _WITHIN_WORDS.isdisjoint(page.words)
     within = islice(_WITHIN_LINE.finditer(page.clear, start, end), _MOST) if hinted else ()
-    return sorted(match.start() for match in (*found, *within))[:_MOST]
+    cuts = sorted(match.start() for match in (*found, *within))[:_MOST]
+    return [cut for place, cut in enumerate(cuts) if not place or cut - cuts[place - 1] > _MARK]  # "1. Question: ..."

@@ -164,7 +164,7 @@ def _verdict(before: str, after: str, *, leads: bool, entry: bool) -> Literal["g
     near = _NEAR.split(before)[-1]
     told = (_ENTRY_VERDICT if entry else _VERDICT).search(after)
     if _ALL_BUT.search(before):
-        return "good" if told and told["bad"] else "bad"
+        return "good" if told and told["bad"] and "." not in after[: told.start()] else "bad"
     if _BAD_BEFORE.search(before) or (told and (told["bad"] or told.groupdict().get("bad_end"))):
         return "bad"
     if _OPEN.search(near) or _BETWEEN.search(near) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):

@@ -67,7 +67,7 @@ def _piece(mention: Mention) -> Piece:
 def _best(said: Said) -> Picked:
     """The one option that a sentence speaks for, unless it leaves another open behind it ("but it might be Lyon")."""
     best = said.good[0]
-    if any(m.start > best.end and m.option != best.option for m in said.open):
+    if any(m.start > best.end and m.option != best.option for m in said.open) or best.option in {m.option for m in said.bad}:
         return None
     return _piece(best) if len({m.option for m in said.good}) == 1 else None
 

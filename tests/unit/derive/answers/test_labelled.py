@@ -97,13 +97,13 @@ def test_a_place_is_given_where_the_answer_stands():
             assert found.text in shown, (case, shown)
 
 
-COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "first": "A", "second": "B", "third": "C", "last": "D"}
+COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "first": "A", "second": "B", "third": "C", "last": "D", "two": "B"}
 
 
 def is_shown(letter, shown, choices):
     if len(shown) == 1:
         return True  # the letter itself, perhaps in another script
-    counted = shown.lower().removeprefix("the ").split(" ")[0]
+    counted = shown.lower().removeprefix("the ").removeprefix("option ").split(" ")[0]
     if counted in COUNTED:
         return letter == COUNTED[counted]
     own = "".join(filter(str.isalnum, choices[ord(letter) - 65].lower().replace("frac", "")))
