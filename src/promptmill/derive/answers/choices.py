@@ -78,6 +78,7 @@ _NUMBERED = re.compile(
     r"(?=[\W_]|$)(?![.,]\d)[).:\]*]{0,3}",
     re.IGNORECASE,
 )
+_INTEGER = re.compile(r"-?\d{1,9}")
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
 _NUMERAL = re.compile(r"\d|^\W*[ivx]+\W*$", re.IGNORECASE)
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
@@ -122,7 +123,7 @@ class Options(NamedTuple):
         start, end = marks.narrow(page.clear, start, end)
         if start >= end:
             return None
-        if end - start > 3 and (whole := self.whole(page, start, end, rule)):
+        if (end - start > 3 or page.clear[start:end].isdigit()) and (whole := self.whole(page, start, end, rule)):
             return whole
         if _NOT.match(page.clear, start, end):
             return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
@@ -268,7 +269,7 @@ class Options(NamedTuple):
             return None
         said = normalised(page.clear[start:end])
         found = [i for i, plain in enumerate(self.plain) if plain and plain == said]
-        if len(found) != 1 or len(said) < 2:
+        if len(found) != 1 or (len(said) < 2 and not (said.isdigit() and all(_INTEGER.fullmatch(p) for p in self.plain))):
             return None
         return Piece(self.letter(found[0]), start, end, f"{rule}:option_text")
 

@@ -43,6 +43,7 @@ _BESIDE = re.compile(  # words before a number that is not what the sentence is 
     r"if|out)\s(?:(?:the|an?|all|about|another|only|just|first|last|next|these|those|his|her|their|day|week|hour)\s){0,2}"
     r"[$€£]?$|[=×x*+/]\s?[$€£]?$|-$"
 )
+_PURPOSE = re.compile(r"\bto\s(?!be\b)\w{2,12}\s(?:\w{1,3}\s)?[$€£]?$")  # "9 more to reach 50"
 _KNOWN = re.compile(r"\b(?:the|these|those|all|both|his|her|their|its|every)\s[$€£]?$")  # "the 8 adults"
 _AMOUNT = re.compile(r"\b(?:an?\s(?:\w+\s)?\w+\sof|left\swith)\s(?:about\s|only\s)?[$€£]?$")  # "a total of"
 _OUT_OF = re.compile(r"\s?(?:out\s)?of\s(?:the|his|her|their|those)?\s?\d")  # "5 of the 12 apples"
@@ -61,6 +62,7 @@ _VALUE = re.compile(
     r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b"
 )
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
+_RELATION = re.compile(r"\W{0,4}[A-Za-z](?:\([a-z]\))?\s?(?:\\(?:in|leq?|geq?|neq?|approx)\b|[∈<>≤≥≠])")
 _SEVERAL = re.compile(r"(?:\W*[A-Za-z]\w?\s?=[^=,a-z]{1,30}(?:,(?:\sand\b)?|\band\b|\bor\b)){1,5}\W*[A-Za-z]\w?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
@@ -82,6 +84,7 @@ _NONE = re.compile(
 _RANGE = re.compile(
     r"\bbetween\s[$€£]?\d[\d.,]*\s(?:\w+\s)?and\s[$€£]?\d[\d.,]*|(?<![\w.,-])(?<!from\s)[$€£]?\d[\d.,]*\s?(?:to|–)\s?[$€£]?\d[\d.,]*"
 )
+_REFERS = re.compile(r"\b(?:chapter|page|section|table|figure|step|part|question|problem|exercise|line|row|appendix|equation)\s\Z")
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _MARK = re.compile(r"\s*\d{1,2}\.\s*")  # of a list that was cut
 _LONGEST = 300
@@ -96,10 +99,12 @@ def number(page: Page, start: int, end: int) -> Piece | None:
 
 
 def _is_ranged(page: Page, value: Piece) -> bool:
-    """Whether a number is one end of a range ("between 40 and 50", "20 to 30 dollars")."""
+    """Whether a number is one end of a range ("between 40 and 50", "20 to 30 dollars"), or of a page."""
     line = page.lower.rfind("\n", 0, value.start) + 1
     near = _RANGE.finditer(page.lower, max(line, value.start - 40), min(len(page.lower), value.end + 30))
-    return any(match.start() <= value.start < match.end() for match in near)
+    return _REFERS.search(page.lower, max(line, value.start - 16), value.start) is not None or any(
+        match.start() <= value.start < match.end() for match in near
+    )
 
 
 def stated(page: Page, found: Piece) -> Piece | None:
@@ -138,7 +143,7 @@ def _head(page: Page, said: Piece) -> Piece | None:
     for match in numbers.NUMBER.finditer(text):
         before = text[max(0, match.start() - 80) : match.start()]
         if not (behind and _AND.fullmatch(text, behind, match.start())):  # "3 cups and 4 pans" are of one kind
-            beside = bool(_BESIDE.search(before) or _KNOWN.search(before)) and not _AMOUNT.search(before)
+            beside = bool(_BESIDE.search(before) or (behind and _PURPOSE.search(before)) or _KNOWN.search(before)) and not _AMOUNT.search(before)
         behind = match.end()
         named = _NAMED.search(page.clear[begin + max(0, match.start() - 80) : begin + match.start()])
         if not beside and not named and not _COMPOUND.match(page.clear, begin + match.end()):
@@ -195,13 +200,17 @@ def quantity(page: Page, start: int, end: int) -> Piece | None:
         return None
     said = _ENDS_IN.search(page.clear, found.start, found.end)
     head = page.clear[found.start : said.start(1)] if said else ""
-    if said is None or any(c.isdigit() for c in head) or _ELSEWHERE.search(head):
+    if said is None or any(c.isdigit() for c in head) or _ELSEWHERE.search(head) or _REFERS.search(head.lower()):
         return None
     return marks.piece(page, *said.span(1), "conclusion")
 
 
 def _right_side(page: Page, found: Piece) -> Piece | None:
     """What a last equation comes to: "Total distance = 45 km"."""
+    opened = lines.CONCLUDES.match(page.clear, found.start, found.end)
+    at = opened.end() if opened else found.start
+    if _RELATION.match(page.clear, at, found.end) and not re.search(r"(?<!\\)\b[a-z]{3}", page.clear[at : found.end]):
+        return marks.piece(page, at, found.end, "conclusion")
     left, equals, _ = page.clear[found.start : found.end].rpartition("=")
     if not equals or left[-1:] in "<>!=:":
         return None

@@ -82,10 +82,13 @@ _COMMIT = re.compile(
 _ONLY = re.compile(
     r"[Oo]nly\s(?:(?:option|choice|answer|statement)\s)?[(*]{0,3}([A-Z])[)*]{0,3}\s(?:\w{2,12}ly\s)?(?:can|\w{1,12}s)\b"
 )
+_TEMPTED = re.compile(
+    r"\b(?:was|were)\s(?:\w+\s)?(?:going|about|tempted|inclined|ready)\sto\s$|\b(?:mistakes?|errors?|wrong|tempting|temptation|trap)\s(?:\w+\s){0,2}to\s$"
+)
 _ONLY_HINTS = hints("only ")
 _OTHERS = re.compile(r"\b(?:some|many|people|you|one|others|they|students|who)\s(?:\w{1,12}\s){0,2}$")
 _UNSURE = re.compile(
-    r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
+    r"\b(?:if|otherwise|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
 )
 _DENIED = re.compile(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b")
 _TURNED = re.compile(r"\?|\s(?:only\s)?(?:if|when)\b")
@@ -123,7 +126,7 @@ def _chosen(page: Page, at: int, within: tuple[int, int], options: Options) -> t
     line = max(page.lower.rfind("\n", within[0], at) + 1, within[0])
     match = _CHOOSE.search(page.lower, max(line, at - 12), min(within[1], at + 60))
     head = page.lower[max(line, match.start() - 40) : match.start()] if match else ""
-    if not match or not _CHOOSER.search(head) or _OTHERS.search(head):
+    if not match or not _CHOOSER.search(head) or _OTHERS.search(head) or _TEMPTED.search(head):
         return None
     return _named(page, match, within, options)
 

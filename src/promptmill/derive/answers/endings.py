@@ -22,7 +22,8 @@ _NO_NAME = re.compile(
     r"explanation|reasoning|analysis|approach|what|why|how|which|who|where|when|maybe|perhaps|hmm|wait|well|this|that|it|"
     r"it's|there|done|continue|understood|certainly|absolutely|great|question|nothing|error|n/a|none|null|undefined|nan|ich|wir|"
     r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|refuse|skip|pass|todo|tbd|see|"
-    r"ready)\b|[?]|:\s*$|\.\.\.$|…$"
+    r"ready|weiß nicht|kann nicht|sais pas|peux pas|no sé|no puedo|não sei|non so|non lo so|не знаю|nie wiem|bilmiyorum|không biết|"
+    r"tidak tahu)\b|不知道|无法|不能|不确定|かりません|모르|알 수 없|لا أعرف|पता नहीं|नहीं पता|[?]|:\s*$|\.\.\.$|…$"
 )
 
 

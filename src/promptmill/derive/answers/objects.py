@@ -23,6 +23,9 @@ _FIELD = re.compile(
     r"|(-?\d[\d.,eE+-]{0,40}(?<![.,])|true|false)\s{0,3}(?=[,}\n\]]|$)|\[([^\[\]\n]{1,300})\])",
     re.IGNORECASE,
 )
+_CALL = re.compile(
+    r"\b(?:Finish\[|(?:final_answer|submit(?:_answer)?|finish)\(\s?(?:answer\s?=\s?)?)[\"']?([^\[\]()\n\"']{1,200})[\"']?(?:\]|\))"
+)
 _MARKED = re.compile(r"""["']([A-Z])["']\s{0,3}:\s{0,3}([Tt]|[Ff])(?:rue|alse)\b""")
 _HEADER = re.compile(r"^\s{0,3}\|.{0,300}\banswer\b.{0,300}\|\s{0,3}$", re.IGNORECASE | re.MULTILINE)
 _RULER = re.compile(r"\s{0,3}\|?[\s:|-]{3,300}\|?\s{0,3}")
@@ -30,9 +33,9 @@ _RULER = re.compile(r"\s{0,3}\|?[\s:|-]{3,300}\|?\s{0,3}")
 
 def field(page: Page) -> Piece | None:
     """The last answer field of a JSON object that says something."""
+    found = _called(page)
     if ":" not in page.clear:
-        return None
-    found: Piece | None = None
+        return found
     for match in _FIELD.finditer(page.clear):
         group = next(number for number in (2, 3, 4, 5) if match[number] is not None)
         text = page.text[match.start(group) : match.end(group)]
@@ -43,6 +46,14 @@ def field(page: Page) -> Piece | None:
         if piece is not None:
             found = piece._replace(text=piece.text.replace('\\"', '"').replace("\\\\", "\\"))
     return found
+
+
+def _called(page: Page) -> Piece | None:
+    """What an agent hands in with its last call: `Finish[42]`, `final_answer("Paris")`."""
+    if page.words.isdisjoint(("finish", "final", "submit")):
+        return None
+    calls = list(_CALL.finditer(page.clear))[-1:]
+    return marks.piece(page, *calls[0].span(1), "json") if calls else None
 
 
 def marked(page: Page, start: int, end: int) -> Piece | None:

@@ -66,7 +66,7 @@ _CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\(
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"given\b|(?:any|some)thing\b|whatever\b|up to you|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
     r"correct\b|incorrect\b|wrong\b|"
     r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
@@ -164,6 +164,8 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
+    if _IF.search(before) and _ELSE.search(page.lower, tail.end(), min(end, sentences.end_of(page.lower, tail.end(), end))):
+        return None
     doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
     only_last = how.noun == "output"  # of a program: examples of it stand in many responses
@@ -201,6 +203,8 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
     return label or _FINAL.search(before) is not None
 
 
+_IF = re.compile(r"\b(?:if|when)\b")
+_ELSE = re.compile(r"\b(?:otherwise|or\selse|else|if|when)\b")  # "if it is diploid the answer is A, otherwise B"
 _INDENTED = re.compile(r"\n[ \t]{2,40}$")
 _CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")

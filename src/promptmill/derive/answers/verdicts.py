@@ -26,7 +26,7 @@ from promptmill.derive.answers.page import Page
 _FAR = 90
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|"
-    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempting\sto\s\w+))"
+    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempt(?:ing|ed)\sto\s\w+|(?:was|were)\s(?:\w+\s)?(?:going|about|inclined)\sto\s\w+))"
     r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
     r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
 )
@@ -60,7 +60,7 @@ _LEADS = re.compile(
 _OPEN = re.compile(
     r"\b(?:if|could|might|may|possib\w+|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|either|"
     r"let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|"
-    r"(?:some|many|most|other|few)\s(?:people|students|readers|users)|approach|definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
+    r"(?:some|many|most|other|few)\s(?:people|students|readers|users)|approach|(?<!is\sthe\s)definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
 )
 _BETWEEN = re.compile(r"\b(?:between|entre|zwischen|tra|fra|tussen|między|между)\s[^,;]{0,40}$")
 _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)\san?)\b")  # "Option B refers to ..."

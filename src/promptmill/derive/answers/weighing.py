@@ -26,6 +26,7 @@ _LATE = 12  # of them: so near to the end may a sentence decide that only names 
 _LONGEST = 600  # characters of one sentence
 _SHORT = 40  # characters of a response that needs no full stop
 _ASIDE = re.compile(r"\s*\([^()]{12,}(?:\)\W*)?")
+_COPULA = re.compile(r"(?:है|हैं|です|である|だ|입니다|이다|d[iıuü]r|است)[।。]?")
 _LONE_VERDICT = re.compile(r"[ *_]*(?:in)?correct|[ *_]*(?:wrong|right|true|false|no|yes)")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
@@ -47,6 +48,8 @@ def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
     if len(entries) > 1:
         said = [one for one in said if not one.entry]
     decisive = next((one for one in said if one.good or one.bare), None)
+    if decisive is not None and (other := _before_others(page, said, decisive, options)) is not None:
+        return other
     if decisive is None or (decisive.bare and not decisive.good and decisive.place not in places[:_LATE]):
         return _left_over(said, entries, options)
     if decisive.good:
@@ -54,6 +57,17 @@ def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
     named = {m.option for one in said for m in (*one.good, *one.bare, *one.open)}
     last = decisive.place == places[0] if places else False
     return _piece(decisive.bare[0]) if _commits(page, decisive, options, alone=len(named) == 1, last=last) else None
+
+
+def _before_others(page: Page, said: list[Said], last: Said, options: Options) -> Piece | None:
+    """The option that a sentence commits to, where the next one names all others ("It is NaOH. HCl and ... are acids.")."""
+    others = {m.option for m in (*last.bare, *last.open)}
+    if last.good or len(others) < 2 or len(others) != len(options.texts) - 1:  # noqa: PLR2004 - others are several
+        return None
+    earlier = said[said.index(last) + 1 :][:1]
+    if not earlier or earlier[0].good or {m.option for m in earlier[0].bare} & others:
+        return None
+    return _piece(earlier[0].bare[0]) if _commits(page, earlier[0], options, alone=False, last=False) else None
 
 
 def _all(said: Said) -> list[Mention]:
@@ -109,6 +123,8 @@ def _commits(page: Page, said: Said, options: Options, *, alone: bool, last: boo
     tail = tail.strip(" .*_\"'`$)}!(")
     if said.entry:
         return not tail and _is_entry_alone(page, said, mention, alone=alone, last=last)
+    if _COPULA.fullmatch(tail):
+        return alone and last  # "... Delhi है"
     if not mention.letter and any(c.isdigit() for c in own):
         tail = UNIT.sub("", tail)
     named = not tail or mention.named
