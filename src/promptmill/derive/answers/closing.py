@@ -23,7 +23,7 @@ DOUBT = re.compile(
     r"(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
 )
 # "6, not 9", "4 guests who did not come": said of others
-_NOT_THAT = re.compile(r",\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}")
+_NOT_THAT = re.compile(r"(?<=\$)\sor\s(?=\$)|,\sor\s(?=(?:about\s)?[\d.,]+\s[a-z])|\b(?:not|nicht|pas|no|non|não)\s[^,.]{1,40},?\s(?:but|sondern|mais|sino|ma|mas)\b|,\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}")
 _STEP = re.compile(
     r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
     r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
@@ -53,8 +53,8 @@ _HEAD = re.compile(
     r"each|every|once|while|by|\w+ing)\b"
 )
 _IS = re.compile(
-    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
-    r"jest|är|er|lautet|beträgt|vaut)|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|then|exactly|approximately|about|roughly|simply|given\sby|"
+    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|(?:is|are|was|were)\s(?:\w+ly\s)?(?:considered|believed|said|thought|known|regarded)\s(?:to\sbe|as)|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"jest|är|er|lautet|beträgt|vaut)(?![^\W\d_])|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|donc|alors|also|somit|daher|entonces|quindi|portanto|dus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
 _COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
@@ -63,6 +63,7 @@ _VALUE = re.compile(
 )
 _SYMBOL = re.compile(r"\W*[A-Za-z]'?(?:\([a-z]\)|_\{?\w+\}?)?\s*")
 _RELATION = re.compile(r"\W{0,4}[A-Za-z](?:\([a-z]\))?\s?(?:\\(?:in|leq?|geq?|neq?|approx)\b|[∈<>≤≥≠])")
+_NOT_BUT = re.compile(r"(?:not|nicht|pas|no|non|não)\s[^,.]{1,40}?,?\s(?:but|sondern|mais|sino|ma|mas)\s")
 _SEVERAL = re.compile(r"(?:\W*[A-Za-z]\w?\s?=[^=,a-z]{1,30}(?:,(?:\sand\b)?|\band\b|\bor\b)){1,5}\W*[A-Za-z]\w?\s*")
 _IT = re.compile(r"it\s(?:is|was)\s")
 _WHO = re.compile(r"\s(?:who|that|which)\s")
@@ -85,6 +86,7 @@ _RANGE = re.compile(
     r"\bbetween\s[$€£]?\d[\d.,]*\s(?:\w+\s)?and\s[$€£]?\d[\d.,]*|(?<![\w.,-])(?<!from\s)[$€£]?\d[\d.,]*\s?(?:to|–)\s?[$€£]?\d[\d.,]*"
 )
 _REFERS = re.compile(r"\b(?:chapter|page|section|table|figure|step|part|question|problem|exercise|line|row|appendix|equation)\s\Z")
+_BESIDES = re.compile(r"(?<=\d),?\s(?:since|because)\s")  # "36, since 36 / 4 = 9"
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _MARK = re.compile(r"\s*\d{1,2}\.\s*")  # of a list that was cut
 _LONGEST = 300
@@ -109,6 +111,8 @@ def _is_ranged(page: Page, value: Piece) -> bool:
 
 def stated(page: Page, found: Piece) -> Piece | None:
     """The number that a statement comes to."""
+    if reason := _BESIDES.search(page.lower, found.start + 1, found.end):
+        found = found._replace(text=page.text[found.start : reason.start()], end=reason.start())
     if (value := _value(page, found)) is not None:
         return value
     text = page.lower[found.start : found.end]
@@ -179,6 +183,8 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
         return _right_side(page, found)
     verb = verbs[-1]
     begin = found.start + verb.end()
+    if turned := _NOT_BUT.match(page.lower, begin, found.end):
+        begin = turned.end()
     who = _WHO.search(page.lower, begin, found.end) if _IT.match(text) else None
     if who:  # "It was Marie Curie who discovered polonium."
         found = found._replace(end=who.start())

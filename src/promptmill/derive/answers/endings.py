@@ -14,6 +14,12 @@ from promptmill.derive.answers import closing, lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
 _LABEL = re.compile(r"[\s*_#]*(?:A:[*_]*\s|[^\W\d_]{4,12}[*_]*:[*_]*\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
+_DATED = re.compile(r"\s*(?:On|In|At|Am|Le|El|En)\s(?=(?:[A-Z][a-z]+\s)?\d)")  # "On July 20, 1969."
+_TASK = re.compile(r".*\d\s?(?:[+×*·]|\\times|\\cdot|\s[-−]\s)\s?\d")
+_SAID = re.compile(
+    r"^(?:\S+\s){1,8}(?:ist|sind|war|est|sont|était|es|son|era|è|sono|é|são|är|jest|zijn|yw)\s\S|\w是\w|は.+(?:です|である|だ)$|[은는이가]\s.+(?:입니다|이다)$|"
+    r"^[А-ЯЁІЇЄ].+\s[—–]\s\S|\s(?:है|हैं)$"
+)
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
 _NO_NAME = re.compile(
     r"\b(?:i|i'm|we|you|let|let's|is|are|was|were|be|been|need|needs|think|know|sorry|sure|here|please|okay|ok|hello|hi|thanks|"
@@ -96,8 +102,12 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
         return None  # a heading, or code
     begin = label.end() if label else last[0]
+    dated = _DATED.match(page.clear, begin, last[1])
+    begin = dated.end() if dated else begin
     aside = closing.ASIDE.search(page.clear, begin, last[1])  # "Danube (it flows through Vienna)"
     found = numbers.result(page, marks.piece(page, begin, aside.start() if aside else last[1], "whole"))
+    if number and found is not None and _TASK.fullmatch(found.text):
+        return None  # "17 x 3"
     if found is None or _is_name(page, found):
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None
@@ -135,7 +145,7 @@ def _is_name(page: Page, found: Piece) -> bool:
     """Whether a piece is a value, an expression or a name, and no sentence."""
     if numbers.is_value(found.text):
         return True
-    if _is_told(page, found):
+    if _is_told(page, found) or _SAID.search(found.text):
         return False
     plain = re.sub(r"\\[A-Za-z]+", "", found.text)
     if not re.search(r"[^\W_]|[∅∞]", plain) or marks.is_placeholder(found.text):

@@ -14,6 +14,7 @@ from typing import Literal
 from promptmill.derive.answers import (
     boxed,
     closing,
+    copulas,
     endings,
     letters,
     marks,
@@ -75,7 +76,7 @@ def answer(
 def _first_of(found: Piece, several: Literal["none", "prose", "first"]) -> Piece | None:
     """The first of several options, where it may be taken; the method says so."""
     # a text that is part of several options is not a list of them
-    in_prose = found.rule.partition(":")[0] not in {"answer_tag", "boxed", "json"} and ":" not in found.rule
+    in_prose = found.rule.partition(":")[0] not in {"answer_tag", "boxed", "json", "letter"} and ":" not in found.rule
     if not found.text or several == "none" or (several == "prose" and not in_prose):
         return None
     return found._replace(rule=f"{found.rule}:first_of_several", unclear=False)
@@ -225,7 +226,8 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
         return found
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None
     if bare is None and "conclusion" in rules:
-        return closing.predicate(page, *within) or closing.quantity(page, *within)
+        steps = (closing.predicate, copulas.predicate, closing.quantity)
+        return next((found for step in steps if (found := step(page, *within)) is not None), None)
     return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 

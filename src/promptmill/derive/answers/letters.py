@@ -163,7 +163,8 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
         return None
     length, index = max(fits)
     follows = normalised(head[length:]) or normalised(page.clear[first : min(end, first + 200)])
-    if any(text and re.match(rf"(?:\S+ (?:or|and) )?{re.escape(text)}\b", follows) for text in options.plain):
+    others = "|".join(re.escape(text) for text in options.plain if text)
+    if re.match(rf"(?:\S+ (?:or|and) )?(?:{others})(?:$| (?:or|and|{others})\b)", follows):
         return None  # a list of options
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
 

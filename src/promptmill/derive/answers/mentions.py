@@ -33,7 +33,7 @@ _NUMBERED = re.compile(
 )
 # begins with a plain set of letters, so that it is looked for fast
 _LONE = re.compile(
-    r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![A-Za-z0-9À-ɏ_'.\\].)(?![A-Za-z0-9À-ɏ_'])(?!(?<=A)\s(?!it\sis)[a-z]{2}))"
+    r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![A-Za-z0-9À-ɏ_'.\\].)(?![A-Za-z0-9À-ɏ_'])(?!(?<=A)\s(?!(?:is|it\sis|was|fits|seems|would|and|or|nor|because|since|as)\b)[a-z]{2}))"
 )
 _COUNTING = (
     *("option", "choice", "solution", "statement", "answer", "letter", "ending", "alternative", "sentence", "sol"),
@@ -51,7 +51,7 @@ _COUNTING = (
     ),
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
-_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
+_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)|(?<!\w)[A-Z](?:\s?[/|]\s?[A-Z])+(?!\w)")
 _MARKS = re.compile(r"[\s*_\"'$).]*(?:[,;—]\s?(?:because|since|as|so|for)\b.*)?", re.DOTALL)
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"

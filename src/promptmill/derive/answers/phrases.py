@@ -205,6 +205,7 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
 
 _IF = re.compile(r"\b(?:if|when)\b")
 _ELSE = re.compile(r"\b(?:otherwise|or\selse|else|if|when)\b")  # "if it is diploid the answer is A, otherwise B"
+_TAGS = (", right", ", correct", ", isn't it", ", no", ", yes")  # "The answer is B, right?"
 _INDENTED = re.compile(r"\n[ \t]{2,40}$")
 _CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")
@@ -235,7 +236,7 @@ def _read_choice(page: Page, one: Announced, end: int, options: Options) -> Pick
     stop = sentences.end_of(page.clear, start, end)
     line = page.clear.find("\n", start, end)
     line = end if line < 0 else line
-    if page.clear[stop : stop + 1] == "?":
+    if page.clear[stop : stop + 1] == "?" and not page.lower.endswith(_TAGS, start, stop):
         return None
     lead = options.lead(page, start, min(line, start + 600))
     if lead is not None:  # "C. The mitochondria": the sentence does not end behind the letter

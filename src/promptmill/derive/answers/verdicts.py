@@ -26,7 +26,7 @@ from promptmill.derive.answers.page import Page
 _FAR = 90
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|"
-    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempt(?:ing|ed)\sto\s\w+|(?:was|were)\s(?:\w+\s)?(?:going|about|inclined)\sto\s\w+))"
+    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempt(?:ing|ed)\sto\s\w+|no\ses|n'est\spas|não\sé|non\sè|nicht|kein\w*|(?:är|er)\s(?:inte|ikke)|не|nie|değil|(?:was|were)\s(?:\w+\s)?(?:going|about|inclined)\sto\s\w+))"
     r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
     r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
 )
@@ -50,7 +50,7 @@ _ENTRY_VERDICT = re.compile(
 _PRAISE = re.compile(rf"\b(?:correct|right|best|accurate|{MOST}|strongest)\b|(?:{CORRECT})")
 _LEADS = re.compile(
     r"(?:\b(?:so|thus|hence|therefore|must\sbe|leaves(?:\sus\swith)?|leaving|choose|chose|pick|select|go\s(?:for|with)|"
-    r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|finally|actually|"
+    r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|sondern|sino|finally|actually|"
     r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|"
     r"what|only|argue\sfor|lean(?:ing)?\s(?:towards?|to)|settled?\son|(?:vote|opt)\sfor|favou?r|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак|"
     r"chọn|wybieram|elijo|escolho|scelgo|choisis|wähle|выбираю|pilih)|なので|ので|だから|よって|所以|因此|므로|따라서|选|選|"
@@ -67,11 +67,11 @@ _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)
 _IF = re.compile(r"\W*if\b")
 _NEAR = re.compile(r"[,:]\s")
 CLAUSE = re.compile(
-    r"[;—]|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|where|whose|when|as|and\sso|hence|thus|da|"
+    r"[;—]|,\s(?=(?:sondern|sino|mais|ma|mas|но|а)\s)|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|where|whose|when|as|and\sso|hence|thus|da|"
     r"weil|car|porque|perché|denn)\b|\s(?:but|while|whereas|because|since|although|though)\s|[.!?]\s"
 )
 _ENTRY = re.compile(
-    r"[\s|*_>+•\-–]{0,8}(?:\(?(?:[A-Za-z]|[1-9](?=[.)]\s))[).:|]|(?i:option|choice|answer|solution)\s\(?[A-Za-z1-9]\)?\s?[:.\-–—(])"
+    r"[\s|*_>+•\-–]{0,8}(?:\(?(?:[A-Za-z]|[1-9](?=[.)]\s))[).:|]|[A-Z]\s[-–—]\s|(?i:option|choice|answer|solution)\s\(?[A-Za-z1-9]\)?\s?[:.\-–—(])"
 )
 _ENTRY_HEAD = 16
 _OFFER = re.compile(r"\W*(?:(?:the|answer|possible|available)\s){0,2}(?:options|choices|answers|alternatives|optionen|opciones|opções|opzioni)\b[^:\n]{0,30}:")

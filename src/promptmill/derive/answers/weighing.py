@@ -27,6 +27,7 @@ _LONGEST = 600  # characters of one sentence
 _SHORT = 40  # characters of a response that needs no full stop
 _ASIDE = re.compile(r"\s*\([^()]{12,}(?:\)\W*)?")
 _COPULA = re.compile(r"(?:है|हैं|です|である|だ|입니다|이다|d[iıuü]r|است)[।。]?")
+_MARKER = re.compile(r"\s*[*_-]{0,3}\s?(?:[a-z]|\d)")
 _LONE_VERDICT = re.compile(r"[ *_]*(?:in)?correct|[ *_]*(?:wrong|right|true|false|no|yes)")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
@@ -99,6 +100,8 @@ def _statements(page: Page, start: int, end: int) -> list[tuple[int, int]]:
     at = start
     while at < end:
         stop = max(sentences.end_of(page.clear, at, end), at)
+        if page.clear[stop : stop + 2] == ". " and _MARKER.fullmatch(page.clear, at, stop):  # "b. udp"
+            stop = max(sentences.end_of(page.clear, stop + 1, end), stop)
         asked = page.clear[stop : stop + 1] == "?" or _ASIDE.fullmatch(page.clear, at, stop)
         if found and found[-1][1] == at - 1 and _LONE_VERDICT.fullmatch(page.lower, at, stop):
             found[-1] = (found[-1][0], stop)  # "Option B: Kidney. Incorrect."
