@@ -75,7 +75,7 @@ _COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 _COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERED = re.compile(
     r"(?:number\s|no\.?\s|#)?(?:([1-9])|(?<=\()(i{1,3}|i?v|vi{1,3}|ix)(?=\))|(ii{1,2}|iv|vi{1,3}|ix)(?=[.)]))"
-    r"(?=[\W_]|$)(?![.,]\d)[).:\]*]{0,3}",
+    r"(?=[\W_]|[\u3040-\u9fff\uac00-\ud7af]|$)(?![.,]\d)[).:\]*]{0,3}(?:番|번)?(?:です|입니다|이다)?",
     re.IGNORECASE,
 )
 _INTEGER = re.compile(r"-?\d{1,9}")
@@ -157,7 +157,7 @@ class Options(NamedTuple):
             return None
         if not 0 <= index < min(len(self.texts), 9) or any(_NUMERAL.search(text) for text in self.texts):
             return None
-        rest = normalised(page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0])  # "1. First we ..."
+        rest = normalised(page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0].strip("。 "))  # "1. First we ..."
         told = not rest or (self.plain[index] and rest.startswith(self.plain[index]))
         return Piece(self.letter(index), match.start(), match.end(), rule) if told else None
 

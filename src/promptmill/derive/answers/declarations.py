@@ -88,7 +88,7 @@ _TEMPTED = re.compile(
 _ONLY_HINTS = hints("only ")
 _OTHERS = re.compile(r"\b(?:some|many|people|you|one|others|they|students|who)\s(?:\w{1,12}\s){0,2}$")
 _UNSURE = re.compile(
-    r"\b(?:if|otherwise|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
+    r"(?:\b(?:if|otherwise|not|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)|n't)\b[^.!?\n]{0,40}$"
 )
 _DENIED = re.compile(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b")
 _TURNED = re.compile(r"\?|\s(?:only\s)?(?:if|when)\b")

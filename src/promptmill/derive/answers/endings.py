@@ -14,8 +14,9 @@ from promptmill.derive.answers import closing, lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
 _LABEL = re.compile(r"[\s*_#]*(?:A:[*_]*\s|[^\W\d_]{4,12}[*_]*:[*_]*\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
+_OBJECT = re.compile(r"\s*[\[{]{1,2}\s?[\"']\w{1,30}[\"']\s?:")
 _DATED = re.compile(r"\s*(?:On|In|At|Am|Le|El|En)\s(?=(?:[A-Z][a-z]+\s)?\d)")  # "On July 20, 1969."
-_TASK = re.compile(r".*\d\s?(?:[+×*·]|\\times|\\cdot|\s[-−]\s)\s?\d")
+_TASK = re.compile(r"[\d\s.,]+|.*\d\s?(?:[+×*·]|\\times|\\cdot|\s[-−]\s)\s?\d")
 _SAID = re.compile(
     r"^(?:\S+\s){1,8}(?:ist|sind|war|est|sont|était|es|son|era|è|sono|é|são|är|jest|zijn|yw)\s\S|\w是\w|は.+(?:です|である|だ)$|[은는이가]\s.+(?:입니다|이다)$|"
     r"^[А-ЯЁІЇЄ].+\s[—–]\s\S|\s(?:है|हैं)$"
@@ -93,21 +94,21 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     if last is None or last[1] - last[0] > 200:
         return None
     label = _LABEL.match(page.clear, *last)
-    before = page.clear[start : last[0]].strip()
+    before = page.clear[start : last[0]].strip(" \n\t`")
     if before and (value := _leading_value(page, start, end) or (_reached(page, before, last) if number else None)):
         return value
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
     line = page.clear[last[0] : last[1]]
-    if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";")):
+    if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";", " +", " -", " *", " ×", "=")) or _OBJECT.match(line):
         return None  # a heading, or code
     begin = label.end() if label else last[0]
     dated = _DATED.match(page.clear, begin, last[1])
     begin = dated.end() if dated else begin
     aside = closing.ASIDE.search(page.clear, begin, last[1])  # "Danube (it flows through Vienna)"
     found = numbers.result(page, marks.piece(page, begin, aside.start() if aside else last[1], "whole"))
-    if number and found is not None and _TASK.fullmatch(found.text):
-        return None  # "17 x 3"
+    if number and found is not None and not numbers.is_value(found.text) and _TASK.fullmatch(found.text):
+        return None  # "17 x 3", "12 34 56"
     if found is None or _is_name(page, found):
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None

@@ -122,6 +122,9 @@ def _stated_choice(page: Page, within: tuple[int, int], options: Options, rules:
     """The later of a box and an announcement; then JSON, hashes and tables."""
     start, end = within
     key = (objects.field(page) or objects.marked(page, start, end)) if "json" in rules else None
+    if key is not None and key.text.isdigit() and page.clear[key.start - 1] not in "\"'":
+        named = options.whole(page, key.start, key.end, key.rule)  # an index counts from 0 or from 1
+        return named or key._replace(text="", unclear=True)
     if key is not None and start <= key.start < end and (named := _in_piece(page, key, options)) is not None:
         return named
     box = boxed.last(page, start, end) if "boxed" in rules else None
@@ -227,7 +230,8 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None
     if bare is None and "conclusion" in rules:
         steps = (closing.predicate, copulas.predicate, closing.quantity)
-        return next((found for step in steps if (found := step(page, *within)) is not None), None)
+        stated = next((found for step in steps if (found := step(page, *within)) is not None), None)
+        return None if number and stated is not None and numbers.are_several(stated.text) else stated
     return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 

@@ -55,11 +55,11 @@ _RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A
 _MARKS = re.compile(r"[\s*_\"'$).]*(?:[,;—]\s?(?:because|since|as|so|for)\b.*)?", re.DOTALL)
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
-_ARTICLE = re.compile(r"^(?:an?\s|the\s|it\s(?=\S+\s))")
+_ARTICLE = re.compile(r"^(?:an?\s|the\s|(?:el|la|los|las|le|les|un|una|une|der|die|das|il|lo|gli|os?|as|um|uma|het|een)\s(?=\S{3})|it\s(?=\S+\s))")
 _INTEGER = re.compile(r"\d{4,12}|\d{1,3}(?:,\d{3})+", re.ASCII)
 _YEAR = re.compile(r"\d{4}")  # not any number by chance
 _NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")
-_COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
+COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
 
 
 class Mention(NamedTuple):
@@ -129,7 +129,7 @@ def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[M
 def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
     start, end = place
     for index, plain in _wordings(options):
-        weak = plain in _COMMON or len(plain) < 3 or not (any(c.isalpha() for c in plain) or _YEAR.fullmatch(plain))
+        weak = plain in COMMON or len(plain) < 3 or not (any(c.isalpha() for c in plain) or _YEAR.fullmatch(plain))
         at = page.lower.find(plain, start, end)
         for _ in range(4):
             if at < 0:
@@ -143,7 +143,7 @@ def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Men
 
 def _ends(page: Page, plain: str, behind: int, end: int) -> bool:
     """Whether a sentence ends behind a word, or behind a value and its unit."""
-    return (_MARKS if plain in _COMMON else UNIT).fullmatch(page.lower, behind, end) is not None
+    return (_MARKS if plain in COMMON else UNIT).fullmatch(page.lower, behind, end) is not None
 
 
 def _opens(page: Page, start: int, at: int, behind: int) -> bool:

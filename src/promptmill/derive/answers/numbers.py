@@ -21,7 +21,7 @@ NUMBER = re.compile(
     r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?(?:\s?(?:\\?%|[€£₹]))?"
 )
 _VALUE = re.compile(
-    r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d[\d,.\s']*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
+    r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d(?:[\d,.']|\s(?=\d{3}(?!\d)|\d+\s?/))*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
 )
 _ARITHMETIC = re.compile(r"(?:[\s\d.,+\-*/×÷x·^()$€£%−–\[\]{}]|\\(?:times|cdot|div|[$%,; ]))*")
 _PREDICATE = re.compile(
@@ -39,6 +39,11 @@ def is_value(text: str) -> bool:
 def expected(answer: str | None) -> bool:
     """Whether a reference is a plain number, so that its question asks for one."""
     return answer is not None and len(answer) < 60 and is_value(answer.strip())
+
+
+def are_several(text: str) -> bool:
+    """Whether a text counts several things ("45 girls and 30 boys")."""
+    return "\\" not in text and len(NUMBER.findall(text)) > 1 and _WORDS.search(text) is not None
 
 
 def result(page: Page, found: Piece | None) -> Piece | None:

@@ -4,6 +4,7 @@
 
 - thoughts: `<think>...</think>` and its relatives, several of them, everything before a closing tag that nothing
   opened;
+- what is struck through, `~~B~~`;
 - in the channel format of gpt-oss, everything before the last final message, also where its marks were taken out.
 
 A thought that is opened and never closed means that there is no answer: `read` gives None. Tags between backquotes
@@ -33,6 +34,7 @@ _FINAL = "<|channel|>final<|message|>"
 _BARE_FINAL = "assistantfinal"  # what is left of the marks where special tokens were taken out
 _CHANNEL = "<|channel|>"
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
 _BLANK = "\n"
 
 
@@ -79,6 +81,8 @@ def read(text: str) -> Page | None:
     clear = _without_thoughts(text)
     if clear is None:
         return None
+    if "~~" in clear:
+        clear = _STRUCK.sub(lambda struck: " " * len(struck[0]), clear)
     if not clear.isascii():
         clear = _NOT_ASCII.sub(_fold, clear)
     return Page(text, clear, lowered(clear))

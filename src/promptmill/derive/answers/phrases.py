@@ -66,7 +66,7 @@ _CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\(
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given\b|(?:any|some)thing\b|whatever\b|up to you|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"given\b|see\b|(?:any|some)thing\b|whatever\b|up to you|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
     r"correct\b|incorrect\b|wrong\b|"
     r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"

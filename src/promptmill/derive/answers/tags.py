@@ -15,7 +15,7 @@ from promptmill.derive.answers import boxed, marks
 from promptmill.derive.answers.page import Page
 
 _TAG = re.compile(
-    r"<\s{0,2}([/\\]?)\s{0,2}(?:(?:final[ _-]?)?(?:answer|ans)|final)"
+    r"<\s{0,2}([/\\]?)\s{0,2}(?:(?:final[ _-]?)?(?:answer|ans|result|choice)|final)"
     r"(?:\s[\w-]{1,20}=[^<>\n]{0,40})?\s{0,2}(/?)\s{0,2}>|"
     r"\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
     r"<\|(begin|end)_of_(?:answer|solution)\|>",
@@ -58,7 +58,7 @@ def contents(page: Page, start: int, end: int) -> Iterator[Tagged]:
     if (
         page.lower.find("ans", start, end) < 0
         and page.lower.find("_of_s", start, end) < 0
-        and "<final>" not in page.lower
+        and not any(tag in page.lower for tag in ("<final>", "<result>", "<choice>", "_result>"))
     ):
         return
     first = min((at for at in (page.clear.find("<", start, end), page.clear.find("[", start, end)) if at >= 0), default=end)

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from promptmill.derive.answers.choices import Options
 from promptmill.derive.answers.languages import CORRECT, MOST
-from promptmill.derive.answers.mentions import Mention, joined, mentions
+from promptmill.derive.answers.mentions import COMMON, Mention, joined, mentions
 from promptmill.derive.answers.page import Page
 
 _FAR = 90
@@ -54,7 +54,7 @@ _LEADS = re.compile(
     r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|"
     r"what|only|argue\sfor|lean(?:ing)?\s(?:towards?|to)|settled?\son|(?:vote|opt)\sfor|favou?r|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак|"
     r"chọn|wybieram|elijo|escolho|scelgo|choisis|wähle|выбираю|pilih)|なので|ので|だから|よって|所以|因此|므로|따라서|选|選|"
-    r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|just|then|be|is|it|for)\W{1,3}){0,2}$",
+    r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|an?|just|then|be|is|it|for)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
 _OPEN = re.compile(
@@ -114,11 +114,18 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
         in_head = entry and mention.start - place[0] < _ENTRY_HEAD
         before = clause_before(page, mention, place[0])
         leads = _LEADS.search(page.clear, max(mention.head - 60, place[0]), mention.head) is not None
+        leads = leads or _is_result(page, mention, place[0])
         kinds[_verdict(before, after, leads=leads, entry=in_head)].append(mention)
     told = {m.option for m in (*said.good, *said.bad)}
     bare = [m for m in said.bare if m.option not in told]
     together = [m for m in bare for g in said.good if joined(page, g, m)]  # "so the mantle and the crust differ"
     return said._replace(bare=bare, good=[*said.good, *together])
+
+
+def _is_result(page: Page, mention: Mention, start: int) -> bool:
+    """Whether an option in words stands behind an equals sign ("antlers + the largest = moose"), and no value of code."""
+    word = page.lower[mention.start : mention.end]
+    return not mention.letter and word[0].isalpha() and word not in COMMON and page.clear.endswith("= ", start, mention.head)
 
 
 def _is_entry(clear: str, start: int, end: int) -> bool:
@@ -171,4 +178,4 @@ def _verdict(before: str, after: str, *, leads: bool, entry: bool) -> Literal["g
         return "open"
     if told or leads or (not entry and _PRAISE.search(near)):
         return "good"
-    return "open" if _IF.match(before) else "bare"
+    return "open" if _IF.match(before) and ", then " not in before else "bare"

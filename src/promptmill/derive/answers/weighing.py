@@ -48,6 +48,9 @@ def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
         return _piece(next(iter(right.values()))) if len(right) == 1 else None
     if len(entries) > 1:
         said = [one for one in said if not one.entry]
+    lone = {m.option for one in said for m in one.bare if _is_lone(page, one, m)}
+    if len(lone) > 1:  # a list of the options
+        said = [one for one in said if not any(_is_lone(page, one, m) for m in one.bare)]
     decisive = next((one for one in said if one.good or one.bare), None)
     if decisive is not None and (other := _before_others(page, said, decisive, options)) is not None:
         return other
@@ -69,6 +72,11 @@ def _before_others(page: Page, said: list[Said], last: Said, options: Options) -
     if not earlier or earlier[0].good or {m.option for m in earlier[0].bare} & others:
         return None
     return _piece(earlier[0].bare[0]) if _commits(page, earlier[0], options, alone=False, last=False) else None
+
+
+def _is_lone(page: Page, said: Said, mention: Mention) -> bool:
+    """Whether a sentence is the text of an option and nothing else."""
+    return not page.clear[said.place[0] : mention.start].strip(" \n*_-•") and not page.clear[mention.end : said.place[1]].strip(" *_,;")
 
 
 def _all(said: Said) -> list[Mention]:

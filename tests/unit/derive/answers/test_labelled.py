@@ -10,7 +10,7 @@ from promptmill.derive.answers import answer
 from promptmill.records import Reference
 
 DATA = Path(__file__).parents[3] / "data"
-FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 25)))]
+FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 26)))]
 KNOWN_WRONG = frozenset(  # "Probably B?"; an answer whose own "!" is taken off; one in a sentence repeated and cut
     ("n14-086", "n15-036", "n16-083")
 )
@@ -99,14 +99,14 @@ def test_a_place_is_given_where_the_answer_stands():
             assert found.text in shown, (case, shown)
 
 
-COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "first": "A", "second": "B", "third": "C", "last": "D", "two": "B"}
+COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "first": "A", "second": "B", "third": "C", "last": "D", "two": "B", "1": "A", "2": "B"}
 
 
 def is_shown(letter, shown, choices):
     if len(shown) == 1:
         return True  # the letter itself, perhaps in another script
-    counted = shown.lower().removeprefix("the ").removeprefix("option ").split(" ")[0]
-    if counted in COUNTED:
+    counted = shown.lower().removesuffix("です").removesuffix("番").removeprefix("the ").removeprefix("option ").split(" ")[0]
+    if counted in COUNTED and (len(counted) > 1 or not any(c.isdigit() for c in "".join(choices))):
         return letter == COUNTED[counted]
     own = "".join(filter(str.isalnum, choices[ord(letter) - 65].lower().replace("frac", "")))
     said = "".join(filter(str.isalnum, shown.lower().replace("dfrac", "").replace("frac", "").replace("text", "")))
