@@ -52,7 +52,9 @@ _FILLER = re.compile(
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
     re.IGNORECASE,
 )
-_LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}](?!\w)|[{_CIRCLED}](?![A-Za-z0-9]))")
+_LETTER = re.compile(
+    rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}](?!\w)|[{_CIRCLED}](?![A-Za-z0-9]))"
+)
 _CJK = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af。，、！]")
 _CLOSERS = re.compile(r"[\s)\]}*_\"'`$]{0,8}")
 _STANDS = re.compile(
@@ -157,7 +159,9 @@ class Options(NamedTuple):
             return None
         if not 0 <= index < min(len(self.texts), 9) or any(_NUMERAL.search(text) for text in self.texts):
             return None
-        rest = normalised(page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0].strip("。 "))  # "1. First we ..."
+        rest = normalised(
+            page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0].strip("。 ")
+        )  # "1. First we ..."
         told = not rest or (self.plain[index] and rest.startswith(self.plain[index]))
         return Piece(self.letter(index), match.start(), match.end(), rule) if told else None
 
@@ -269,7 +273,9 @@ class Options(NamedTuple):
             return None
         said = normalised(page.clear[start:end])
         found = [i for i, plain in enumerate(self.plain) if plain and plain == said]
-        if len(found) != 1 or (len(said) < 2 and not (said.isdigit() and all(_INTEGER.fullmatch(p) for p in self.plain))):
+        if len(found) != 1 or (
+            len(said) < 2 and not (said.isdigit() and all(_INTEGER.fullmatch(p) for p in self.plain))
+        ):
             return None
         return Piece(self.letter(found[0]), start, end, f"{rule}:option_text")
 

@@ -23,7 +23,9 @@ DOUBT = re.compile(
     r"(?:begin|start)\s(?:with|by)|nicht|pas|não|nie|не|değil|need to|have to|step)\b|n't\b|\?"
 )
 # "6, not 9", "4 guests who did not come": said of others
-_NOT_THAT = re.compile(r"(?<=\$)\sor\s(?=\$)|,\sor\s(?=(?:about\s)?[\d.,]+\s[a-z])|\b(?:not|nicht|pas|no|non|não)\s[^,.]{1,40},?\s(?:but|sondern|mais|sino|ma|mas)\b|,\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}")
+_NOT_THAT = re.compile(
+    r"(?<=\$)\sor\s(?=\$)|,\sor\s(?=(?:about\s)?[\d.,]+\s[a-z])|\b(?:not|nicht|pas|no|non|não)\s[^,.]{1,40},?\s(?:but|sondern|mais|sino|ma|mas)\b|,\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}"
+)
 _STEP = re.compile(
     r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
     r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
@@ -85,7 +87,9 @@ _NONE = re.compile(
 _RANGE = re.compile(
     r"\bbetween\s[$€£]?\d[\d.,]*\s(?:\w+\s)?and\s[$€£]?\d[\d.,]*|(?<![\w.,-])(?<!from\s)[$€£]?\d[\d.,]*\s?(?:to|–)\s?[$€£]?\d[\d.,]*"
 )
-_REFERS = re.compile(r"\b(?:chapter|page|section|table|figure|step|part|question|problem|exercise|line|row|appendix|equation)\s\Z")
+_REFERS = re.compile(
+    r"\b(?:chapter|page|section|table|figure|step|part|question|problem|exercise|line|row|appendix|equation)\s\Z"
+)
 _BESIDES = re.compile(r"(?<=\d),?\s(?:since|because)\s")  # "36, since 36 / 4 = 9"
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
 _MARK = re.compile(r"\s*\d{1,2}\.\s*")  # of a list that was cut
@@ -147,7 +151,9 @@ def _head(page: Page, said: Piece) -> Piece | None:
     for match in numbers.NUMBER.finditer(text):
         before = text[max(0, match.start() - 80) : match.start()]
         if not (behind and _AND.fullmatch(text, behind, match.start())):  # "3 cups and 4 pans" are of one kind
-            beside = bool(_BESIDE.search(before) or (behind and _PURPOSE.search(before)) or _KNOWN.search(before)) and not _AMOUNT.search(before)
+            beside = bool(
+                _BESIDE.search(before) or (behind and _PURPOSE.search(before)) or _KNOWN.search(before)
+            ) and not _AMOUNT.search(before)
         behind = match.end()
         named = _NAMED.search(page.clear[begin + max(0, match.start() - 80) : begin + match.start()])
         if not beside and not named and not _COMPOUND.match(page.clear, begin + match.end()):
@@ -246,10 +252,17 @@ def _last(page: Page, start: int, end: int) -> Piece | None:
     if last and _is_unit(page.clear, start, *last):
         last = lines.last(page.clear, start, last[0])
     place = lines.last_sentence(page.clear, *last) if last else None
-    if place is None or place[1] - place[0] > _LONGEST or _MARK.fullmatch(page.clear, *place) or _STEP.match(page.lower, *place):
+    if (
+        place is None
+        or place[1] - place[0] > _LONGEST
+        or _MARK.fullmatch(page.clear, *place)
+        or _STEP.match(page.lower, *place)
+    ):
         return None
     ended = page.clear[place[1] - 1]
-    if not _NONE.search(page.lower[place[0] : place[1]].rstrip(" .*$")) and DOUBT.search(_NOT_THAT.sub("", page.lower[place[0] : place[1]])):
+    if not _NONE.search(page.lower[place[0] : place[1]].rstrip(" .*$")) and DOUBT.search(
+        _NOT_THAT.sub("", page.lower[place[0] : place[1]])
+    ):
         return None
     aside = ASIDE.search(page.clear, place[0], place[1])
     found = marks.piece(page, place[0], aside.start() if aside else place[1], "conclusion")

@@ -13,7 +13,9 @@ import re
 from promptmill.derive.answers import closing, lines, marks, numbers, sentences
 from promptmill.derive.answers.page import Page, Piece
 
-_LABEL = re.compile(r"[\s*_#]*(?:A:[*_]*\s|[^\W\d_]{4,12}[*_]*:[*_]*\s(?!.*[^\W\d_]{3}))")  # "A: Paris", "Solution: x = 7"
+_LABEL = re.compile(
+    r"[\s*_#]*(?:A:[*_]*\s|[^\W\d_]{4,12}[*_]*:[*_]*\s(?!.*[^\W\d_]{3}))"
+)  # "A: Paris", "Solution: x = 7"
 _OBJECT = re.compile(r"\s*[\[{]{1,2}\s?[\"']\w{1,30}[\"']\s?:")
 _DATED = re.compile(r"\s*(?:On|In|At|Am|Le|El|En)\s(?=(?:[A-Z][a-z]+\s)?\d)")  # "On July 20, 1969."
 _TASK = re.compile(r"[\d\s.,]+|.*\d\s?(?:[+×*·]|\\times|\\cdot|\s[-−]\s)\s?\d")
@@ -100,7 +102,11 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
     line = page.clear[last[0] : last[1]]
-    if line.startswith("#") or line.rstrip("*_ ").endswith((":", ";", " +", " -", " *", " ×", "=")) or _OBJECT.match(line):
+    if (
+        line.startswith("#")
+        or line.rstrip("*_ ").endswith((":", ";", " +", " -", " *", " ×", "="))
+        or _OBJECT.match(line)
+    ):
         return None  # a heading, or code
     begin = label.end() if label else last[0]
     dated = _DATED.match(page.clear, begin, last[1])

@@ -35,7 +35,9 @@ from promptmill.registry import Extractor
 RULES = ("answer_tag", "boxed", "json", "hashes", "phrase", "table", "letter", "bold", "conclusion", "whole", "weighed")
 """Names of the rules, in the order in which they are asked."""
 Rules = frozenset[str]
-_TWIN = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-Z])\)?\}{1,2}[ $]{0,3}\\boxed\{(?:\\text\{)?\(?\Z")  # `\boxed{A}\boxed{C}`
+_TWIN = re.compile(
+    r"\\boxed\{(?:\\text\{)?\(?([A-Z])\)?\}{1,2}[ $]{0,3}\\boxed\{(?:\\text\{)?\(?\Z"
+)  # `\boxed{A}\boxed{C}`
 
 
 def answer(

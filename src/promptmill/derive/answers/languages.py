@@ -204,6 +204,7 @@ def announcements(lower: str, words: frozenset[str]) -> Iterator[Announcement]:
     found |= {place: one for place, one in _OTHERS if (not plain or one.noun.isascii()) and one.noun in lower}
     yield from (found[place] for place in sorted(found))
 
+
 # Nouns that may stand right before a letter ("Antwort B", "Option C"), for multiple choice
 BEFORE_LETTER = (
     r"option|options|choice|answer|alternative|letter|statement|number|selection|antwort|antwortmöglichkeit|möglichkeit|buchstabe|"

@@ -51,11 +51,15 @@ _COUNTING = (
     ),
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
-_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)|(?<!\w)[A-Z](?:\s?[/|]\s?[A-Z])+(?!\w)")
+_RANGE = re.compile(
+    r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)|(?<!\w)[A-Z](?:\s?[/|]\s?[A-Z])+(?!\w)"
+)
 _MARKS = re.compile(r"[\s*_\"'$).]*(?:[,;—]\s?(?:because|since|as|so|for)\b.*)?", re.DOTALL)
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
-_ARTICLE = re.compile(r"^(?:an?\s|the\s|(?:el|la|los|las|le|les|un|una|une|der|die|das|il|lo|gli|os?|as|um|uma|het|een)\s(?=\S{3})|it\s(?=\S+\s))")
+_ARTICLE = re.compile(
+    r"^(?:an?\s|the\s|(?:el|la|los|las|le|les|un|una|une|der|die|das|il|lo|gli|os?|as|um|uma|het|een)\s(?=\S{3})|it\s(?=\S+\s))"
+)
 _INTEGER = re.compile(r"\d{4,12}|\d{1,3}(?:,\d{3})+", re.ASCII)
 _YEAR = re.compile(r"\d{4}")  # not any number by chance
 _NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")

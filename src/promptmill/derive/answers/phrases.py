@@ -164,7 +164,9 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
-    if _IF.search(before) and _ELSE.search(page.lower, tail.end(), min(end, sentences.end_of(page.lower, tail.end(), end))):
+    if _IF.search(before) and _ELSE.search(
+        page.lower, tail.end(), min(end, sentences.end_of(page.lower, tail.end(), end))
+    ):
         return None
     doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice

@@ -13,7 +13,20 @@ import re
 from promptmill.derive.answers.page import Page
 
 _HINTS = frozenset(
-    ("scratch", "back", "thought", "thoughts", "more", "anymore", "now", "correction", "wait", "hold", "hmm", "actually")
+    (
+        "scratch",
+        "back",
+        "thought",
+        "thoughts",
+        "more",
+        "anymore",
+        "now",
+        "correction",
+        "wait",
+        "hold",
+        "hmm",
+        "actually",
+    )
     + ("sorry", "mean", "apologize", "apologise")
 )
 _RETRACTS = re.compile(

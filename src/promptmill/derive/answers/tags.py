@@ -61,7 +61,9 @@ def contents(page: Page, start: int, end: int) -> Iterator[Tagged]:
         and not any(tag in page.lower for tag in ("<final>", "<result>", "<choice>", "_result>"))
     ):
         return
-    first = min((at for at in (page.clear.find("<", start, end), page.clear.find("[", start, end)) if at >= 0), default=end)
+    first = min(
+        (at for at in (page.clear.find("<", start, end), page.clear.find("[", start, end)) if at >= 0), default=end
+    )
     found = [m for m in _TAG.finditer(page.clear, first, end) if not _quoted(page.clear, m)]
     for index in range(len(found) - 1, max(len(found) - _MOST, 0) - 1, -1):
         tagged = _content(page, found, index, (start, end))

@@ -74,7 +74,9 @@ _ENTRY = re.compile(
     r"[\s|*_>+•\-–]{0,8}(?:\(?(?:[A-Za-z]|[1-9](?=[.)]\s))[).:|]|[A-Z]\s[-–—]\s|(?i:option|choice|answer|solution)\s\(?[A-Za-z1-9]\)?\s?[:.\-–—(])"
 )
 _ENTRY_HEAD = 16
-_OFFER = re.compile(r"\W*(?:(?:the|answer|possible|available)\s){0,2}(?:options|choices|answers|alternatives|optionen|opciones|opções|opzioni)\b[^:\n]{0,30}:")
+_OFFER = re.compile(
+    r"\W*(?:(?:the|answer|possible|available)\s){0,2}(?:options|choices|answers|alternatives|optionen|opciones|opções|opzioni)\b[^:\n]{0,30}:"
+)
 _ALL_BUT = re.compile(
     r"\b(?:all|every|each|alle|tou(?:te)?s|tod[oa]s|tutt[ei])\b[^.;]{0,30}\b(?:except|but|other\sthan|besides|apart\sfrom|außer|sauf|salvo|excepto|menos|tranne)\s(?:for\s)?"
     r"(?:option\s|choice\s|answer\s)?\W*$"
@@ -125,7 +127,12 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
 def _is_result(page: Page, mention: Mention, start: int) -> bool:
     """Whether an option in words stands behind an equals sign ("antlers + the largest = moose"), and no value of code."""
     word = page.lower[mention.start : mention.end]
-    return not mention.letter and word[0].isalpha() and word not in COMMON and page.clear.endswith("= ", start, mention.head)
+    return (
+        not mention.letter
+        and word[0].isalpha()
+        and word not in COMMON
+        and page.clear.endswith("= ", start, mention.head)
+    )
 
 
 def _is_entry(clear: str, start: int, end: int) -> bool:

@@ -76,7 +76,9 @@ def _before_others(page: Page, said: list[Said], last: Said, options: Options) -
 
 def _is_lone(page: Page, said: Said, mention: Mention) -> bool:
     """Whether a sentence is the text of an option and nothing else."""
-    return not page.clear[said.place[0] : mention.start].strip(" \n*_-•") and not page.clear[mention.end : said.place[1]].strip(" *_,;")
+    return not page.clear[said.place[0] : mention.start].strip(" \n*_-•") and not page.clear[
+        mention.end : said.place[1]
+    ].strip(" *_,;")
 
 
 def _all(said: Said) -> list[Mention]:
@@ -90,7 +92,9 @@ def _piece(mention: Mention) -> Piece:
 def _best(said: Said) -> Picked:
     """The one option that a sentence speaks for, unless it leaves another open behind it ("but it might be Lyon")."""
     best = said.good[0]
-    if any(m.start > best.end and m.option != best.option for m in said.open) or best.option in {m.option for m in said.bad}:
+    if any(m.start > best.end and m.option != best.option for m in said.open) or best.option in {
+        m.option for m in said.bad
+    }:
         return None
     return _piece(best) if len({m.option for m in said.good}) == 1 else None
 

@@ -99,13 +99,26 @@ def test_a_place_is_given_where_the_answer_stands():
             assert found.text in shown, (case, shown)
 
 
-COUNTED = {"2)": "B", "ii)": "B", "iv)": "D", "first": "A", "second": "B", "third": "C", "last": "D", "two": "B", "1": "A", "2": "B"}
+COUNTED = {
+    "2)": "B",
+    "ii)": "B",
+    "iv)": "D",
+    "first": "A",
+    "second": "B",
+    "third": "C",
+    "last": "D",
+    "two": "B",
+    "1": "A",
+    "2": "B",
+}
 
 
 def is_shown(letter, shown, choices):
     if len(shown) == 1:
         return True  # the letter itself, perhaps in another script
-    counted = shown.lower().removesuffix("です").removesuffix("番").removeprefix("the ").removeprefix("option ").split(" ")[0]
+    counted = (
+        shown.lower().removesuffix("です").removesuffix("番").removeprefix("the ").removeprefix("option ").split(" ")[0]
+    )
     if counted in COUNTED and (len(counted) > 1 or not any(c.isdigit() for c in "".join(choices))):
         return letter == COUNTED[counted]
     own = "".join(filter(str.isalnum, choices[ord(letter) - 65].lower().replace("frac", "")))
