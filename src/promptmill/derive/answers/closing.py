@@ -24,10 +24,13 @@ DOUBT = re.compile(
 )
 # "6, not 9", "4 guests who did not come": said of others
 _NOT_THAT = re.compile(
-    r"(?<=\$)\sor\s(?=\$)|,\sor\s(?=(?:about\s)?[\d.,]+\s[a-z])|\b(?:not|nicht|pas|no|non|não)\s[^,.]{1,40},?\s(?:but|sondern|mais|sino|ma|mas)\b|,\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}"
+    r"(?<=\$)\sor\s(?=\$)|,\sor\s(?=(?:about\s)?[\d.,]+\s[a-z])|"
+    r"\b(?:not|nicht|pas|no|non|não)\s[^,.]{1,40},?\s(?:but|sondern|mais|sino|ma|mas)\b|"
+    r",\s(?:not|rather than|instead of)\s[^,.]{1,30}|(?<=\s)(?:who|that|which)\s[^,.]{0,80}|"
+    r"(?<=\d)(?:\s\w+){1,4}\s(?:are|is|were|was|do|did|have|has)\snot\s[^,.]{1,40}"
 )
 _STEP = re.compile(
-    r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need|multiply|divide|add|subtract|start|know|can|use|have)|"
+    r"[\s*#>-]*(?:now|next|first|firstly|then|to\s(?:find|solve|determine|calculate|get|answer|compute)|(?:then\s)?we\s(?:need\sto|multiply|divide|add|subtract|start|know|can|use|have)|"
     r"multiply|divide|add|subtract|calculate|find|use|using|note|remember|recall|question|problem|q\d*:)\b"
 )
 _TURN = re.compile(
@@ -45,7 +48,9 @@ _BESIDE = re.compile(  # words before a number that is not what the sentence is 
     r"if|out)\s(?:(?:the|an?|all|about|another|only|just|first|last|next|these|those|his|her|their|day|week|hour)\s){0,2}"
     r"[$€£]?$|[=×x*+/]\s?[$€£]?$|-$"
 )
-_PURPOSE = re.compile(r"\bto\s(?!be\b)\w{2,12}\s(?:\w{1,3}\s)?[$€£]?$")  # "9 more to reach 50"
+_PURPOSE = re.compile(
+    r"\b(?:to\s(?!be\b)\w{2,12}|(?:after|by|before|from|when|while)\s\w{2,12}ing(?:\s(?:away|out|up|off|back))?)\s(?:\w{1,3}\s)?[$€£]?$"
+)  # "9 more to reach 50"
 _KNOWN = re.compile(r"\b(?:the|these|those|all|both|his|her|their|its|every)\s[$€£]?$")  # "the 8 adults"
 _AMOUNT = re.compile(r"\b(?:an?\s(?:\w+\s)?\w+\sof|left\swith)\s(?:about\s|only\s)?[$€£]?$")  # "a total of"
 _OUT_OF = re.compile(r"\s?(?:out\s)?of\s(?:the|his|her|their|those)?\s?\d")  # "5 of the 12 apples"
@@ -55,11 +60,11 @@ _HEAD = re.compile(
     r"each|every|once|while|by|\w+ing)\b"
 )
 _IS = re.compile(
-    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|(?:is|are|was|were)\s(?:\w+ly\s)?(?:considered|believed|said|thought|known|regarded)\s(?:to\sbe|as)|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|(?:would|must|should)\sbe|(?:is|are|was|were)\s(?:\w+ly\s)?(?:considered|believed|said|thought|known|regarded)\s(?:to\sbe|as)|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
     r"jest|är|er|lautet|beträgt|vaut)(?![^\W\d_])|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|donc|alors|also|somit|daher|entonces|quindi|portanto|dus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
-_COMES_TO = re.compile(r"equals|\w+\sto\b|gives|yields|becomes")
+_COMES_TO = re.compile(r"equals|(?:would|must)\sbe|\w+\sto\b|gives|yields|becomes")
 _VALUE = re.compile(
     r"[-+−~±$€£¥₹(\[{\\*\d√π∞]|[A-Za-zα-ω]{1,2}(?![A-Za-z])'?(?:[\^_(]|\s?[=<>≤≥∈])|(?:sqrt|log|ln|sin|cos|tan|exp)\b"
 )
@@ -75,7 +80,8 @@ _NOTHING = re.compile(
 )
 _FORMULA = re.compile(r"(?=\S*\d)[A-Za-z0-9()\[\]^_+-]{2,20}")  # C6H12O6
 _ENDS_IN = re.compile(  # words, a quantity ("2 h 30 min", "14:35", "1.250,50 €"), perhaps a last verb
-    r"(?<=[^\W\d_] )([$€£¥₹]?\d[\d.,:]*(?:\s?(?:[%€£$₹]|°?[^\W\d_]{1,12}(?:/\w{1,4})?)(?:,?\s(?:and\s|und\s|et\s|y\s)?\d+\s?[^\W\d_]{1,8}){0,3})?)(?:\s[a-zß-ÿ]{3,12})?\Z"
+    r"(?<=[^\W\d_] )([$€£¥₹]?\d[\d.,:]*(?:\s?(?:[%€£$₹]|°?[^\W\d_]{1,12}(?:/\w{1,4})?)"
+    r"(?:,?\s(?:and\s|und\s|et\s|y\s)?\d+\s?[^\W\d_]{1,8}){0,3})?)(?:\s[a-zß-ÿ]{3,12})?\Z"
 )
 _ELSEWHERE = re.compile(r"\s(?:in|at|on|by|from|near|von|bei|à|de|en|da|em)\s[A-ZÀ-Þ]")  # "born in Ulm in 1879"
 _WORDS = 6
@@ -145,6 +151,8 @@ def _value(page: Page, said: Piece) -> Piece | None:
 def _head(page: Page, said: Piece) -> Piece | None:
     """The number that a statement is about, where the others stand in phrases beside it ("$64 in an 8-hour day")."""
     begin = said.start + page.clear[said.start : said.end].rfind("=") + 1
+    if begin > said.start and numbers.is_unsolved(page.clear[said.start : begin - 1]):
+        return None
     text = page.lower[begin : said.end]
     heads: list[re.Match[str]] = []
     behind, beside = 0, False
@@ -224,7 +232,7 @@ def _right_side(page: Page, found: Piece) -> Piece | None:
     if _RELATION.match(page.clear, at, found.end) and not re.search(r"(?<!\\)\b[a-z]{3}", page.clear[at : found.end]):
         return marks.piece(page, at, found.end, "conclusion")
     left, equals, _ = page.clear[found.start : found.end].rpartition("=")
-    if not equals or left[-1:] in "<>!=:":
+    if not equals or left[-1:] in "<>!=:" or numbers.is_unsolved(left):
         return None
     opened = lines.CONCLUDES.match(left)
     begin = opened.end() if opened else 0

@@ -1,7 +1,7 @@
 """What a last sentence says that something is, in languages that do not say it with a verb between two blanks.
 
-"加拿大的首都是渥太华。" "カナダの首都はオタワです。" "캐나다의 수도는 오타와입니다." "Столица Канады — Оттава." `closing.predicate`
-does the same for languages that have one.
+"加拿大的首都是渥太华。" "カナダの首都はオタワです。" "캐나다의 수도는 오타와입니다."
+"Столица Канады — Оттава." `closing.predicate` does the same for languages that have one.
 
 Not covered: sentences that say more than that, and those that deny or doubt.
 """
@@ -33,7 +33,7 @@ def predicate(page: Page, start: int, end: int) -> Piece | None:
     at, until = lines.last_sentence(page.clear, *last)
     if opened := lines.CONCLUDES.match(page.clear, at, until):
         at = opened.end()
-    at, until = at + len(page.clear[at:until]) - len(page.clear[at:until].lstrip()), until
+    at += len(page.clear[at:until]) - len(page.clear[at:until].lstrip())
     said = page.clear[at:until]
     if len(said) > 120 or _DENIES.search(said):  # longer ones say more
         return None

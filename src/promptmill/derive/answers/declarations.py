@@ -37,12 +37,15 @@ _PAIRED = re.compile(
     r"\b(?:or|and|nor|neither|either|both|whether|if|not|oder|und|nicht|ou|et|ni)\s(?:option\s|answer\s)?[(*]{0,2}$"
 )
 _HINTS = hints(
-    " correct", " right", " the answer", " best", " richtig", " korrekt", " trifft zu", " stimmt", " juste", " bonne", " correcte", " correctes", " correcta", " correcto",
-    " correta", " corretta", " corretto", " juist", " rätt", " riktig", " poprawna", " poprawny", " prawid", " správn", " верн", " правильн", " doğru", "正确",
-    "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
+    " correct", " right", " the answer", " best", " richtig", " korrekt", " trifft zu", " stimmt", " juste",
+    " bonne", " correcte", " correctes", " correcta", " correcto", " correta", " corretta", " corretto",
+    " juist", " rätt", " riktig", " poprawna", " poprawny", " prawid", " správn", " верн", " правильн",
+    " doğru", "正确", "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse",
+    " la respuesta", " la risposta",
 )  # fmt: skip
 _CHOOSE = re.compile(
-    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|say|guess|wähle|"
+    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|say|"
+    r"(?<=would )answer|(?<='d )answer|(?<=will )answer|guess|wähle|"
     r"choisis|elijo|escolho|"
     r"scelgo)\s(?:for\s)?(?=(?:option|choice|answer|letter|antwort|l'option|la\s\w+|the\s\w+)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.,:\s]|"
     r"(?:option|choice|answer)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.]{0,4}$)"
@@ -52,7 +55,19 @@ _CHOOSER = re.compile(
     r"can)\s(?:\w{2,10}\s)?$"
 )
 _CHOOSE_HINTS = hints(
-    *("choose ", "chose ", "select ", "pick ", " with ", "choosing ", "opt for", "settle on", "say ", "guess "),
+    *(
+        "choose ",
+        "chose ",
+        "select ",
+        "pick ",
+        " with ",
+        "choosing ",
+        "opt for",
+        "settle on",
+        "say ",
+        "answer ",
+        "guess ",
+    ),
     *("wähle ", "choisis ", "elijo ", "scelgo "),
 )
 _CHINESE = re.compile(
@@ -82,6 +97,7 @@ _COMMIT = re.compile(
 _ONLY = re.compile(
     r"[Oo]nly\s(?:(?:option|choice|answer|statement)\s)?[(*]{0,3}([A-Z])[)*]{0,3}\s(?:\w{2,12}ly\s)?(?:can|\w{1,12}s)\b"
 )
+_WERE = re.compile(r"\bif\b.{0,60}\b(?:were|had|was|did)\b")
 _TEMPTED = re.compile(
     r"\b(?:was|were)\s(?:\w+\s)?(?:going|about|tempted|inclined|ready)\sto\s$|\b(?:mistakes?|errors?|wrong|tempting|temptation|trap)\s(?:\w+\s){0,2}to\s$"
 )
@@ -185,7 +201,8 @@ def _subject(page: Page, at: int, within: tuple[int, int], options: Options) -> 
     if subject is None:
         denied = _DENIED.search(said[0])
         return None if denied else _ordinal(page, head, verb, options) or _by_name(page, head, verb, options)
-    if _LESS.search(subject["between"]):
+    unreal = "would" in page.lower[verb : said.end()] and _WERE.search(page.lower, head, verb)
+    if unreal or _LESS.search(subject["between"]):
         return None
     place = subject.start(_group(subject))
     if _DENIED.search(page.lower, place, verb) or _DENIED.search(page.lower[verb : said.end()]):

@@ -31,8 +31,9 @@ _NO_NAME = re.compile(
     r"explanation|reasoning|analysis|approach|what|why|how|which|who|where|when|maybe|perhaps|hmm|wait|well|this|that|it|"
     r"it's|there|done|continue|understood|certainly|absolutely|great|question|nothing|error|n/a|none|null|undefined|nan|ich|wir|"
     r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|refuse|skip|pass|todo|tbd|see|"
-    r"ready|weiß nicht|kann nicht|sais pas|peux pas|no sé|no puedo|não sei|non so|non lo so|не знаю|nie wiem|bilmiyorum|không biết|"
-    r"tidak tahu)\b|不知道|无法|不能|不确定|かりません|모르|알 수 없|لا أعرف|पता नहीं|नहीं पता|[?]|:\s*$|\.\.\.$|…$"
+    r"ready|weiß nicht|kann nicht|sais pas|peux pas|no sé|no puedo|não sei|non so|non lo so|не знаю|nie wiem|"
+    r"bilmiyorum|không biết|tidak tahu)\b|"
+    r"不知道|无法|不能|不确定|かりません|모르|알 수 없|لا أعرف|पता नहीं|नहीं पता|[?]|:\s*$|\.\.\.$|…$"
 )
 
 
@@ -93,7 +94,7 @@ def conclusion(page: Page, start: int, end: int, *, number: bool) -> Piece | Non
 def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
     """A response of a few words that is no sentence: the answer and nothing else, or the label `A:` before it."""
     last = lines.last(page.clear, start, end)
-    if last is None or last[1] - last[0] > 200:
+    if last is None or last[1] - last[0] > 200 or _is_no_text(page.clear[last[0] : last[1]]):
         return None
     label = _LABEL.match(page.clear, *last)
     before = page.clear[start : last[0]].strip(" \n\t`")
@@ -101,24 +102,32 @@ def bare(page: Page, start: int, end: int, *, number: bool) -> Piece | None:
         return value
     if before and not (label and before[:1] in "Qq" and "\n" not in before):
         return None
-    line = page.clear[last[0] : last[1]]
-    if (
-        line.startswith("#")
-        or line.rstrip("*_ ").endswith((":", ";", " +", " -", " *", " ×", "="))
-        or _OBJECT.match(line)
-    ):
-        return None  # a heading, or code
     begin = label.end() if label else last[0]
     dated = _DATED.match(page.clear, begin, last[1])
     begin = dated.end() if dated else begin
     aside = closing.ASIDE.search(page.clear, begin, last[1])  # "Danube (it flows through Vienna)"
     found = numbers.result(page, marks.piece(page, begin, aside.start() if aside else last[1], "whole"))
-    if number and found is not None and not numbers.is_value(found.text) and _TASK.fullmatch(found.text):
-        return None  # "17 x 3", "12 34 56"
-    if found is None or _is_name(page, found):
+    if found is None or (number and _is_no_number(found.text)):
+        return None
+    if _is_name(page, found):
         return found
     value = numbers.only(page, found) if number and _is_plain_sentence(page, found) else None
     return value if value is not None and numbers.is_value(value.text) else None
+
+
+def _is_no_text(line: str) -> bool:
+    """Whether a line is a heading, code, an object, or a sum that was cut."""
+    cut = line.rstrip("*_ ").endswith((":", ";", " +", " -", " *", " ×", "="))
+    return cut or line.startswith("#") or _OBJECT.match(line) is not None
+
+
+def _is_no_number(text: str) -> bool:
+    """Whether a text is a task, several numbers or an equation with an unknown: "17 x 3", "12 34 56", "12 or 13"."""
+    if numbers.is_value(text):
+        return False
+    several = " or " in text and numbers.are_several(text)
+    left, equals, _ = text.rpartition("=")
+    return several or _TASK.fullmatch(text) is not None or (bool(equals) and numbers.is_unsolved(left))
 
 
 def _reached(page: Page, before: str, last: tuple[int, int]) -> Piece | None:
@@ -162,7 +171,7 @@ def _is_name(page: Page, found: Piece) -> bool:
 
 
 def _is_told(page: Page, found: Piece) -> bool:
-    """Whether a piece with a number is a sentence, whatever its language: ended, and most of its words in lower case."""
+    """Whether a piece with a number is a sentence in any language: ended, most of its words in lower case."""
     words = re.findall(r"[^\W\d_]{2,}", found.text)
     small = sum(word[0].islower() for word in words)
     ended = page.clear[found.end : found.end + 1] in {".", "!"} and found.text[:1].isupper()

@@ -233,7 +233,11 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
     if bare is None and "conclusion" in rules:
         steps = (closing.predicate, copulas.predicate, closing.quantity)
         stated = next((found for step in steps if (found := step(page, *within)) is not None), None)
-        return None if number and stated is not None and numbers.are_several(stated.text) else stated
+        return (
+            None
+            if number and stated is not None and (numbers.are_several(stated.text) or "=" in stated.text)
+            else stated
+        )
     return (numbers.only(page, bare) or bare) if number and bare is not None else bare
 
 

@@ -99,6 +99,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("atsakymas", r"yra", None),
     ("atbilde", r"ir", None),
     ("cevap cevabı cevabımız yanıt yanıtı", r"ise|şudur|olarak|şıkkı|", _END_TR),
+    ("doğru seçenek|doğru şık", r"|", _END_TR),
     ("الإجابة الاجابة الجواب إجابة جواب الإجابه", r"هي|هو|هى|تكون|يساوي", None),
     ("پاسخ", r"برابر است با|", _END_FA),
     ("תשובה התשובה", r"היא|הוא|הינה", None),
@@ -151,6 +152,7 @@ _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("答案", r"(?:应该|应当|应|就|则|最终|确实|即|便)?(?:是|为|选|等于|如下|為)(?:选项|：)?", _END_ZH),
     ("答え 答 解答 回答 正解 こたえ 正答", r"は|が|:", _END_JA),
     ("정답 답 답안 해답 결과", r"\s?(?:은|는|이|가)(?=[\s:*\"'($\\\[\d])", _END_KO),
+    ("ข้อที่ถูกต้อง ข้อที่ถูก", r"คือ", None),
     ("คำตอบ", r"(?:ที่ถูกต้อง|สุดท้าย)?\s?(?:คือ|ก็คือ|เท่ากับ)(?:ข้อ)?", None),
 ]
 
@@ -221,7 +223,8 @@ MOST = (
 )
 CORRECT = (
     rf"(?:the\s)?(?:only\s)?(?:{MOST}|correct|right|best|answer|accurate|true answer|winner)\b|"
-    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt|trifft zu)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
+    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt|trifft zu)\b|"
+    r"(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
     r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"
     r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"

@@ -23,7 +23,7 @@ _LISTED = re.compile(
 _FIRST_LETTER = re.compile(
     r"\s*(?:[*_\"'`$(\[<✅✔ ]|\\text\{|\\boxed\{){0,6}"
     r"(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
-    r"(?:[)\]*_\"'`$}>.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅]|\s(?=(?:because|since)\b))"
+    r"(?:[)\]*_\"'`$}>.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅👍]|\s(?=(?:because|since)\b))"
 )
 _CLOSE = re.compile(r"\s*[(*]{0,3}([A-Z])[).:](?=\S)")  # "C.forest"
 _ABOUT = re.compile(
@@ -58,9 +58,7 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     if first is not None and (not others or min(others) < first.text):  # a list of options begins with the first
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
-    if found is None:
-        return None
-    if alone:
+    if found is None or alone:
         return found
     told = not (listed - {found.text}) and _is_option(page.clear[last[0] : last[1]], found.text, options)
     return found if told else None

@@ -31,7 +31,7 @@ _CLOSER = re.compile(
 _LONGEST = 3000
 HEDGE = re.compile(
     r"\b(?:not|n't|cannot|can't|no|could|may|might|maybe|possibly|perhaps|if|unless|either|or|but|however|except|never|let|need|"
-    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely)\b|isn't|doesn't|don't"
+    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely|(?:start|begin)\swith)\b|isn't|doesn't|don't"
 )
 """Words of a sentence that does not commit itself, or is a step on the way."""
 

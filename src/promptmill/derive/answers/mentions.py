@@ -62,7 +62,7 @@ _ARTICLE = re.compile(
 )
 _INTEGER = re.compile(r"\d{4,12}|\d{1,3}(?:,\d{3})+", re.ASCII)
 _YEAR = re.compile(r"\d{4}")  # not any number by chance
-_NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")
+_NAME = re.compile(r"[A-Z](?:\.|[^\W\d_]+)(?:\s[A-Z][\w.'-]*){1,3}")
 COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
 
 

@@ -66,7 +66,8 @@ _CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\(
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given\b|see\b|(?:any|some)thing\b|whatever\b|up to you|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"given\b|see\b|(?:any|some)thing\b|whatever\b|up to you|"
+    r"listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
     r"correct\b|incorrect\b|wrong\b|"
     r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
@@ -154,27 +155,32 @@ def _headings(page: Page, start: int, end: int) -> list[re.Match[str]]:
 def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, choice: bool) -> int | None:
     """Where the answer begins that a noun at a place announces."""
     start, end = within
-    if how.spaced and at > start and page.lower[at - 1].isalpha() and ord(page.lower[at - 1]) < 0x2E80:
-        return None
     behind = at + len(how.noun)
-    if at > start and page.lower[behind : behind + 1] in _QUOTES and page.lower[at - 1] == page.lower[behind]:
-        return None  # a key of JSON
+    before = page.lower[at - 1] if at > start else " "
+    within_word = how.spaced and before.isalpha() and ord(before) < 0x2E80
+    if within_word or (page.lower[behind : behind + 1] in _QUOTES and before == page.lower[behind]):
+        return None  # or a key of JSON
     tail = how.tail.match(page.lower, behind, end)
     if not tail or _NEGATED.search(tail[0]):
         return None
     before = page.lower[max(start, at - 90) : at]
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
-    if _IF.search(before) and _ELSE.search(
-        page.lower, tail.end(), min(end, sentences.end_of(page.lower, tail.end(), end))
-    ):
-        return None
     doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
     only_last = how.noun == "output"  # of a program: examples of it stand in many responses
     announces = not only_last and _announces(how, before, tail[0], choice=choice)
-    if doubted or not (announces or (said and _is_last(page, tail.end(), end))):
+    if doubted or _is_conditional(page, before, tail, end):
+        return None
+    if not (announces or (said and _is_last(page, tail.end(), end))):
         return None
     return tail.end()
+
+
+def _is_conditional(page: Page, before: str, tail: re.Match[str], end: int) -> bool:
+    """Whether an answer holds in one case only ("If ... the answer is A, else B", "could be C, but I need ...")."""
+    conditions = (_ELSE if _IF.search(before) else None, _BUT if _MAY.search(tail[0]) else None)
+    stop = sentences.end_of(page.lower, tail.end(), end) if any(conditions) else tail.end()
+    return any(one is not None and one.search(page.lower, tail.end(), stop) for one in conditions)
 
 
 def _is_last(page: Page, start: int, end: int) -> bool:
@@ -206,6 +212,9 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
 
 
 _IF = re.compile(r"\b(?:if|when)\b")
+_MAY = re.compile(r"\b(?:could|may|might)\sbe\b")
+_BUT = re.compile(r"\b(?:(?:but|though)\b.{0,30}\b(?:need|cannot|can't)|depend\w*|without|unless)\b")
+_SLOT = re.compile(r"[\[<][a-z_ ]{3,40}[\]>]")
 _ELSE = re.compile(r"\b(?:otherwise|or\selse|else|if|when)\b")  # "if it is diploid the answer is A, otherwise B"
 _TAGS = (", right", ", correct", ", isn't it", ", no", ", yes")  # "The answer is B, right?"
 _INDENTED = re.compile(r"\n[ \t]{2,40}$")
@@ -343,7 +352,11 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
         stop = cling.start() if cling.start() > start else stop
     found = numbers.result(page, marks.piece(page, start, stop, "phrase"))
-    asked = found is not None and found.text[:1] in "[<{" and marks.is_placeholder(found.text)  # "[your answer here]"
+    asked = (
+        found is not None
+        and found.text[:1] in "[<{"
+        and (marks.is_placeholder(found.text) or _SLOT.fullmatch(found.text) is not None)
+    )  # "[your answer here]"
     return None if asked or (found is not None and _is_cut(page, found, end)) else found
 
 

@@ -13,26 +13,17 @@ import re
 from promptmill.derive.answers.page import Page
 
 _HINTS = frozenset(
-    (
-        "scratch",
-        "back",
-        "thought",
-        "thoughts",
-        "more",
-        "anymore",
-        "now",
-        "correction",
-        "wait",
-        "hold",
-        "hmm",
-        "actually",
-    )
-    + ("sorry", "mean", "apologize", "apologise")
+    {
+        *("scratch", "back", "thought", "thoughts", "more", "anymore", "now", "correction", "wait", "hold", "hmm"),
+        *("actually", "sorry", "mean", "apologize", "apologise"),
+    }
 )
 _RETRACTS = re.compile(
-    r"(?:\.\.\.|—|…|,)\s?(?:sorry|i mean|wait),\s|\b(?:scratch that|i take (?:that|it) back|on second thoughts?|correction:|"
+    r"(?:\.\.\.|—|…|,)\s?(?:sorry|i mean|wait),\s|"
+    r"\b(?:scratch that|i take (?:that|it) back|on second thoughts?|correction:|"
     r"i(?:'m| am) (?:not|no longer) (?:so |really |even )?(?:sure|certain) (?:any ?more|now)|"
-    r"(?:wait|hold on|hmm|sorry|actually|i apologi[sz]e)\b[\s,.!:;—-]{1,6}(?:(?:wait|no|hmm|actually|but)\b[\s,.!—-]{0,4})?"
+    r"(?:wait|hold on|hmm|sorry|actually|i apologi[sz]e)\b[\s,.!:;—-]{1,6}"
+    r"(?:(?:wait|no|hmm|actually|but)\b[\s,.!—-]{0,4})?"
     r"(?:that(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct|what))|"
     r"i (?:misread|forgot|miscounted|miscalculated|was wrong|made (?:a|an)|meant|have made|see (?:a|my) mistake)))"
 )

@@ -32,8 +32,10 @@ _QUESTION = re.compile(
 _WITHIN_LINE = re.compile(r" (?:(?:Next q|Q)uestion[ \t]?\d{0,3}|(?<=[.!?] )(?:Q[ \t]?\d{0,3}|Human|User)):(?=\s)")
 _WITHIN_WORDS = frozenset(("question", "q", "human", "user"))
 _NOUNS = frozenset(
-    ("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta")
-    + ("vraag", "pytanie", "zadanie", "soru", "user", "human", "instruction", "input", "student")
+    {
+        *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda"),
+        *("pergunta", "vraag", "pytanie", "zadanie", "soru", "user", "human", "instruction", "input", "student"),
+    }
 )
 _OTHER_NOUNS = ("questão", "fråga", "вопрос", "задача", "otázka", "سؤال", "问题", "問題", "题目", "문제", "질문")
 _SIGNS = hints("\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q", "?\n")

@@ -36,11 +36,11 @@ _BAD = (
     r"faux|incorrect[ao]s?|errad[ao]|sbagliat[ao]|неверн\w+|неправильн\w+|nicht|pas|não|не"
 )
 _GOOD = (
-    r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|the\sonly|"
+    r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|my\s(?:final\s)?(?:answer|choice|pick)|the\sonly|"
     r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|left|remains|stands|better|it\sis$|what\si|strong(?:er|est)|preferable|stimmt|"
     rf"richtig|korrekt|juste|exacte?|correct[ao]s?|corrett[ao]|верн\w+|правильн\w+|{MOST}"
 )
-_SIGN_BAD, _SIGN_GOOD = "(?:[✗✘❌×❎🚫]|誤り|错误|不正确|틀)", "(?:[✓✔✅☑]|正しい|正解|正确|정답|맞)"
+_SIGN_BAD, _SIGN_GOOD = "(?:[✗✘❌×❎🚫]|誤り|错误|不正确|틀)", "(?:[✓✔✅☑👍]|正しい|正解|正确|정답|맞)"
 _VERDICT = re.compile(rf"(?P<bad>\b(?:{_BAD})\b|n't\b|{_SIGN_BAD})|(?P<good>\b(?:{_GOOD})\b|{_SIGN_GOOD})")
 _ENTRY_VERDICT = re.compile(
     r"^\W*(?:(?:this\s)?(?:is|are|looks?|seems?)\s)?(?:the\s|also\s|clearly\s)?"
@@ -60,11 +60,12 @@ _LEADS = re.compile(
 _OPEN = re.compile(
     r"\b(?:if|could|might|may|possib\w+|unless|whether|suppose|assum\w+|consider\w*|perhaps|maybe|either|"
     r"let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|"
-    r"(?:some|many|most|other|few)\s(?:people|students|readers|users)|approach|(?<!is\sthe\s)definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
+    r"(?:some|many|most|other|few)\s(?:people|students|readers|users)|(?:start|begin)(?:ing)?\s(?:with|by)|who\s(?:chose|picked|selected|answered|said|choose|pick|select|say)|approach|(?<!is\sthe\s)definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
 )
 _BETWEEN = re.compile(r"\b(?:between|entre|zwischen|tra|fra|tussen|między|между)\s[^,;]{0,40}$")
 _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)\san?)\b")  # "Option B refers to ..."
 _IF = re.compile(r"\W*if\b")
+_UNREAL = re.compile(r"\bif\b.{0,60}\b(?:were|had)\b")
 _NEAR = re.compile(r"[,:]\s")
 CLAUSE = re.compile(
     r"[;—]|,\s(?=(?:sondern|sino|mais|ma|mas|но|а)\s)|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|where|whose|when|as|and\sso|hence|thus|da|"
@@ -125,7 +126,7 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
 
 
 def _is_result(page: Page, mention: Mention, start: int) -> bool:
-    """Whether an option in words stands behind an equals sign ("antlers + the largest = moose"), and no value of code."""
+    """Whether an option in words, no value of code, stands behind an equals sign ("antlers = moose")."""
     word = page.lower[mention.start : mention.end]
     return (
         not mention.letter
@@ -162,12 +163,13 @@ def behind(page: Page, mention: Mention, within: tuple[int, int], options: Optio
 def _until(page: Page, mention: Mention, others: list[Mention], end: int) -> tuple[int, int]:
     """Where what is said of an option begins and ends: "A and B are wrong" is said of both."""
     at = mention.end
+    before = mention
     for other in others:
         if other.option == mention.option:
             continue
-        if not joined(page, mention, other):
+        if not joined(page, before, other):
             return at, other.head
-        at = other.end
+        before, at = other, other.end
     return at, end
 
 
@@ -181,7 +183,12 @@ def _verdict(before: str, after: str, *, leads: bool, entry: bool) -> Literal["g
         return "good" if told and told["bad"] and "." not in after[: told.start()] else "bad"
     if _BAD_BEFORE.search(before) or (told and (told["bad"] or told.groupdict().get("bad_end"))):
         return "bad"
-    if _OPEN.search(near) or _BETWEEN.search(near) or (not entry and (_OPEN.search(after) or _TELLS.match(after))):
+    if (
+        _UNREAL.search(before)
+        or _OPEN.search(near)
+        or _BETWEEN.search(near)
+        or (not entry and (_OPEN.search(after) or _TELLS.match(after)))
+    ):
         return "open"
     if told or leads or (not entry and _PRAISE.search(near)):
         return "good"

@@ -51,27 +51,43 @@ def weighed(page: Page, start: int, end: int, options: Options) -> Picked:
     lone = {m.option for one in said for m in one.bare if _is_lone(page, one, m)}
     if len(lone) > 1:  # a list of the options
         said = [one for one in said if not any(_is_lone(page, one, m) for m in one.bare)]
+    return _decided(page, said, options, entries=entries, places=places)
+
+
+def _decided(
+    page: Page, said: list[Said], options: Options, *, entries: list[Said], places: list[tuple[int, int]]
+) -> Piece | None:
+    """What the first sentence from the end decides that speaks for an option or only names some."""
     decisive = next((one for one in said if one.good or one.bare), None)
-    if decisive is not None and (other := _before_others(page, said, decisive, options)) is not None:
-        return other
-    if decisive is None or (decisive.bare and not decisive.good and decisive.place not in places[:_LATE]):
+    if decisive is None:
         return _left_over(said, entries, options)
+    if (other := _before_others(page, said, decisive, options)) is not None:
+        return other
     if decisive.good:
         return _best(decisive)
     named = {m.option for one in said for m in (*one.good, *one.bare, *one.open)}
-    last = decisive.place == places[0] if places else False
-    return _piece(decisive.bare[0]) if _commits(page, decisive, options, alone=len(named) == 1, last=last) else None
+    alone = len(named) == 1 and not _is_begun(page, said, decisive)
+    late = decisive.place in places[:_LATE]
+    if late and _commits(page, decisive, options, alone=alone, last=decisive.place == places[0]):
+        return _piece(decisive.bare[0])
+    return _left_over(said, entries, options)
 
 
 def _before_others(page: Page, said: list[Said], last: Said, options: Options) -> Piece | None:
-    """The option that a sentence commits to, where the next one names all others ("It is NaOH. HCl and ... are acids.")."""
+    """The option that a sentence commits to, where the next names all others ("It is NaOH. The rest ...")."""
     others = {m.option for m in (*last.bare, *last.open)}
-    if last.good or len(others) < 2 or len(others) != len(options.texts) - 1:  # noqa: PLR2004 - others are several
+    if last.good or len(others) < 2 or len(others) != len(options.texts) - 1:
         return None
     earlier = said[said.index(last) + 1 :][:1]
     if not earlier or earlier[0].good or {m.option for m in earlier[0].bare} & others:
         return None
     return _piece(earlier[0].bare[0]) if _commits(page, earlier[0], options, alone=False, last=False) else None
+
+
+def _is_begun(page: Page, said: list[Said], decisive: Said) -> bool:
+    """Whether the sentence before only turns to an option ("Let's start with C.")."""
+    before = said[said.index(decisive) + 1 :][:1]
+    return bool(before) and bool(before[0].open) and page.lower.find("let", *before[0].place) >= 0
 
 
 def _is_lone(page: Page, said: Said, mention: Mention) -> bool:
