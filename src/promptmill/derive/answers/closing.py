@@ -60,7 +60,7 @@ _HEAD = re.compile(
     r"each|every|once|while|by|\w+ing)\b"
 )
 _IS = re.compile(
-    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on)|(?:it|that|this|he|she)'s|(?:would|must|should)\sbe|(?:is|are|was|were)\s(?:\w+ly\s)?(?:considered|believed|said|thought|known|regarded)\s(?:to\sbe|as)|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
+    r"(?:\b(?:(?:is|are|was|were)\s(?:\w+\s)?\w+(?:ed|en|wn|lt|nd|rn|pt|de|ld)\s(?:by|in|on|after)|(?:is|are)\sat(?=\s\W)|c'est|(?:it|that|this|he|she)'s|(?:would|must|should)\sbe|(?:is|are|was|were)\s(?:\w+ly\s)?(?:considered|believed|said|thought|known|regarded)\s(?:to\sbe|as)|is|are|was|were|equals|becomes|simplifies\sto|evaluates\sto|reduces\sto|comes\sto|gives|yields|ist|est|es|è|é|je|"
     r"jest|är|er|lautet|beträgt|vaut)(?![^\W\d_])|≈)(?:,\s(?:of\scourse|then|therefore|thus|however|in\sfact|indeed),)?\s*(?:(?:therefore|thus|donc|alors|also|somit|daher|entonces|quindi|portanto|dus|then|exactly|approximately|about|roughly|simply|given\sby|"
     r"equal\sto|called|named|also|actually|indeed|only|just)\s)*:?\s*(?=\S)"
 )
@@ -94,7 +94,8 @@ _RANGE = re.compile(
     r"\bbetween\s[$€£]?\d[\d.,]*\s(?:\w+\s)?and\s[$€£]?\d[\d.,]*|(?<![\w.,-])(?<!from\s)[$€£]?\d[\d.,]*\s?(?:to|–)\s?[$€£]?\d[\d.,]*"
 )
 _REFERS = re.compile(
-    r"\b(?:chapter|page|section|table|figure|step|part|question|problem|exercise|line|row|appendix|equation)\s\Z"
+    r"\b(?:chapter|page|section|table|figure|step|part|question|problem|exercise|line|row|appendix|equation|(?<!the\s)number)\s\Z|"
+    r"\b(?:(?:more|less|fewer|greater|larger|smaller)\sthan|at\s(?:least|most)|up\sto)\s[$€£]?\Z"
 )
 _BESIDES = re.compile(r"(?<=\d),?\s(?:since|because)\s")  # "36, since 36 / 4 = 9"
 _LABELLED = re.compile(r"[:=]\s*[$€£]?-?[\d.,]*\d\s?(?:%|[^\W\d_]{1,12})?$")  # "Total: $9.00"
@@ -107,14 +108,14 @@ def number(page: Page, start: int, end: int) -> Piece | None:
     """The number that the last sentence comes to; in a short response the only one that there is."""
     found = _last(page, start, end)
     value = None if found is None else stated(page, found) or _lone(page, found, start, end)
-    return None if value is None or _is_ranged(page, value) else value
+    return None if value is None or is_bound(page, value) else value
 
 
-def _is_ranged(page: Page, value: Piece) -> bool:
-    """Whether a number is one end of a range ("between 40 and 50", "20 to 30 dollars"), or of a page."""
+def is_bound(page: Page, value: Piece) -> bool:
+    """Whether a number is one end of a range ("between 40 and 50", "20 to 30"), a bound ("at least 50") or of a page."""
     line = page.lower.rfind("\n", 0, value.start) + 1
     near = _RANGE.finditer(page.lower, max(line, value.start - 40), min(len(page.lower), value.end + 30))
-    return _REFERS.search(page.lower, max(line, value.start - 16), value.start) is not None or any(
+    return _REFERS.search(page.lower, max(line, value.start - 20), value.start) is not None or any(
         match.start() <= value.start < match.end() for match in near
     )
 

@@ -17,10 +17,14 @@ _LABEL = re.compile(
     r"[\s*_#]*(?:A:[*_]*\s|[^\W\d_]{4,12}[*_]*:[*_]*\s(?!.*[^\W\d_]{3}))"
 )  # "A: Paris", "Solution: x = 7"
 _OBJECT = re.compile(r"\s*[\[{]{1,2}\s?[\"']\w{1,30}[\"']\s?:")
+_COUNTS = re.compile(
+    r"\d|\\|[π√∞½¼¾一二三四五六七八九十百千]|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b|"
+    r"(?:teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|infinit)"
+)
 _DATED = re.compile(r"\s*(?:On|In|At|Am|Le|El|En)\s(?=(?:[A-Z][a-z]+\s)?\d)")  # "On July 20, 1969."
 _TASK = re.compile(r"[\d\s.,]+|.*\d\s?(?:[+×*·]|\\times|\\cdot|\s[-−]\s)\s?\d")
 _SAID = re.compile(
-    r"^(?:\S+\s){1,8}(?:ist|sind|war|est|sont|était|es|son|era|è|sono|é|são|är|jest|zijn|yw)\s\S|\w是\w|は.+(?:です|である|だ)$|[은는이가]\s.+(?:입니다|이다)$|"
+    r"\b(?:[Ss]e llama|heißt|s'appelle|si chiama|[Cc]'est)\s|^(?:\S+\s){1,8}(?:ist|sind|war|est|sont|était|es|son|era|è|sono|é|são|är|jest|zijn|yw)\s\S|\w是\w|は.+(?:です|である|だ)$|[은는이가]\s.+(?:입니다|이다)$|"
     r"^[А-ЯЁІЇЄ].+\s[—–]\s\S|\s(?:है|हैं)$"
 )
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
@@ -30,7 +34,7 @@ _NO_NAME = re.compile(
     r"calculate|find|solve|consider|given|because|therefore|thus|so|hence|since|then|not|unable|unknown|unclear|undetermined|"
     r"explanation|reasoning|analysis|approach|what|why|how|which|who|where|when|maybe|perhaps|hmm|wait|well|this|that|it|"
     r"it's|there|done|continue|understood|certainly|absolutely|great|question|nothing|error|n/a|none|null|undefined|nan|ich|wir|"
-    r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|refuse|skip|pass|todo|tbd|see|"
+    r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|multiply|divide|add|subtract|compute|try|use|refuse|skip|pass|todo|tbd|see|"
     r"ready|weiß nicht|kann nicht|sais pas|peux pas|no sé|no puedo|não sei|non so|non lo so|не знаю|nie wiem|"
     r"bilmiyorum|không biết|tidak tahu)\b|"
     r"不知道|无法|不能|不确定|かりません|모르|알 수 없|لا أعرف|पता नहीं|नहीं पता|[?]|:\s*$|\.\.\.$|…$"
@@ -122,9 +126,11 @@ def _is_no_text(line: str) -> bool:
 
 
 def _is_no_number(text: str) -> bool:
-    """Whether a text is a task, several numbers or an equation with an unknown: "17 x 3", "12 34 56", "12 or 13"."""
+    """Whether a text is a task, several numbers, an equation with an unknown or holds none: "17 x 3", "12 or 13"."""
     if numbers.is_value(text):
         return False
+    if not _COUNTS.search(text.lower()):
+        return True
     several = " or " in text and numbers.are_several(text)
     left, equals, _ = text.rpartition("=")
     return several or _TASK.fullmatch(text) is not None or (bool(equals) and numbers.is_unsolved(left))

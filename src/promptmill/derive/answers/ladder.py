@@ -238,7 +238,10 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
             if number and stated is not None and (numbers.are_several(stated.text) or "=" in stated.text)
             else stated
         )
-    return (numbers.only(page, bare) or bare) if number and bare is not None else bare
+    if not number or bare is None:
+        return bare
+    value = numbers.only(page, bare) or bare
+    return None if closing.is_bound(page, value) else value
 
 
 def _tagged_open(page: Page, tagged: tags.Tagged, *, number: bool) -> Piece | None:

@@ -164,6 +164,9 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
     others = "|".join(re.escape(text) for text in options.plain if text)
     if re.match(rf"(?:\S+ (?:or|and) )?(?:{others})(?:$| (?:or|and|{others})\b)", follows):
         return None  # a list of options
+    rest = [text.lower().rstrip(" .") for place, text in enumerate(options.texts) if place != index and text.strip()]
+    if head.startswith(":", length) and any(f"\n{text}:" in page.lower[first:end] for text in rest):
+        return None  # and what is known of each
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
 
 

@@ -18,7 +18,7 @@ NUMBER = re.compile(  # 1.250,50; 1,20,000; 3,5; 1,250.5
     r"(?:(?<![\w.])|(?<=[\u2e80-\u9fff\uac00-\ud7af]))(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
     r"(?:\d{1,3}(?:\.\d{3})+,\d{1,2}(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?![\d,])|\d+,\d{1,2}(?![\d,])|"
     r"(?:\d{1,3}(?:[, \u202f\u00a0']\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?<!\d:\d)(?<!\d:\d\d)(?!:?\d)"
-    r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?(?:\s?(?:\\?%|[€£₹]))?"
+    r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?(?:\s?(?:\\?%|[€£₹])|°(?!\s?[CF]))?"
 )
 _VALUE = re.compile(
     r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d(?:[\d,.']|\s(?=\d{3}(?!\d)|\d+\s?/))*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
@@ -75,7 +75,8 @@ def result(page: Page, found: Piece | None) -> Piece | None:
 def only(page: Page, found: Piece) -> Piece | None:
     """The one number of a statement; None where it holds none, the statement where it holds several."""
     if is_value(found.text):
-        return found._replace(text=found.text.lstrip("~≈ "))
+        inner = found.text[1:-1] if found.text[0] == "(" and found.text[-1] == ")" else found.text
+        return found._replace(text=inner.lstrip("~≈ "))
     start, end = found.start, found.end
     text = page.clear[start:end]
     equals = max(text.rfind("="), text.rfind("≈"))

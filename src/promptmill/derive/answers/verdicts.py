@@ -26,7 +26,7 @@ from promptmill.derive.answers.page import Page
 _FAR = 90
 _BAD_BEFORE = re.compile(
     r"(?:n't|\b(?:not|nor|neither|never|cannot|unlike|than|versus|except|over|eliminat\w+|rul(?:e|es|ed|ing)\sout|"
-    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempt(?:ing|ed)\sto\s\w+|no\ses|n'est\spas|não\sé|non\sè|nicht|kein\w*|(?:är|er)\s(?:inte|ikke)|не|nie|değil|(?:was|were)\s(?:\w+\s)?(?:going|about|inclined)\sto\s\w+))"
+    r"discard\w*|exclud\w+|reject\w*|dismiss\w*|cross\w*\sout|instead\sof|(?:different|far|distinct|differs?)\sfrom|tempt(?:ing|ed)\sto\s\w+|no\ses|n'est\spas|não\sé|non\sè|nicht|kein\w*|(?:är|er)\s(?:inte|ikke)|не|nie|değil|(?:was|were)\s(?:\w+\s)?(?:going|about|inclined)\sto\s\w+)|(?:不是|不选|并非))"
     r"(?:(?:\W|\b(?:[a-z]|and|or|nor|options?|choices?|answers?|both|be|is|the|as|out)\b)*|\s[^,.;:]{0,40})$|"
     r"\b(?:wrong|incorrect|instinct|initially|at\sfirst|originally|first\sthought|mistake\w*|distractors?)\b[^,;.]{0,30}$"
 )
@@ -36,7 +36,7 @@ _BAD = (
     r"faux|incorrect[ao]s?|errad[ao]|sbagliat[ao]|неверн\w+|неправильн\w+|nicht|pas|não|не"
 )
 _GOOD = (
-    r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|my\s(?:final\s)?(?:answer|choice|pick)|the\sonly|"
+    r"correct|right|best|accurate|yes|fits|matches|satisf\w+|works|holds|wins?|winner|the\sanswer|my\s(?:final\s)?(?:answer|choice|pick)|the\sonly|for\ssure|definitely|"
     r"makes?\s(?:the\smost\s|more\s|perfect\s)?sense|left|remains|stands|better|it\sis$|what\si|strong(?:er|est)|preferable|stimmt|"
     rf"richtig|korrekt|juste|exacte?|correct[ao]s?|corrett[ao]|верн\w+|правильн\w+|{MOST}"
 )
@@ -53,7 +53,7 @@ _LEADS = re.compile(
     r"going\swith|say|correction|confident\sin|listed\sas|labell?ed|marked|making\sit|namely|i\.e\.,?|sondern|sino|finally|actually|"
     r"corresponds?\sto|matches|matching|gives|i'd|that's|it's|which\sis|this\sis|that\sis|prefer|would\sbe|should\sbe|"
     r"what|only|argue\sfor|lean(?:ing)?\s(?:towards?|to)|settled?\son|(?:vote|opt)\sfor|favou?r|also|daher|somit|folglich|donc|entonces|luego|quindi|dus|portanto|logo|zatem|więc|значит|итак|"
-    r"chọn|wybieram|elijo|escolho|scelgo|choisis|wähle|выбираю|pilih)|なので|ので|だから|よって|所以|因此|므로|따라서|选|選|"
+    r"chọn|wybieram|elijo|escolho|scelgo|choisis|wähle|kies|väljer|velger|vælger|выбираю|pilih)|なので|ので|だから|よって|所以|因此|므로|따라서|选|選|"
     r"[→⇒:]|[=-]>|(?<=[\"'])\s=|\\rightarrow|\\implies)\W{0,6}(?:(?:only|clearly|the|an?|just|then|be|is|it|for)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
@@ -62,10 +62,13 @@ _OPEN = re.compile(
     r"let's|let\sme|look(?:ing)?\sat|check\w*|examin\w+|analy[sz]\w+|test\w*|evaluat\w+|try|"
     r"(?:some|many|most|other|few)\s(?:people|students|readers|users)|(?:start|begin)(?:ing)?\s(?:with|by)|who\s(?:chose|picked|selected|answered|said|choose|pick|select|say)|approach|(?<!is\sthe\s)definition|step\s\d|doubt\w*|(?:some|others|people|many|you|one)\s(?:\w+\s)?(?:would|will))\b"
 )
-_BETWEEN = re.compile(r"\b(?:between|entre|zwischen|tra|fra|tussen|między|между)\s[^,;]{0,40}$")
+_BETWEEN = re.compile(r"\b(?:between|entre|zwischen|tra|fra|tussen|między|между)\s[^,;]{0,40}$|\bboth\s\W{0,3}$")
 _TELLS = re.compile(r"\W*(?:says?|refers?|describes?|is\sabout|talks?|(?:is|are)\san?)\b")  # "Option B refers to ..."
 _IF = re.compile(r"\W*if\b")
-_UNREAL = re.compile(r"\bif\b.{0,60}\b(?:were|had)\b")
+_UNREAL = re.compile(
+    r"\b(?:example|sample)\s(?:answer|response|output)\b|\b(?:user|students?|candidate|he|she|they)\s(?:\w+\s)?(?:chose|picked|selected|answered|said|wrote)\b|\bif\b.{0,60}\b(?:were|had)\b"
+)
+_SO = re.compile(r",\s(?:so|thus|therefore|hence)\b")
 _NEAR = re.compile(r"[,:]\s")
 CLAUSE = re.compile(
     r"[;—]|,\s(?=(?:sondern|sino|mais|ma|mas|но|а)\s)|\s[-–]\s|,\s(?:but|while|whereas|since|because|so|not|which|although|though|unlike|where|whose|when|as|and\sso|hence|thus|da|"
@@ -120,9 +123,14 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
         leads = leads or _is_result(page, mention, place[0])
         kinds[_verdict(before, after, leads=leads, entry=in_head)].append(mention)
     told = {m.option for m in (*said.good, *said.bad)}
-    bare = [m for m in said.bare if m.option not in told]
+    bare = [m for m in said.bare if m.option not in told or _is_reached(page, m, said.bad)]
     together = [m for m in bare for g in said.good if joined(page, g, m)]  # "so the mantle and the crust differ"
     return said._replace(bare=bare, good=[*said.good, *together])
+
+
+def _is_reached(page: Page, mention: Mention, bad: list[Mention]) -> bool:
+    """Whether what is said against an option leads to it: "Nitrogen is not a noble gas, so the odd one is A."."""
+    return any(m.option == mention.option and _SO.search(page.lower, m.end, mention.head) for m in bad)
 
 
 def _is_result(page: Page, mention: Mention, start: int) -> bool:

@@ -31,7 +31,7 @@ _MARKER = re.compile(r"\s*[*_-]{0,3}\s?(?:[a-z]|\d)")
 _LONE_VERDICT = re.compile(r"[ *_]*(?:in)?correct|[ *_]*(?:wrong|right|true|false|no|yes)")
 _WORD = re.compile(r"\w")
 _COMMITS = re.compile(
-    r"(?:\A(?:\W*\w{3,12}ly\b)?|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:the\s)?\W*$"
+    r"(?:\A(?:\W*\w{3,12}ly\b)?|\b(?:that|ist|est|es|è|é|är|er|jest|je|is|are|was|would\sbe|must\sbe|(?:is|are|was|were)\s(?:on|at|in|from|called|named)|as|be|with|to)|是|は)\W*(?:(?:the|la|el|il|le|die|der|das|de)\s)?\W*$"
 )
 
 

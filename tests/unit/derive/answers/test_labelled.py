@@ -10,7 +10,7 @@ from promptmill.derive.answers import answer
 from promptmill.records import Reference
 
 DATA = Path(__file__).parents[3] / "data"
-FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 27)))]
+FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 28)))]
 KNOWN_WRONG = frozenset(  # "Probably B?"; an answer whose own "!" is taken off; one in a sentence repeated and cut
     ("n14-086", "n15-036", "n16-083")
 )
