@@ -112,7 +112,7 @@ def number(page: Page, start: int, end: int) -> Piece | None:
 
 
 def is_bound(page: Page, value: Piece) -> bool:
-    """Whether a number is one end of a range ("between 40 and 50", "20 to 30"), a bound ("at least 50") or of a page."""
+    """Whether a number is an end of a range ("20 to 30 dollars"), a bound ("at least 50") or that of a page."""
     line = page.lower.rfind("\n", 0, value.start) + 1
     near = _RANGE.finditer(page.lower, max(line, value.start - 40), min(len(page.lower), value.end + 30))
     return _REFERS.search(page.lower, max(line, value.start - 20), value.start) is not None or any(

@@ -24,7 +24,9 @@ _COUNTS = re.compile(
 _DATED = re.compile(r"\s*(?:On|In|At|Am|Le|El|En)\s(?=(?:[A-Z][a-z]+\s)?\d)")  # "On July 20, 1969."
 _TASK = re.compile(r"[\d\s.,]+|.*\d\s?(?:[+×*·]|\\times|\\cdot|\s[-−]\s)\s?\d")
 _SAID = re.compile(
-    r"\b(?:[Ss]e llama|heißt|s'appelle|si chiama|[Cc]'est)\s|^(?:\S+\s){1,8}(?:ist|sind|war|est|sont|était|es|son|era|è|sono|é|são|är|jest|zijn|yw)\s\S|\w是\w|は.+(?:です|である|だ)$|[은는이가]\s.+(?:입니다|이다)$|"
+    r"\b(?:[Ss]e llama|heißt|s'appelle|si chiama|[Cc]'est)\s|"
+    r"^(?:\S+\s){1,8}(?:ist|sind|war|est|sont|était|es|son|era|è|sono|é|são|är|jest|zijn|yw)\s\S|"
+    r"\w是\w|は.+(?:です|である|だ)$|[은는이가]\s.+(?:입니다|이다)$|"
     r"^[А-ЯЁІЇЄ].+\s[—–]\s\S|\s(?:है|हैं)$"
 )
 _HASHES = re.compile(r"####[ \t]{0,3}([^\n#]{1,200})(?=\n|$)")
@@ -34,10 +36,12 @@ _NO_NAME = re.compile(
     r"calculate|find|solve|consider|given|because|therefore|thus|so|hence|since|then|not|unable|unknown|unclear|undetermined|"
     r"explanation|reasoning|analysis|approach|what|why|how|which|who|where|when|maybe|perhaps|hmm|wait|well|this|that|it|"
     r"it's|there|done|continue|understood|certainly|absolutely|great|question|nothing|error|n/a|none|null|undefined|nan|ich|wir|"
-    r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|multiply|divide|add|subtract|compute|try|use|refuse|skip|pass|todo|tbd|see|"
+    r"lassen|je|nous|no idea|say|says|said|gets|makes|made|equals|means|depends|multiply|divide|add|subtract|"
+    r"compute|try|use|refuse|skip|pass|todo|tbd|see|"
     r"ready|weiß nicht|kann nicht|sais pas|peux pas|no sé|no puedo|não sei|non so|non lo so|не знаю|nie wiem|"
     r"bilmiyorum|không biết|tidak tahu)\b|"
-    r"不知道|无法|不能|不确定|かりません|모르|알 수 없|لا أعرف|पता नहीं|नहीं पता|[?]|:\s*$|\.\.\.$|…$"
+    r"不知道|无法|不能|不确定|かりません|모르|"
+    r"알 수 없|لا أعرف|पता नहीं|नहीं पता|[?]|:\s*$|\.\.\.$|…$"
 )
 
 

@@ -68,6 +68,7 @@ _IF = re.compile(r"\W*if\b")
 _UNREAL = re.compile(
     r"\b(?:example|sample)\s(?:answer|response|output)\b|\b(?:user|students?|candidate|he|she|they)\s(?:\w+\s)?(?:chose|picked|selected|answered|said|wrote)\b|\bif\b.{0,60}\b(?:were|had)\b"
 )
+_BOTH = re.compile(r"\bboth\s\W{0,3}(?:options?\s)?\W{0,3}\Z")
 _SO = re.compile(r",\s(?:so|thus|therefore|hence)\b")
 _NEAR = re.compile(r"[,:]\s")
 CLAUSE = re.compile(
@@ -124,8 +125,12 @@ def said_in(page: Page, place: tuple[int, int], options: Options) -> Said:
         kinds[_verdict(before, after, leads=leads, entry=in_head)].append(mention)
     told = {m.option for m in (*said.good, *said.bad)}
     bare = [m for m in said.bare if m.option not in told or _is_reached(page, m, said.bad)]
-    together = [m for m in bare for g in said.good if joined(page, g, m)]  # "so the mantle and the crust differ"
-    return said._replace(bare=bare, good=[*said.good, *together])
+    pairs = [m for m in said.open if _BOTH.search(page.lower, place[0], m.head)]  # "both A and C"
+    left_open = [m for m in (*bare, *said.good) if any(joined(page, o, m) for o in pairs)]
+    bare = [m for m in bare if m not in left_open]
+    good = [m for m in said.good if m not in left_open]
+    together = [m for m in bare for g in good if joined(page, g, m)]  # "so the mantle and the crust differ"
+    return said._replace(bare=bare, good=[*good, *together], open=[*said.open, *left_open])
 
 
 def _is_reached(page: Page, mention: Mention, bad: list[Mention]) -> bool:

@@ -11,8 +11,10 @@ from promptmill.records import Reference
 
 DATA = Path(__file__).parents[3] / "data"
 FILES = [f"extraction{part}.jsonl" for part in ("", "_held_out", *(f"_held_out_{n}" for n in range(2, 28)))]
-KNOWN_WRONG = frozenset(  # "Probably B?"; an answer whose own "!" is taken off; one in a sentence repeated and cut
-    ("n14-086", "n15-036", "n16-083")
+KNOWN_WRONG = (
+    frozenset(  # "Probably B?"; an answer whose own "!" is taken off; one in a sentence repeated and cut; one in French
+        ("n14-086", "n15-036", "n16-083", "n27-156")
+    )
 )
 FIRST_TAKEN = frozenset(  # several options in a sentence are no answer to a reader; the default takes the first of them
     [
