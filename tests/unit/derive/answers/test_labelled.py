@@ -108,6 +108,7 @@ COUNTED = {
     "first": "A",
     "second": "B",
     "third": "C",
+    "fourth": "D",
     "last": "D",
     "two": "B",
     "1": "A",
