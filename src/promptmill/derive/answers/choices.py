@@ -37,21 +37,24 @@ _OTHER_LETTERS = {
     "А": "A", "С": "C", "Е": "E", "Α": "A", "Β": "B", "Γ": "C", "Δ": "D", "Б": "B", "Г": "D",
     "أ": "A", "ا": "A", "ب": "B", "ج": "C", "د": "D", "א": "A", "ב": "B", "ג": "C", "ד": "D",
 }  # fmt: skip
-_OTHERS = "".join(_OTHER_LETTERS)
+_CIRCLED = "".join(c for c in _OTHER_LETTERS if c > "\u20ff")
+_OTHERS = "".join(c for c in _OTHER_LETTERS if c <= "\u20ff")
 _OPENERS = re.compile(
     r"(?:[\s*_\"'`$(\[{~:<✅✔]|\\(?:text|textbf|textrm|mathrm|mathbf|mathsf|boxed|fbox|rm|bf)\s?\{|\\[(\[,; ])*"
 )
 _FILLER = re.compile(
     r"(?:(?:the|la|le|die|der|das|el|l'|o|a|il|de)\s(?=[^\n]{0,20}\b(?:option|choice|letter|answer|alternative|opción|"
     r"opzione|opção|lettera|letra|réponse|respuesta|risposta|resposta|antwort|correct|best|right|correcta|correcte|one|"
-    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-ZΑ-Ω](?!\w)))|(?:most\slikely|very\slikely|"
+    r"optie)\b)|(?-i:(?:la|a|o|el|η|το|ο|az?)\ (?=[A-ZΑ-Ω](?!\w)|[a-z]\)))|(?:most\slikely|very\slikely|"
     r"almost\scertainly|probably|likely|definitely|clearly|simply|just|indeed|therefore|thus|"
     r"then|hence|obviously|certainly|actually|surely|perhaps|now|still|again|be|to\sbe|is|would\sbe|must\sbe|should\sbe|"
     r"it\sis|it's|it\smust\sbe|it\sshould\sbe|it\swould\sbe|eindeutig|wahrscheinlich|also|donc|entonces|por\stanto|quindi|dus|"
     rf"correct|best|right|final|first|{BEFORE_LETTER})(?![\w]))",
     re.IGNORECASE,
 )
-_LETTER = re.compile(rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}])(?!\w)")
+_LETTER = re.compile(
+    rf"([A-Za-z])(?![A-Za-z0-9À-ɏ^_+#]|'(?![dt][iıuü]r)|\.[A-Za-z]\b)|([{_OTHERS}](?!\w)|[{_CIRCLED}](?![A-Za-z0-9]))"
+)
 _CJK = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af。，、！]")
 _CLOSERS = re.compile(r"[\s)\]}*_\"'`$]{0,8}")
 _STANDS = re.compile(
@@ -67,14 +70,17 @@ _MORE = re.compile(
 )
 ORDINALS = re.compile(
     r"(?:the\s)?(first|second|third|fourth|fifth|sixth|seventh|eighth|last)\s?"
-    r"(?:(?:option|choice|answer|alternative|statement|solution|ending|one)\b|(?=\W*$))"
+    r"(?:(?:option|choice|answer|alternative|statement|solution|ending|one)\b|(?=\W*$))|"
+    r"\b(?:option|choice|answer|number|statement|ending)\s(one|two|three|four|five|six|seven|eight)\b"
 )
+_COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 _COUNTED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERED = re.compile(
     r"(?:number\s|no\.?\s|#)?(?:([1-9])|(?<=\()(i{1,3}|i?v|vi{1,3}|ix)(?=\))|(ii{1,2}|iv|vi{1,3}|ix)(?=[.)]))"
-    r"(?=[\W_]|$)(?![.,]\d)[).:\]*]{0,3}",
+    r"(?=[\W_]|[\u3040-\u9fff\uac00-\ud7af]|$)(?![.,]\d)[).:\]*]{0,3}(?:番|번)?(?:です|입니다|이다)?",
     re.IGNORECASE,
 )
+_INTEGER = re.compile(r"-?\d{1,9}")
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
 _NUMERAL = re.compile(r"\d|^\W*[ivx]+\W*$", re.IGNORECASE)
 _TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|quad|[,; ])\s?\{?|[{}]")
@@ -119,7 +125,7 @@ class Options(NamedTuple):
         start, end = marks.narrow(page.clear, start, end)
         if start >= end:
             return None
-        if end - start > 3 and (whole := self.whole(page, start, end, rule)):
+        if (end - start > 3 or page.clear[start:end].isdigit()) and (whole := self.whole(page, start, end, rule)):
             return whole
         if _NOT.match(page.clear, start, end):
             return self._after_but(page, start, end, rule) or self._part(page, start, end, rule)
@@ -138,7 +144,7 @@ class Options(NamedTuple):
         counted = ORDINALS.match(page.lower, start, end)
         if counted is None:
             return None
-        index = self.counted(counted[1])
+        index = self.counted(counted[1] or counted[2])
         return Piece(self.letter(index), start, counted.end(), rule) if index is not None else None
 
     def by_number(self, page: Page, start: int, end: int, rule: str) -> Piece | None:
@@ -153,7 +159,9 @@ class Options(NamedTuple):
             return None
         if not 0 <= index < min(len(self.texts), 9) or any(_NUMERAL.search(text) for text in self.texts):
             return None
-        rest = normalised(page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0])  # "1. First we ..."
+        rest = normalised(
+            page.clear[match.end() : match.end() + 400].split("\n", maxsplit=1)[0].strip("。 ")
+        )  # "1. First we ..."
         told = not rest or (self.plain[index] and rest.startswith(self.plain[index]))
         return Piece(self.letter(index), match.start(), match.end(), rule) if told else None
 
@@ -161,7 +169,7 @@ class Options(NamedTuple):
         """The number of the option that an ordinal counts."""
         if any(re.search(rf"\b{word}\b", plain) for plain in self.plain):
             return None  # the word belongs to the options: "Only the first"
-        index = len(self.texts) - 1 if word == "last" else _COUNTED.index(word)
+        index = len(self.texts) - 1 if word == "last" else (_COUNTS if word in _COUNTS else _COUNTED).index(word)
         return index if index < len(self.texts) else None
 
     def by_text(self, page: Page, start: int, end: int, rule: str) -> Picked:
@@ -265,7 +273,9 @@ class Options(NamedTuple):
             return None
         said = normalised(page.clear[start:end])
         found = [i for i, plain in enumerate(self.plain) if plain and plain == said]
-        if len(found) != 1 or len(said) < 2:
+        if len(found) != 1 or (
+            len(said) < 2 and not (said.isdigit() and all(_INTEGER.fullmatch(p) for p in self.plain))
+        ):
             return None
         return Piece(self.letter(found[0]), start, end, f"{rule}:option_text")
 

@@ -16,7 +16,7 @@ from functools import partial
 from promptmill.derive.answers import marks, sentences
 from promptmill.derive.answers.choices import ORDINALS, Options, Picked
 from promptmill.derive.answers.languages import CORRECT
-from promptmill.derive.answers.page import Page, Piece
+from promptmill.derive.answers.page import Page, Piece, hints, holds
 
 _MOST = 5
 _DECLARED = re.compile(
@@ -36,13 +36,16 @@ _SUBJECT = re.compile(
 _PAIRED = re.compile(
     r"\b(?:or|and|nor|neither|either|both|whether|if|not|oder|und|nicht|ou|et|ni)\s(?:option\s|answer\s)?[(*]{0,2}$"
 )
-_HINTS = (
-    " correct", " right", " the answer", " best", " richtig", " korrekt", " juste", " bonne", " correc", " corret",
-    " corrett", " juist", " rätt", " riktig", " poprawn", " prawid", " správn", " верн", " правильн", " doğru", "正确",
-    "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse", " la respuesta", " la risposta",
+_HINTS = hints(
+    " correct", " right", " the answer", " best", " richtig", " korrekt", " trifft zu", " stimmt", " juste",
+    " bonne", " correcte", " correctes", " correcta", " correcto", " correta", " corretta", " corretto",
+    " juist", " rätt", " riktig", " poprawna", " poprawny", " prawid", " správn", " верн", " правильн",
+    " doğru", "正确", "正解", "정답", " صحيح", "सही", " benar", " đúng", " the most", " la réponse",
+    " la respuesta", " la risposta",
 )  # fmt: skip
 _CHOOSE = re.compile(
-    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|say|guess|wähle|"
+    r"(?:choose|chose|select|pick|go with|going with|choosing|selecting|opt for|vote for|settle on|say|"
+    r"(?<=would )answer|(?<='d )answer|(?<=will )answer|guess|wähle|"
     r"choisis|elijo|escolho|"
     r"scelgo)\s(?:for\s)?(?=(?:option|choice|answer|letter|antwort|l'option|la\s\w+|the\s\w+)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.,:\s]|"
     r"(?:option|choice|answer)?\s?[(\"'*_]{0,4}[a-z][)\"'*_.]{0,4}$)"
@@ -51,14 +54,26 @@ _CHOOSER = re.compile(
     r"\b(?:i|i'd|i'll|i've|we|we'd|we'll|would|will|must|should|to|let me|let's|ich|je|so|therefore|thus|"
     r"can)\s(?:\w{2,10}\s)?$"
 )
-_CHOOSE_HINTS = (
-    *("choose ", "chose ", "select ", "pick ", " with ", "choosing ", "opt for", "settle on", "say ", "guess "),
+_CHOOSE_HINTS = hints(
+    *(
+        "choose ",
+        "chose ",
+        "select ",
+        "pick ",
+        " with ",
+        "choosing ",
+        "opt for",
+        "settle on",
+        "say ",
+        "answer ",
+        "guess ",
+    ),
     *("wähle ", "choisis ", "elijo ", "scelgo "),
 )
 _CHINESE = re.compile(
     r"(?:故选|应选|因此选|所以选|故答案选|选择|选|選擇|選|应该选|正确选项[是为]|正确的?选项[是为：:])[项项]?[：:\s*(\"]{0,4}([A-Z])(?![A-Za-z])"
 )
-_COMMIT_HINTS = (
+_COMMIT_HINTS = hints(
     *(
         "it's ",
         "it is ",
@@ -82,9 +97,14 @@ _COMMIT = re.compile(
 _ONLY = re.compile(
     r"[Oo]nly\s(?:(?:option|choice|answer|statement)\s)?[(*]{0,3}([A-Z])[)*]{0,3}\s(?:\w{2,12}ly\s)?(?:can|\w{1,12}s)\b"
 )
+_WERE = re.compile(r"\bif\b.{0,60}\b(?:were|had|was|did)\b")
+_TEMPTED = re.compile(
+    r"\b(?:was|were)\s(?:\w+\s)?(?:going|about|tempted|inclined|ready)\sto\s$|\b(?:mistakes?|errors?|wrong|tempting|temptation|trap)\s(?:\w+\s){0,2}to\s$"
+)
+_ONLY_HINTS = hints("only ")
 _OTHERS = re.compile(r"\b(?:some|many|people|you|one|others|they|students|who)\s(?:\w{1,12}\s){0,2}$")
 _UNSURE = re.compile(
-    r"\b(?:if|not|n't|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)\b[^.!?\n]{0,40}$"
+    r"(?:\b(?:if|otherwise|not|whether|unless|perhaps|maybe|might|could|suppose|assume|either|doubt)|n't)\b[^.!?\n]{0,40}$"
 )
 _DENIED = re.compile(r"\b(?:not|isn't|n't|only if|if|would have|whether)\b")
 _TURNED = re.compile(r"\?|\s(?:only\s)?(?:if|when)\b")
@@ -95,11 +115,11 @@ _OTHER = re.compile(r"\([A-Z]\)|\b(?:or|and|nor)\s[A-Z]\b")
 def declared(page: Page, start: int, end: int, options: Options) -> Iterator[tuple[int, Picked]]:
     """Options that are called correct or chosen, with their places; the last first."""
     found: list[tuple[int, Picked]] = []
-    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed), (("only ",), _only))
-    for hints, read in kinds:
-        for hint in hints:
-            if page.lower.find(hint, start, end) >= 0:
-                found += _last(page, hint, (start, end), partial(read, options=options))
+    kinds = ((_HINTS, _subject), (_CHOOSE_HINTS, _chosen), (_COMMIT_HINTS, _committed), (_ONLY_HINTS, _only))
+    for looked_for, read in kinds:
+        for hint in looked_for:
+            if holds(page, hint, start, end):
+                found += _last(page, hint.text, (start, end), partial(read, options=options))
     if "选" in page.clear or "選" in page.clear:
         found += _chinese(page, start, end, options)
     yield from sorted(found, key=lambda pair: pair[0], reverse=True)
@@ -122,7 +142,7 @@ def _chosen(page: Page, at: int, within: tuple[int, int], options: Options) -> t
     line = max(page.lower.rfind("\n", within[0], at) + 1, within[0])
     match = _CHOOSE.search(page.lower, max(line, at - 12), min(within[1], at + 60))
     head = page.lower[max(line, match.start() - 40) : match.start()] if match else ""
-    if not match or not _CHOOSER.search(head) or _OTHERS.search(head):
+    if not match or not _CHOOSER.search(head) or _OTHERS.search(head) or _TEMPTED.search(head):
         return None
     return _named(page, match, within, options)
 
@@ -181,7 +201,8 @@ def _subject(page: Page, at: int, within: tuple[int, int], options: Options) -> 
     if subject is None:
         denied = _DENIED.search(said[0])
         return None if denied else _ordinal(page, head, verb, options) or _by_name(page, head, verb, options)
-    if _LESS.search(subject["between"]):
+    unreal = "would" in page.lower[verb : said.end()] and _WERE.search(page.lower, head, verb)
+    if unreal or _LESS.search(subject["between"]):
         return None
     place = subject.start(_group(subject))
     if _DENIED.search(page.lower, place, verb) or _DENIED.search(page.lower[verb : said.end()]):

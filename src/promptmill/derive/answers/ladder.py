@@ -14,12 +14,14 @@ from typing import Literal
 from promptmill.derive.answers import (
     boxed,
     closing,
+    copulas,
     endings,
     letters,
     marks,
     numbers,
     objects,
     phrases,
+    retractions,
     runons,
     tags,
     weighing,
@@ -33,6 +35,9 @@ from promptmill.registry import Extractor
 RULES = ("answer_tag", "boxed", "json", "hashes", "phrase", "table", "letter", "bold", "conclusion", "whole", "weighed")
 """Names of the rules, in the order in which they are asked."""
 Rules = frozenset[str]
+_TWIN = re.compile(
+    r"\\boxed\{(?:\\text\{)?\(?([A-Z])\)?\}{1,2}[ $]{0,3}\\boxed\{(?:\\text\{)?\(?\Z"
+)  # `\boxed{A}\boxed{C}`
 
 
 def answer(
@@ -73,16 +78,22 @@ def answer(
 def _first_of(found: Piece, several: Literal["none", "prose", "first"]) -> Piece | None:
     """The first of several options, where it may be taken; the method says so."""
     # a text that is part of several options is not a list of them
-    in_prose = found.rule.partition(":")[0] not in {"answer_tag", "boxed", "json"} and ":" not in found.rule
+    in_prose = found.rule.partition(":")[0] not in {"answer_tag", "boxed", "json", "letter"} and ":" not in found.rule
     if not found.text or several == "none" or (several == "prose" and not in_prose):
         return None
     return found._replace(rule=f"{found.rule}:first_of_several", unclear=False)
 
 
 def _choice(page: Page, options: Options, rules: Rules) -> Piece | None:
+    return _standing(page, lambda within: _choice_in(page, within, options, rules))
+
+
+def _standing(page: Page, read_in: Callable[[tuple[int, int]], Piece | None]) -> Piece | None:
+    """What the first piece says that says something; what it takes back again is no answer."""
     for start, end in runons.pieces(page):
-        found = _choice_in(page, (start, end), options, rules)
-        if found is not None:
+        begin = retractions.last(page, start, end)
+        found = read_in((begin, end))
+        if found is not None or (begin > start and read_in((start, begin)) is not None):
             return found
     return None
 
@@ -92,6 +103,8 @@ def _choice_in(page: Page, within: tuple[int, int], options: Options, rules: Rul
     echo: Picked = None
     if "answer_tag" in rules:
         for tagged in tags.contents(page, start, end):
+            if tags.is_listed(page, tagged):
+                return Piece("", tagged.start, tagged.end, "answer_tag", unclear=True)
             found = _tagged_choice(page, tagged, options)
             if found is not None and not tagged.echo:
                 return found
@@ -110,7 +123,10 @@ def _choice_in(page: Page, within: tuple[int, int], options: Options, rules: Rul
 def _stated_choice(page: Page, within: tuple[int, int], options: Options, rules: Rules) -> Picked:
     """The later of a box and an announcement; then JSON, hashes and tables."""
     start, end = within
-    key = objects.field(page) if "json" in rules else None
+    key = (objects.field(page) or objects.marked(page, start, end)) if "json" in rules else None
+    if key is not None and key.text.isdigit() and page.clear[key.start - 1] not in "\"'":
+        named = options.whole(page, key.start, key.end, key.rule)  # an index counts from 0 or from 1
+        return named or key._replace(text="", unclear=True)
     if key is not None and start <= key.start < end and (named := _in_piece(page, key, options)) is not None:
         return named
     box = boxed.last(page, start, end) if "boxed" in rules else None
@@ -154,6 +170,9 @@ def _tagged_choice(page: Page, tagged: tags.Tagged, options: Options) -> Picked:
 
 
 def _boxed_choice(page: Page, box: Piece, options: Options) -> Picked:
+    twin = _TWIN.search(page.clear, max(0, box.start - 60), box.start)
+    if twin and twin[1] != box.text:
+        return box._replace(unclear=True)
     if "," in box.text and len({part.strip() for part in box.text.split(",")} - {""}) > 1:
         letters = [part.strip(" ()*.") for part in box.text.split(",")]
         if all(len(part) == 1 and part.isalpha() for part in letters):
@@ -166,11 +185,7 @@ def _in_piece(page: Page, piece: Piece, options: Options) -> Picked:
 
 
 def _open(page: Page, rules: Rules, *, number: bool) -> Piece | None:
-    for start, end in runons.pieces(page):
-        found = _open_in(page, (start, end), rules, number=number)
-        if found is not None:
-            return found
-    return None
+    return _standing(page, lambda within: _open_in(page, within, rules, number=number))
 
 
 def _open_in(page: Page, within: tuple[int, int], rules: Rules, *, number: bool) -> Piece | None:
@@ -216,8 +231,17 @@ def _unannounced(page: Page, within: tuple[int, int], rules: Rules, *, number: b
         return found
     bare = endings.bare(page, *within, number=number) if "whole" in rules else None
     if bare is None and "conclusion" in rules:
-        return closing.predicate(page, *within)
-    return (numbers.only(page, bare) or bare) if number and bare is not None else bare
+        steps = (closing.predicate, copulas.predicate, closing.quantity)
+        stated = next((found for step in steps if (found := step(page, *within)) is not None), None)
+        return (
+            None
+            if number and stated is not None and (numbers.are_several(stated.text) or "=" in stated.text)
+            else stated
+        )
+    if not number or bare is None:
+        return bare
+    value = numbers.only(page, bare) or bare
+    return None if closing.is_bound(page, value) else value
 
 
 def _tagged_open(page: Page, tagged: tags.Tagged, *, number: bool) -> Piece | None:

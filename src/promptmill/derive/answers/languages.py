@@ -10,6 +10,7 @@ answer (the Japanese `です`, the Turkish `'dir`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -98,6 +99,7 @@ _SPACED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("atsakymas", r"yra", None),
     ("atbilde", r"ir", None),
     ("cevap cevabı cevabımız yanıt yanıtı", r"ise|şudur|olarak|şıkkı|", _END_TR),
+    ("doğru seçenek|doğru şık", r"|", _END_TR),
     ("الإجابة الاجابة الجواب إجابة جواب الإجابه", r"هي|هو|هى|تكون|يساوي", None),
     ("پاسخ", r"برابر است با|", _END_FA),
     ("תשובה התשובה", r"היא|הוא|הינה", None),
@@ -144,12 +146,13 @@ _LABELS = {
     "wynik",
     "результат",
 }  # results on the way as well as at the end
-RESULT_NOUNS = frozenset(("result", *_LABELS))
+RESULT_NOUNS = frozenset(("result", "output", *_LABELS))
 """Words that announce where they are a label, "final", or said last."""
 _JOINED: list[tuple[str, str, re.Pattern[str] | None]] = [
     ("答案", r"(?:应该|应当|应|就|则|最终|确实|即|便)?(?:是|为|选|等于|如下|為)(?:选项|：)?", _END_ZH),
     ("答え 答 解答 回答 正解 こたえ 正答", r"は|が|:", _END_JA),
     ("정답 답 답안 해답 결과", r"\s?(?:은|는|이|가)(?=[\s:*\"'($\\\[\d])", _END_KO),
+    ("ข้อที่ถูกต้อง ข้อที่ถูก", r"คือ", None),
     ("คำตอบ", r"(?:ที่ถูกต้อง|สุดท้าย)?\s?(?:คือ|ก็คือ|เท่ากับ)(?:ข้อ)?", None),
 ]
 
@@ -165,9 +168,11 @@ def _announcements() -> tuple[Announcement, ...]:
             "ans", re.compile(rf"[.\s]{{0,2}}{_SIGN}|\.?\s?(?=\([a-z]\))|\.\s(?=[-+$\\\d]|[a-z](?!\w))"), None
         ),
     ]
+    found.append(Announcement("tl;dr", re.compile(rf"{_OPEN}{_SIGN}?"), None))
     found.append(Announcement("answer", re.compile(r"\.\s(?=[-+$\\\d(]|[a-z](?!\w))"), None, label=True))
     for noun in ("option", "choice", "alternative", "conclusion", "result", "solution", "statement", "letter"):
         found.append(Announcement(noun, _EN_TAIL, None, label=True))
+    found.append(Announcement("output", _EN_TAIL, None))
     found.append(Announcement("option", re.compile(r"\s(?:ist|est|är|er)(?=[\s:*\"'(])"), None, label=True))
     for nouns, be in _OPTION_NOUNS:
         found += [Announcement(noun, _tail(be), None, label=True) for noun in nouns.split()]
@@ -185,7 +190,22 @@ def _announcements() -> tuple[Announcement, ...]:
 
 
 ANNOUNCEMENTS = _announcements()
-ASCII_ANNOUNCEMENTS = tuple(one for one in ANNOUNCEMENTS if one.noun.isascii())
+_OTHERS = tuple((place, one) for place, one in enumerate(ANNOUNCEMENTS) if not re.fullmatch("[a-z]+", one.noun))
+_BY_WORD: dict[str, list[tuple[int, Announcement]]] = {}
+for _place, _one in enumerate(ANNOUNCEMENTS):
+    if re.fullmatch("[a-z]+", _one.noun):
+        for _word in (_one.noun, f"{_one.noun}s"):
+            _BY_WORD.setdefault(_word, []).append((_place, _one))
+_WORDS = frozenset(_BY_WORD)
+
+
+def announcements(lower: str, words: frozenset[str]) -> Iterator[Announcement]:
+    """The announcements whose noun stands in a text."""
+    found = {place: one for word in _WORDS & words for place, one in _BY_WORD[word]}
+    plain = lower.isascii()
+    found |= {place: one for place, one in _OTHERS if (not plain or one.noun.isascii()) and one.noun in lower}
+    yield from (found[place] for place in sorted(found))
+
 
 # Nouns that may stand right before a letter ("Antwort B", "Option C"), for multiple choice
 BEFORE_LETTER = (
@@ -203,7 +223,8 @@ MOST = (
 )
 CORRECT = (
     rf"(?:the\s)?(?:only\s)?(?:{MOST}|correct|right|best|answer|accurate|true answer|winner)\b|"
-    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt)\b|(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
+    r"(?:richtig|korrekt|die richtige|die korrekte|stimmt|trifft zu)\b|"
+    r"(?:correcte?|la bonne|la réponse|juste|exacte?)\b|"
     r"(?:la\s)?(?:correct[ao]|respuesta)\b|(?:a\s)?(?:correta|resposta)\b|corrett[ao]\b|la risposta\b|juist\b|"
     r"rätt\b|riktig\b|poprawn[ay]\b|prawidłow[ay]\b|správn[áě]\b|верн\w{1,4}\b|правильн\w{1,4}\b|doğrudur|doğru\b|"
     r"正确|正解|정답|صحيح|صحيحة|सही|benar\b|đúng"

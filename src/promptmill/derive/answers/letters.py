@@ -23,7 +23,7 @@ _LISTED = re.compile(
 _FIRST_LETTER = re.compile(
     r"\s*(?:[*_\"'`$(\[<✅✔ ]|\\text\{|\\boxed\{){0,6}"
     r"(?:(?i:option|choice|answer|letter)\s{0,2}[(*]{0,3})?([A-Za-zⒶ-Ⓗ①-⑩])"
-    r"(?:[)\]*_\"'`$}>.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅]|\s(?=(?:because|since)\b))"
+    r"(?:[)\]*_\"'`$}>.:,;!]{1,6}(?=\s|$)|\s{0,3}(?:$|\n)|\s[-–—]\s|[-–—]{2}|\s?[✓✔✅👍]|\s(?=(?:because|since)\b))"
 )
 _CLOSE = re.compile(r"\s*[(*]{0,3}([A-Z])[).:](?=\S)")  # "C.forest"
 _ABOUT = re.compile(
@@ -34,6 +34,8 @@ _PAUSE = re.compile(r"[*_\"'`]{0,3}(?:[.,;:!](?=\s|[*\"]|$)|\s[-–—]\s|—|\s
 _LETTER_AND_MARKS = re.compile(r"^[\s(*_\"'`$]*(?:option\s)?[A-Za-z][)*_.:\"'`\s-]*", re.IGNORECASE)
 
 
+_AGAIN = re.compile(r"\s*([A-Z])(?:[\s,.]+\1){1,400}[\s.]*")
+_NUMBERS = re.compile(r"(?:\A|\n)[ \t]{0,4}[*_]{0,2}1[.)][^\n]*\n+[ \t]{0,4}[*_]{0,2}2[.)]\s")
 _REVISED = re.compile(r"\b(?:wait[,.!—]|actually,|scratch that|on second thought|correction:|no, )")
 
 
@@ -43,6 +45,8 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     if last is None:
         return None
     until = min(end, start + 20000)
+    if again := _AGAIN.fullmatch(page.clear, start, end):  # "D D D D"
+        return options.pick(page, again.start(1), again.end(1), "letter")
     at_start = _LISTED.match("\n" + page.clear[start : min(until, start + 40)])
     listed = {m[1].upper() for m in (at_start, *_LISTED.finditer(page.clear, start, until)) if m}
     first = _line_letter(page, start, lines.first_end(page.clear, start, end), options)
@@ -54,9 +58,7 @@ def letter(page: Page, start: int, end: int, options: Options) -> Picked:
     if first is not None and (not others or min(others) < first.text):  # a list of options begins with the first
         contradicted = alone and found is not None and found.text != first.text
         return first._replace(unclear=True) if contradicted else first
-    if found is None:
-        return None
-    if alone:
+    if found is None or alone:
         return found
     told = not (listed - {found.text}) and _is_option(page.clear[last[0] : last[1]], found.text, options)
     return found if told else None
@@ -88,7 +90,8 @@ def _line_letter(page: Page, line: int, line_end: int, options: Options) -> Pick
         index, rest = ord(close[1]) - 65, normalised(page.clear[close.end() : line_end])
         match = close if index < len(options.plain) and options.plain[index] and rest == options.plain[index] else None
     if match is None or ord(match[1].upper()) - 65 >= len(options.texts):
-        numbered = options.by_number(page, line, line_end, "letter")
+        listed = _NUMBERS.match(page.clear, line, min(len(page.clear), line_end + 200))
+        numbered = None if listed else options.by_number(page, line, line_end, "letter")
         lone = numbered is not None and not re.search(r"[^\W\d_]{2}", page.clear[numbered.end : line_end])
         return None if lone and page.clear.strip() != page.clear[line:line_end].strip() else numbered  # "3." of a list
     if match[1] == "A" and page.clear.startswith(":", match.end(1)):  # perhaps the label of an answer
@@ -158,8 +161,12 @@ def _leading_text(page: Page, start: int, end: int, options: Options) -> Picked:
         return None
     length, index = max(fits)
     follows = normalised(head[length:]) or normalised(page.clear[first : min(end, first + 200)])
-    if any(text and re.match(rf"(?:\S+ (?:or|and) )?{re.escape(text)}\b", follows) for text in options.plain):
+    others = "|".join(re.escape(text) for text in options.plain if text)
+    if re.match(rf"(?:\S+ (?:or|and) )?(?:{others})(?:$| (?:or|and|{others})\b)", follows):
         return None  # a list of options
+    rest = [text.lower().rstrip(" .") for place, text in enumerate(options.texts) if place != index and text.strip()]
+    if head.startswith(":", length) and any(f"\n{text}:" in page.lower[first:end] for text in rest):
+        return None  # and what is known of each
     return Piece(LETTERS[index], start, start + length, "letter:option_text")
 
 

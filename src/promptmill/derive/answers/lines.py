@@ -31,7 +31,7 @@ _CLOSER = re.compile(
 _LONGEST = 3000
 HEDGE = re.compile(
     r"\b(?:not|n't|cannot|can't|no|could|may|might|maybe|possibly|perhaps|if|unless|either|or|but|however|except|never|let|need|"
-    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely)\b|isn't|doesn't|don't"
+    r"should|would|first|next|wrong|incorrect|assume|suppose|consider|try|check|neither|nor|eliminat\w+|rule|doubt|unlikely|(?:start|begin)\swith)\b|isn't|doesn't|don't"
 )
 """Words of a sentence that does not commit itself, or is a step on the way."""
 
@@ -53,6 +53,10 @@ def last(clear: str, start: int, end: int) -> tuple[int, int] | None:
         if end <= start:
             return None
         line = max(clear.rfind("\n", start, end) + 1, start)
+        sentence = max(clear.rfind(". ", line, end), clear.rfind("! ", line, end), clear.rfind("? ", line, end)) + 1
+        if sentence > 0 and _CLOSER.match(clear, sentence, end):
+            end = sentence
+            continue
         if not marks.is_blank(clear[line:end]) and not (_CLOSER.match(clear, line, end) and clear[start:line].strip()):
             return line, end
         end = line

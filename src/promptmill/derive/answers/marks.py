@@ -42,7 +42,7 @@ _PLACEHOLDER = re.compile(
     r"(?:\s(?:here|goes here|only|in here|letter|choice|option|value|number))?"
     r"|answer(?:[\s_-]here)?|letter|result|option|choice|solution|placeholder|final_answer"
     r"|(?:tags?|and|tag\s*pair|format|blocks?|in|or|with)\b(?:\s(?-i:[^\nA-Z\d])[^\n]*)?"
-    r"|X{2,}|\\?(?:ldots|dots|cdots)|letter of [^\n]{0,60}|[A-Z](?:\s?[/|]\s?[A-Z]){2,}"
+    r"|todo|tbd|X{2,}|\\?(?:ldots|dots|cdots)|letter of [^\n]{0,60}|[A-Z](?:\s?[/|]\s?[A-Z]){2,}"
     r")[\s\])}>*_`\"'.$:]*",
     re.IGNORECASE,
 )

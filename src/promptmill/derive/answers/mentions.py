@@ -24,7 +24,7 @@ _LETTER = re.compile(
     rf"(?<![A-Za-z0-9À-ɏ_'.\\])(?:(?i:(?P<name>{BEFORE_LETTER}|ending|diagram|figure|graph|sentence))\s(?:number\s)?"
     r"(?:[(*_\"'`$\[{]|\\(?:mathbf|mathrm|textbf|text|boxed)(?=\{)){0,6}(?P<a>[A-Za-z])(?![A-Za-z0-9À-ɏ_'])|\((?P<b>[A-Za-z])\)|[*_\"'`]{1,3}\(?(?P<c>[A-Z])[).:]?[*_\"'`]{1,3}|"
     r"(?<=[|] )(?P<d>[A-Z])(?= [|])|(?P<e>[A-Z])(?=[).:](?:\s|\*|$)|\s?[✗✘❌×❎✓✔✅☑])|"
-    r"(?P<f>[B-HJ-Z])(?![A-Za-z0-9À-ɏ_'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|and|or|nor|because|since|as|"
+    r"(?P<f>[B-HJ-Z])(?![A-Za-z0-9À-ɏ_'^+]|\s?[=+*/<>^]|-\w|\.\w)|(?P<g>A)(?=[,;!?]|\.?$|\s(?:is|was|it\sis|and|or|nor|because|since|as|"
     r"fits)\b))[)*_\"'`$\]]{0,4}"
 )
 _NUMBERED = re.compile(
@@ -33,7 +33,7 @@ _NUMBERED = re.compile(
 )
 # begins with a plain set of letters, so that it is looked for fast
 _LONE = re.compile(
-    r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![A-Za-z0-9À-ɏ_'.\\].)(?![A-Za-z0-9À-ɏ_'])(?!(?<=A)\s[a-z]{2}))"
+    r"[A-HJ-Z(](?:(?<=\()[a-z]\)|(?<=[A-Z])(?<![A-Za-z0-9À-ɏ_'.\\].)(?![A-Za-z0-9À-ɏ_'])(?!(?<=A)\s(?!(?:is|it\sis|was|fits|seems|would|and|or|nor|because|since|as)\b)[a-z]{2}))"
 )
 _COUNTING = (
     *("option", "choice", "solution", "statement", "answer", "letter", "ending", "alternative", "sentence", "sol"),
@@ -51,14 +51,19 @@ _COUNTING = (
     ),
 )
 _JOINS = re.compile(r"(?:\W|\b(?:and|or|nor|the|an?|options?|choices?)\b)*")
-_RANGE = re.compile(r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)")
+_RANGE = re.compile(
+    r"(?<!\w)[A-Z]\)?(?:\s?[-–—]\s?|\s(?:to|through)\s)\(?[A-Z](?!\w)|(?<!\w)[A-Z](?:\s?[/|]\s?[A-Z])+(?!\w)"
+)
 _MARKS = re.compile(r"[\s*_\"'$).]*(?:[,;—]\s?(?:because|since|as|so|for)\b.*)?", re.DOTALL)
 _PAUSE = re.compile(r"[*_]*(?:[,.;:!—]|\s(?:and|or|but)\s)")
 UNIT = re.compile(r"[\s*_\"'$).]*(?:[^\W\d_]{1,12}[\s*_.]*){0,2}")  # behind a value: "21 dollars"
-_ARTICLE = re.compile(r"^(?:an?\s|the\s|it\s(?=\S+\s))")
+_ARTICLE = re.compile(
+    r"^(?:an?\s|the\s|(?:el|la|los|las|le|les|un|una|une|der|die|das|il|lo|gli|os?|as|um|uma|het|een)\s(?=\S{3})|it\s(?=\S+\s))"
+)
 _INTEGER = re.compile(r"\d{4,12}|\d{1,3}(?:,\d{3})+", re.ASCII)
-_NAME = re.compile(r"[A-Z][^\W\d_]+(?:\s[A-Z][\w.'-]*){1,3}")
-_COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
+_YEAR = re.compile(r"\d{4}")  # not any number by chance
+_NAME = re.compile(r"[A-Z](?:\.|[^\W\d_]+)(?:\s[A-Z][\w.'-]*){1,3}")
+COMMON = frozenset(("yes", "no", "true", "false", "both", "neither", "none", "not", "maybe", "one", "all"))
 
 
 class Mention(NamedTuple):
@@ -115,7 +120,7 @@ def _letters(page: Page, place: tuple[int, int], options: Options) -> Iterator[M
 
 def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
     for match in ORDINALS.finditer(page.lower, *place):
-        if (index := options.counted(match[1])) is not None:
+        if (index := options.counted(match[1] or match[2])) is not None:
             yield Mention(index, match.start(), *match.span(), letter=False, named=True)
     if any(c.isdigit() for text in options.texts for c in text):
         return
@@ -128,7 +133,7 @@ def _counted(page: Page, place: tuple[int, int], options: Options) -> Iterator[M
 def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Mention]:
     start, end = place
     for index, plain in _wordings(options):
-        weak = plain in _COMMON or not any(c.isalpha() for c in plain) or len(plain) < 3
+        weak = plain in COMMON or len(plain) < 3 or not (any(c.isalpha() for c in plain) or _YEAR.fullmatch(plain))
         at = page.lower.find(plain, start, end)
         for _ in range(4):
             if at < 0:
@@ -142,7 +147,7 @@ def _texts(page: Page, place: tuple[int, int], options: Options) -> Iterator[Men
 
 def _ends(page: Page, plain: str, behind: int, end: int) -> bool:
     """Whether a sentence ends behind a word, or behind a value and its unit."""
-    return (_MARKS if plain in _COMMON else UNIT).fullmatch(page.lower, behind, end) is not None
+    return (_MARKS if plain in COMMON else UNIT).fullmatch(page.lower, behind, end) is not None
 
 
 def _opens(page: Page, start: int, at: int, behind: int) -> bool:

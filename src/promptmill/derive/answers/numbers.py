@@ -14,13 +14,14 @@ import re
 from promptmill.derive.answers import marks
 from promptmill.derive.answers.page import Page, Piece, folded
 
-NUMBER = re.compile(
+NUMBER = re.compile(  # 1.250,50; 1,20,000; 3,5; 1,250.5
     r"(?:(?<![\w.])|(?<=[\u2e80-\u9fff\uac00-\ud7af]))(?:[-+−]\s?)?(?:[$€£¥₹]\s?|\\\$\s?|US\$\s?)?(?:[-+−])?"
-    r"(?:(?:\d{1,3}(?:[, \u202f\u00a0']\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
-    r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?(?:\s?(?:\\?%|[€£₹]))?"
+    r"(?:\d{1,3}(?:\.\d{3})+,\d{1,2}(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?![\d,])|\d+,\d{1,2}(?![\d,])|"
+    r"(?:\d{1,3}(?:[, \u202f\u00a0']\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?<!\d:\d)(?<!\d:\d\d)(?!:?\d)"
+    r"(?:\s?(?:[x×]|\\times|\\cdot)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?(?:\s\d+/\d+|/\d+(?!/))?(?:\s?(?:\\?%|[€£₹])|°(?!\s?[CF]))?"
 )
 _VALUE = re.compile(
-    r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d[\d,.\s']*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
+    r"[\s~≈$€£¥₹(]*[-+−]?\s?(?:\\?\$)?\d(?:[\d,.']|\s(?=\d{3}(?!\d)|\d+\s?/))*(?:\s?/\s?\d+)?(?:\s?(?:[x×]|\\times)\s?10\^?\{?-?\d+\}?|[eE][+-]?\d+)?\s?(?:\\?%|°|[€$£])?[\s.$)]*"
 )
 _ARITHMETIC = re.compile(r"(?:[\s\d.,+\-*/×÷x·^()$€£%−–\[\]{}]|\\(?:times|cdot|div|[$%,; ]))*")
 _PREDICATE = re.compile(
@@ -40,6 +41,16 @@ def expected(answer: str | None) -> bool:
     return answer is not None and len(answer) < 60 and is_value(answer.strip())
 
 
+def is_unsolved(left: str) -> bool:
+    """Whether the left side of an equation holds an unknown: "x + 3 = 15" is still to be solved."""
+    return _ALGEBRA.search(left.rpartition("=")[2]) is not None
+
+
+def are_several(text: str) -> bool:
+    """Whether a text counts several things ("45 girls and 30 boys")."""
+    return "\\" not in text and len(NUMBER.findall(text)) > 1 and _WORDS.search(text) is not None
+
+
 def result(page: Page, found: Piece | None) -> Piece | None:
     """The right side of a calculation; any other statement as it is."""
     if found is None or "=" not in found.text or found.text.count("=") > 20:
@@ -49,7 +60,11 @@ def result(page: Page, found: Piece | None) -> Piece | None:
         return found
     left, _, right = text.rpartition("=")
     chain = "=" in left
-    if not right.strip(" $*.") or not (chain or (_ARITHMETIC.fullmatch(left) and re.search(r"\d", left))):
+    if (
+        not right.strip(" $*.")
+        or (not chain and is_unsolved(left))
+        or not (chain or (_ARITHMETIC.fullmatch(left) and re.search(r"\d", left)))
+    ):
         return found
     start, end = found.start + len(left) + 1, found.end
     if left.count("$") % 2 and right.endswith("$"):
@@ -60,15 +75,19 @@ def result(page: Page, found: Piece | None) -> Piece | None:
 def only(page: Page, found: Piece) -> Piece | None:
     """The one number of a statement; None where it holds none, the statement where it holds several."""
     if is_value(found.text):
-        return found._replace(text=found.text.lstrip("~≈ "))
+        inner = found.text[1:-1] if found.text[0] == "(" and found.text[-1] == ")" else found.text
+        return found._replace(text=inner.lstrip("~≈ "))
     start, end = found.start, found.end
     text = page.clear[start:end]
     equals = max(text.rfind("="), text.rfind("≈"))
     if equals >= 0 and re.search(r"\d", text[equals:]):
+        unsolved = is_unsolved(text[:equals])
         start += equals + 1
         text = page.clear[start:end]
+    else:
+        unsolved = False
     outside = NUMBER.sub("", text)
-    if "\\" in outside or "^" in outside or _ALGEBRA.search(text):
+    if unsolved or "\\" in outside or "^" in outside or _ALGEBRA.search(text):
         return found
     values = list(NUMBER.finditer(text))
     if not values:

@@ -23,15 +23,19 @@ _FIELD = re.compile(
     r"|(-?\d[\d.,eE+-]{0,40}(?<![.,])|true|false)\s{0,3}(?=[,}\n\]]|$)|\[([^\[\]\n]{1,300})\])",
     re.IGNORECASE,
 )
+_CALL = re.compile(
+    r"\b(?:Finish\[|(?:final_answer|submit(?:_answer)?|finish)\(\s?(?:answer\s?=\s?)?)[\"']?([^\[\]()\n\"']{1,200})[\"']?(?:\]|\))"
+)
+_MARKED = re.compile(r"""["']([A-Z])["']\s{0,3}:\s{0,3}([Tt]|[Ff])(?:rue|alse)\b""")
 _HEADER = re.compile(r"^\s{0,3}\|.{0,300}\banswer\b.{0,300}\|\s{0,3}$", re.IGNORECASE | re.MULTILINE)
 _RULER = re.compile(r"\s{0,3}\|?[\s:|-]{3,300}\|?\s{0,3}")
 
 
 def field(page: Page) -> Piece | None:
     """The last answer field of a JSON object that says something."""
+    found = _called(page)
     if ":" not in page.clear:
-        return None
-    found: Piece | None = None
+        return found
     for match in _FIELD.finditer(page.clear):
         group = next(number for number in (2, 3, 4, 5) if match[number] is not None)
         text = page.text[match.start(group) : match.end(group)]
@@ -42,6 +46,23 @@ def field(page: Page) -> Piece | None:
         if piece is not None:
             found = piece._replace(text=piece.text.replace('\\"', '"').replace("\\\\", "\\"))
     return found
+
+
+def _called(page: Page) -> Piece | None:
+    """What an agent hands in with its last call: `Finish[42]`, `final_answer("Paris")`."""
+    if page.words.isdisjoint(("finish", "final", "submit")):
+        return None
+    calls = list(_CALL.finditer(page.clear))[-1:]
+    return marks.piece(page, *calls[0].span(1), "json") if calls else None
+
+
+def marked(page: Page, start: int, end: int) -> Piece | None:
+    """The one letter that an object calls true: `{"A": false, "B": true, "C": false}`."""
+    if page.lower.find("true", start, end) < 0 or page.lower.find("false", start, end) < 0:
+        return None
+    letters = list(_MARKED.finditer(page.clear, start, end))
+    true = [match for match in letters if match[2] in "Tt"]
+    return marks.piece(page, *true[0].span(1), "json") if len(true) == 1 and len(letters) > 1 else None
 
 
 def cell(page: Page) -> Piece | None:

@@ -4,6 +4,7 @@
 
 - thoughts: `<think>...</think>` and its relatives, several of them, everything before a closing tag that nothing
   opened;
+- what is struck through, `~~B~~`;
 - in the channel format of gpt-oss, everything before the last final message, also where its marks were taken out.
 
 A thought that is opened and never closed means that there is no answer: `read` gives None. Tags between backquotes
@@ -17,6 +18,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 _STRICT = "think|thinking|thought|thoughts|seed:think"
@@ -31,10 +34,12 @@ _FINAL = "<|channel|>final<|message|>"
 _BARE_FINAL = "assistantfinal"  # what is left of the marks where special tokens were taken out
 _CHANNEL = "<|channel|>"
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
 _BLANK = "\n"
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class Page:
     """A response to be read.
 
     Attributes:
@@ -46,6 +51,11 @@ class Page(NamedTuple):
     text: str
     clear: str
     lower: str
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words of the letters a to z, by which most pages are told not to hold a text without a search."""
+        return _words(self.lower)
 
 
 class Piece(NamedTuple):
@@ -71,9 +81,37 @@ def read(text: str) -> Page | None:
     clear = _without_thoughts(text)
     if clear is None:
         return None
+    if "~~" in clear:
+        clear = _STRUCK.sub(lambda struck: " " * len(struck[0]), clear)
     if not clear.isascii():
         clear = _NOT_ASCII.sub(_fold, clear)
     return Page(text, clear, lowered(clear))
+
+
+class Hint(NamedTuple):
+    """A plain text to look for, and a word of it by which most pages are told not to hold it."""
+
+    text: str
+    word: str
+
+
+def hints(*texts: str) -> tuple[Hint, ...]:
+    """Plain texts in lower case, ready to be looked for; one of the letters a to z must hold whole words."""
+    return tuple(Hint(text, max(_words(text), key=len, default="") if text.isascii() else "") for text in texts)
+
+
+def holds(page: Page, hint: Hint, start: int, end: int) -> bool:
+    """Whether a text stands between two places."""
+    if hint.word:
+        return hint.word in page.words and page.lower.find(hint.text, start, end) >= 0
+    return (hint.text.isascii() or not page.lower.isascii()) and page.lower.find(hint.text, start, end) >= 0
+
+
+_LETTERS_ONLY = bytes(code if chr(code) in "abcdefghijklmnopqrstuvwxyz" else 32 for code in range(256))
+
+
+def _words(lower: str) -> frozenset[str]:
+    return frozenset(lower.encode("ascii", "replace").translate(_LETTERS_ONLY).decode("ascii").split())
 
 
 def lowered(text: str) -> str:

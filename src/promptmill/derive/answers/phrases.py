@@ -17,12 +17,11 @@ from typing import NamedTuple
 from promptmill.derive.answers import declarations, lines, marks, numbers, sentences
 from promptmill.derive.answers.choices import Options, Picked
 from promptmill.derive.answers.languages import (
-    ANNOUNCEMENTS,
-    ASCII_ANNOUNCEMENTS,
     OPTION_NOUNS,
     RESULT_NOUNS,
     SIGN_NOUNS,
     Announcement,
+    announcements,
 )
 from promptmill.derive.answers.page import Page, Piece
 
@@ -60,14 +59,15 @@ _SKIP = re.compile(
     r"approximately|about|exactly|equal to|probably|most likely|likely|obviously|certainly)\b[\s:,]*){0,3}"
 )
 _RULER = re.compile(r"(?<=\n)[=-]{3,100}[ \t]*(?=\n)")
-_VALUE_LIKE = re.compile(r"[\s*_:]{0,6}[^\w\s]{0,3}[\d\\$]")
+_VALUE_LIKE = re.compile(r"[\s*_:`]{0,12}[^\w\s]{0,3}[\d\\$]")
 _HTML = re.compile(r"(?:</(?:b|i|u|p|em|strong|span|h\d)>\s{0,4})+")
 _FENCE = re.compile(r"`{0,3}(?:python|java|javascript|json|sql|bash|cpp|c\+\+)\n|```[a-z]")
 _CALL = re.compile(r"(?!sqrt|log|ln|sin|cos|tan|exp|arc|max|min)[a-z_]\w{2,40}\([^()\n]{0,80}\)(?:\.|\s*(?:#|\n|$))")
 _ITEM = re.compile(r"(?:1[.)]|[-*•])[ \t]")
 _NOTHING = re.compile(
     r"(?:not\b|n't\b|unknown|unclear|undetermined|uncertain|unavailable|impossible to|cannot|can't|could not|never\b|"
-    r"given\b|listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
+    r"given\b|see\b|(?:any|some)thing\b|whatever\b|up to you|"
+    r"listed\b|stated\b|described\b|explained\b|mentioned\b|as follows|below|above|"
     r"correct\b|incorrect\b|wrong\b|"
     r"right\b(?! (?:angle|triangle))|"
     r"in (?:the|a|an|this|its|simplest|terms|lowest|our|your)\b|found (?:by|in)|obtained|calculated|computed|derived|"
@@ -104,8 +104,8 @@ class Announced(NamedTuple):
 def announced(page: Page, start: int, end: int, *, choice: bool) -> Iterator[Announced]:
     """Announcements between two places, the last first."""
     found: list[Announced] = []
-    for how in ASCII_ANNOUNCEMENTS if page.lower.isascii() else ANNOUNCEMENTS:
-        if how.noun not in page.lower or (how.label and not choice and how.noun in _CHOICE_NOUNS):
+    for how in announcements(page.lower, page.words):
+        if how.label and not choice and how.noun in _CHOICE_NOUNS:
             continue
         for at in _places(page.lower, how.noun, start, end):
             begin = _begins(page, at, how, (start, end), choice=choice)
@@ -155,11 +155,11 @@ def _headings(page: Page, start: int, end: int) -> list[re.Match[str]]:
 def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, choice: bool) -> int | None:
     """Where the answer begins that a noun at a place announces."""
     start, end = within
-    if how.spaced and at > start and page.lower[at - 1].isalpha() and ord(page.lower[at - 1]) < 0x2E80:
-        return None
     behind = at + len(how.noun)
-    if at > start and page.lower[behind : behind + 1] in _QUOTES and page.lower[at - 1] == page.lower[behind]:
-        return None  # a key of JSON
+    before = page.lower[at - 1] if at > start else " "
+    within_word = how.spaced and before.isalpha() and ord(before) < 0x2E80
+    if within_word or (page.lower[behind : behind + 1] in _QUOTES and before == page.lower[behind]):
+        return None  # or a key of JSON
     tail = how.tail.match(page.lower, behind, end)
     if not tail or _NEGATED.search(tail[0]):
         return None
@@ -167,16 +167,28 @@ def _begins(page: Page, at: int, how: Announcement, within: tuple[int, int], *, 
     before = before[max(before.rfind(". "), before.rfind("? "), before.rfind("! ")) + 1 :]
     doubted = (_DOUBT.search(before) and not _SURE.search(before)) or ("would" in tail[0] and _UNREAL.search(before))
     said = how.noun in RESULT_NOUNS and tail[0].rstrip(" *_")[-1:] not in {"=", "|"} and not choice
-    if doubted or not (_announces(how, before, tail[0], choice=choice) or (said and _is_last(page, tail.end(), end))):
+    only_last = how.noun == "output"  # of a program: examples of it stand in many responses
+    announces = not only_last and _announces(how, before, tail[0], choice=choice)
+    if doubted or _is_conditional(page, before, tail, end):
+        return None
+    if not (announces or (said and _is_last(page, tail.end(), end))):
         return None
     return tail.end()
 
 
+def _is_conditional(page: Page, before: str, tail: re.Match[str], end: int) -> bool:
+    """Whether an answer holds in one case only ("If ... the answer is A, else B", "could be C, but I need ...")."""
+    conditions = (_ELSE if _IF.search(before) else None, _BUT if _MAY.search(tail[0]) else None)
+    stop = sentences.end_of(page.lower, tail.end(), end) if any(conditions) else tail.end()
+    return any(one is not None and one.search(page.lower, tail.end(), stop) for one in conditions)
+
+
 def _is_last(page: Page, start: int, end: int) -> bool:
     """Whether a result that is a value is the last thing that is said: one on the way has others behind it."""
-    return _VALUE_LIKE.match(page.clear, start, end) is not None and not page.clear[
-        sentences.end_of(page.clear, start, end) + 1 : end
-    ].strip(" \n*_$.")
+    value = _VALUE_LIKE.match(page.clear, start, end)
+    return value is not None and not page.clear[sentences.end_of(page.clear, value.end(), end) + 1 : end].strip(
+        " \n*_$.`"
+    )
 
 
 def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bool:
@@ -199,6 +211,12 @@ def _announces(how: Announcement, before: str, tail: str, *, choice: bool) -> bo
     return label or _FINAL.search(before) is not None
 
 
+_IF = re.compile(r"\b(?:if|when)\b")
+_MAY = re.compile(r"\b(?:could|may|might)\sbe\b")
+_BUT = re.compile(r"\b(?:(?:but|though)\b.{0,30}\b(?:need|cannot|can't)|depend\w*|without|unless)\b")
+_SLOT = re.compile(r"[\[<][a-z_ ]{3,40}[\]>]")
+_ELSE = re.compile(r"\b(?:otherwise|or\selse|else|if|when)\b")  # "if it is diploid the answer is A, otherwise B"
+_TAGS = (", right", ", correct", ", isn't it", ", no", ", yes")  # "The answer is B, right?"
 _INDENTED = re.compile(r"\n[ \t]{2,40}$")
 _CODE = re.compile(r"[^_\s]_$|[&?]$|[=!<>]=\s$|print\(|\bdef\s|\breturn\s|\[['\"]$")
 _QUOTES = ('"', "'")
@@ -229,7 +247,7 @@ def _read_choice(page: Page, one: Announced, end: int, options: Options) -> Pick
     stop = sentences.end_of(page.clear, start, end)
     line = page.clear.find("\n", start, end)
     line = end if line < 0 else line
-    if page.clear[stop : stop + 1] == "?":
+    if page.clear[stop : stop + 1] == "?" and not page.lower.endswith(_TAGS, start, stop):
         return None
     lead = options.lead(page, start, min(line, start + 600))
     if lead is not None:  # "C. The mitochondria": the sentence does not end behind the letter
@@ -334,8 +352,18 @@ def _read_open(page: Page, one: Announced, end: int) -> Piece | None:
     if one.how and one.how.ending and (cling := one.how.ending.search(page.clear, max(start, stop - 16), stop)):
         stop = cling.start() if cling.start() > start else stop
     found = numbers.result(page, marks.piece(page, start, stop, "phrase"))
-    asked = found is not None and found.text[:1] in "[<{" and marks.is_placeholder(found.text)  # "[your answer here]"
-    return None if asked else found
+    asked = (
+        found is not None
+        and found.text[:1] in "[<{"
+        and (marks.is_placeholder(found.text) or _SLOT.fullmatch(found.text) is not None)
+    )  # "[your answer here]"
+    return None if asked or (found is not None and _is_cut(page, found, end)) else found
+
+
+def _is_cut(page: Page, found: Piece, end: int) -> bool:
+    """Whether the response ends inside a group of the answer."""
+    open_ = found.text.count("{") > found.text.count("}")
+    return open_ and not page.clear[found.end : end].strip(" $*.\n")
 
 
 def _introduces(clear: str, start: int, stop: int, end: int) -> bool:

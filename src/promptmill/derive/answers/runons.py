@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice, pairwise
 
-from promptmill.derive.answers.page import Page
+from promptmill.derive.answers.page import Page, hints, holds
 
 _MOST = 8
 _QUESTION = re.compile(
@@ -25,17 +25,22 @@ _QUESTION = re.compile(
     r"|(?:问题|問題|题目|문제|질문)[ \t]?\d{0,3}[ \t]?[:：]"
     r"|(?:\d{1,3}[.)][ \t]*)?Q[ \t]?\d{0,4}[:.：]"
     r"|(?:user|human|instruction|input|student|<user>|\[user\])[ \t]{0,2}[*_]{0,2}:"
+    r"|\d{1,3}[.)][ \t][^\n?]{5,300}\?[ \t]*\n\s*(?:\(?A[).:]|answer:)"  # "4. Which gas ...?", and its options
     r"|problem \d{1,3}\b|question \d{1,3}\b(?!\s(?:is|asks|was))|exercise \d{1,3}\b)",
     re.IGNORECASE,
 )
 _WITHIN_LINE = re.compile(r" (?:(?:Next q|Q)uestion[ \t]?\d{0,3}|(?<=[.!?] )(?:Q[ \t]?\d{0,3}|Human|User)):(?=\s)")
-_WITHIN_HINTS = (" Q", " Next q", " Human:", " User:")
-_HINTS = (
-    *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda", "pergunta"),
-    *("questão", "vraag", "pytanie", "zadanie", "fråga", "вопрос", "задача", "otázka", "soru", "سؤال", "问题", "問題"),
-    *("题目", "문제", "질문", "\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q"),
-    *("user", "human", "instruction", "input", "student"),
+_WITHIN_WORDS = frozenset(("question", "q", "human", "user"))
+_NOUNS = frozenset(
+    {
+        *("question", "problem", "exercise", "query", "frage", "aufgabe", "pregunta", "ejercicio", "domanda"),
+        *("pergunta", "vraag", "pytanie", "zadanie", "soru", "user", "human", "instruction", "input", "student"),
+    }
 )
+_OTHER_NOUNS = ("questão", "fråga", "вопрос", "задача", "otázka", "سؤال", "问题", "問題", "题目", "문제", "질문")
+_SIGNS = hints("\nq", "\n\tq", "\n q", ". q", ") q", "**q", "#q", "# q", "?\n")
+_MARK = 8  # characters of a number before it, at most
+_HEAD = 16  # characters of a line before the noun, at most: "**Follow-up question"
 _END_OF_TURN = re.compile(
     r"<end_of_turn>|<\|(?:end_of_turn|im_end|im_start|eot_id|endoftext|end|return|user|end_of_text|assistant|turn)\|>|</s>|<eos>|"
     r"<start_of_turn>|<turn\|>|\[INST\]|\[/INST\]|<｜end▁of▁sentence｜>|<｜User｜>|<\|START_OF_TURN_TOKEN\|>"
@@ -44,19 +49,31 @@ _END_OF_TURN = re.compile(
 
 def pieces(page: Page) -> Iterator[tuple[int, int]]:
     """The pieces of a response, in order; the first that says something is the answer to the question asked."""
+    marked = _is_marked(page)
     for start, end in _turns(page.clear):
-        marked = any(hint in page.lower for hint in _HINTS)
-        cuts = _questions(page.clear, start, end) if marked else []
+        cuts = _questions(page, start, end, marked=marked)
         places = [start, *cuts, end]
         yield from pairwise(places)
 
 
+def _is_marked(page: Page) -> bool:
+    """Whether a next question may be marked: a noun stands near the beginning of a line, or a sign anywhere."""
+    for noun in (*(_NOUNS & page.words), *(() if page.lower.isascii() else _OTHER_NOUNS)):
+        at = page.lower.find(noun)
+        while at >= 0:
+            if page.lower.rfind("\n", max(0, at - _HEAD), at) >= 0:
+                return True
+            at = page.lower.find(noun, at + 1)
+    return any(holds(page, sign, 0, len(page.lower)) for sign in _SIGNS)
+
+
 def _turns(clear: str) -> list[tuple[int, int]]:
-    if "<" not in clear and "[" not in clear:
+    first = min((at for at in (clear.find("<"), clear.find("[")) if at >= 0), default=-1)
+    if first < 0:
         return [(0, len(clear))]
     found: list[tuple[int, int]] = []
     at = 0
-    for mark in _END_OF_TURN.finditer(clear):
+    for mark in _END_OF_TURN.finditer(clear, first):
         if clear[at : mark.start()].strip():
             found.append((at, mark.start()))
         at = mark.end()
@@ -65,9 +82,11 @@ def _turns(clear: str) -> list[tuple[int, int]]:
     return [*found, (at, len(clear))]
 
 
-def _questions(clear: str, start: int, end: int) -> list[int]:
+def _questions(page: Page, start: int, end: int, *, marked: bool) -> list[int]:
     """Where the first questions begin behind the first line."""
-    found = [match.start() for match in islice(_QUESTION.finditer(clear, start, end), _MOST)]
-    hinted = any(hint in clear for hint in _WITHIN_HINTS)  # no pattern over texts that cannot hold one
-    within = (match.start() for match in islice(_WITHIN_LINE.finditer(clear, start, end), _MOST)) if hinted else ()
-    return sorted([*found, *within])[:_MOST]
+    # no pattern over texts that cannot hold one
+    found = islice(_QUESTION.finditer(page.clear, start, end), _MOST) if marked else ()
+    hinted = not _WITHIN_WORDS.isdisjoint(page.words)
+    within = islice(_WITHIN_LINE.finditer(page.clear, start, end), _MOST) if hinted else ()
+    cuts = sorted(match.start() for match in (*found, *within))[:_MOST]
+    return [cut for place, cut in enumerate(cuts) if not place or cut - cuts[place - 1] > _MARK]  # "1. Question: ..."

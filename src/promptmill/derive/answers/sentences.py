@@ -34,9 +34,9 @@ _WORD = re.compile(r"\s*[*_\"'(]*([A-Za-z][A-Za-z']*|\S)?")
 _REASON = re.compile(
     r"\s*(?:,\s*(?:which|who|whom|whose|whereas|where|while|so|but|as|since|because|not|rather than|"
     r"instead of|meaning|making|given|"
-    r"giving|based|and (?:this|that is|it|therefore|not|so|thus|hence|we|i|you|that's)|i\.e\.|that is|"
+    r"giving|based|and (?:this|that is|it|therefore|not|so|thus|hence|we|i|you|that's)|that is|"
     r"thus|hence|therefore|due)\b"
-    r"|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|"
+    r"|,\s*i\.e\.|\b(?:because|since(?!\s+(?:1\d|20)\d\d)|given that|due to the fact|as (?:shown|we|it|this|they|"
     r"calculated|required|stated|per)|"
     r"so (?:that|the|we|it|i)|rather than|instead of|based on|according to|weil|da wir|car|porque|perch[eé])\b"
     r"|(?<=[\d$}%°])\s\((?:approximately|approx|about|roughly|rounded|or|the|in|to|where|when|≈)\b"

@@ -15,7 +15,7 @@ from promptmill.derive.answers import boxed, marks
 from promptmill.derive.answers.page import Page
 
 _TAG = re.compile(
-    r"<\s{0,2}([/\\]?)\s{0,2}(?:(?:final[ _-]?)?(?:answer|ans)|final)"
+    r"<\s{0,2}([/\\]?)\s{0,2}(?:(?:final[ _-]?)?(?:answer|ans|result|choice)|final)"
     r"(?:\s[\w-]{1,20}=[^<>\n]{0,40})?\s{0,2}(/?)\s{0,2}>|"
     r"\[(/?)(?:ANSWER|FINAL_ANSWER)\]|"
     r"<\|(begin|end)_of_(?:answer|solution)\|>",
@@ -25,6 +25,8 @@ _ECHO = re.compile(
     r"(?:example|for instance|e\.g\.|such as|\blike\b|\bformat|of the form|in the form|tags?\b|instruct|template|"
     r"should be|enclosed|looks? like|written as|put (?:it|the|your|my))[^\n]{0,40}$"
 )
+_EXAMPLE = re.compile(r"(?:\bexample|\be\.g\.|for instance)[\s:,*`\"'(]{0,4}\Z")
+_LISTED = re.compile(r"</answer>(?: or | and |, or |, |/| / )\Z", re.IGNORECASE)
 _MARKS_ONLY = re.compile(r"\\(?:boxed|fbox|text|mathrm|textbf)\s?(?![A-Za-z{])")
 _IS_PROSE = re.compile(
     r"[\s*_#>]*(?:step\b|okay\b|ok,|let\b|let's\b|alright|first\b|we\s|to\s(?:find|solve|determine|get)|so,|"
@@ -56,13 +58,16 @@ def contents(page: Page, start: int, end: int) -> Iterator[Tagged]:
     if (
         page.lower.find("ans", start, end) < 0
         and page.lower.find("_of_s", start, end) < 0
-        and "<final>" not in page.lower
+        and not any(tag in page.lower for tag in ("<final>", "<result>", "<choice>", "_result>"))
     ):
         return
-    found = [m for m in _TAG.finditer(page.clear, start, end) if not _quoted(page.clear, m)]
+    first = min(
+        (at for at in (page.clear.find("<", start, end), page.clear.find("[", start, end)) if at >= 0), default=end
+    )
+    found = [m for m in _TAG.finditer(page.clear, first, end) if not _quoted(page.clear, m)]
     for index in range(len(found) - 1, max(len(found) - _MOST, 0) - 1, -1):
         tagged = _content(page, found, index, (start, end))
-        if tagged is not None and not _says_nothing(page.clear, tagged):
+        if tagged is not None and not _says_nothing(page.clear, tagged) and not _is_example(page, tagged):
             yield tagged
 
 
@@ -99,6 +104,18 @@ def _paragraph(page: Page, begin: int, until: int) -> int:
         close = page.clear.find("$$" if page.clear[at] == "$" else "\\]", at + 2, until)
         return until if close < 0 else close + 2
     return line
+
+
+def _is_example(page: Page, tagged: Tagged) -> bool:
+    """Whether the word before a tag says that it is an example."""
+    tag = page.clear.rfind("<", 0, tagged.start)
+    return _EXAMPLE.search(page.lower, max(0, tag - 24), max(0, tag)) is not None
+
+
+def is_listed(page: Page, tagged: Tagged) -> bool:
+    """Whether a tag is the last of several on its line that a comma or `or` parts: forms or alternatives."""
+    tag = page.clear.rfind("<", 0, tagged.start)
+    return tag > 0 and _LISTED.search(page.clear, max(0, tag - 24), tag) is not None
 
 
 def _closes(tag: re.Match[str]) -> bool:

@@ -183,3 +183,50 @@ def test_an_answer_behind_half_a_megabyte_of_reasoning_is_found():
     assert answer()(text, OPEN) == Answer(text="7", method="phrase", span=(len(text) - 2, len(text) - 1))
     deep = "\\boxed{" + "{" * 50_000 + "7" + "}" * 50_000 + "}"
     assert answer()(deep, OPEN).text.strip("{}") == "7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is B. Wait, that's wrong. Let me recompute",
+        "The answer is B. I take that back.",
+        "If the crust is meant the answer is A, otherwise it is B.",
+        "Use <answer>A</answer> or <answer>B</answer>.",
+        "Both B and C are correct.",
+        "You might choose B, a common mistake is to choose B.",
+    ],
+)
+def test_what_is_taken_back_or_holds_in_one_case_only_is_no_answer(text):
+    assert answer(several="none")(text, CHOICES) is None
+
+
+def test_what_follows_a_retraction_is_the_answer():
+    assert answer()("The answer is B. Scratch that, it is C.", CHOICES).text == "C"
+    assert answer()("~~B~~ C", CHOICES).text == "C"
+
+
+@pytest.mark.parametrize(
+    "text", ["It's more than 50.", "There are 40 to 50 of them.", "See page 12.", "x + 3 = 15", "12 or 13"]
+)
+def test_a_bound_a_range_or_an_unsolved_equation_is_no_number(text):
+    assert answer()(text, Reference(answer="7")) is None
+
+
+def test_an_index_in_json_may_count_from_0_or_from_1_and_names_no_option():
+    assert answer()('{"answer": 1}', CHOICES) is None
+    assert answer()('{"answer": 3}', Reference(choices=("2", "3", "4"))).text == "B"
+    assert answer()('{"A": false, "B": true}', CHOICES).text == "B"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("加拿大的首都是渥太华。", "渥太华"),
+        ("カナダの首都はオタワです。", "オタワ"),
+        ("캐나다의 수도는 오타와입니다.", "오타와"),
+        ("Столица Канады — Оттава.", "Оттава"),
+        ("Die Hauptstadt von Kanada ist Ottawa.", "Ottawa"),
+    ],
+)
+def test_what_something_is_is_read_in_other_languages(text, said):
+    assert answer()(text, OPEN).text == said
