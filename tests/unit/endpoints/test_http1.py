@@ -417,27 +417,18 @@ def test_a_host_with_two_addresses_is_reached_at_the_one_that_listens(using, mon
     assert using(act, [WHOLE["with a length"][0]]) == b"hello"
 
 
-def timer_of(port):
-    """The timer of the connection whose own end has this port, as Linux shows it: 2 is that of keeping alive."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port:
-            return int(fields[5].partition(":")[0], 16)
-    return None
-
-
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows the timers of connections")
 def test_a_connection_that_waits_for_an_answer_is_kept_alive(using):
     async def act(transport, server):
         asking = asyncio.create_task(post(transport, server, timeout_s=20))
         await until(lambda: server.heard)
-        (connection,) = server.connections
-        port = connection.transport.get_extra_info("peername")[1]
-        await until(lambda: timer_of(port) == 2)  # first it waits for what was sent to be acknowledged
+        (connection,) = transport._pool()._all
+        plug = connection._transport.get_extra_info("socket")
+        kept = plug.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         asking.cancel()
         await asyncio.wait([asking])
+        return kept
 
-    using(act, [])
+    assert using(act, []) == 1
 
 
 def test_an_idle_connection_ends_by_itself(using, monkeypatch):
