@@ -64,11 +64,11 @@ def proxy_of(said: Settings, scheme: str, host: str, port: int) -> Proxy | None:
     if name not in known or _is_here(host) or is_left_out(host if ":" in host else f"{host}:{port}", known):
         return None
     address = known[name]
-    parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
         proxy_port = parts.port or 80
     except ValueError:
-        proxy_port = 0
+        parts, proxy_port = urlsplit(""), 0
     if parts.scheme != "http" or not parts.hostname or not proxy_port:
         raise ConfigError(
             f"{name.upper()}_PROXY in the environment: is no http://host:port. Mend it, or name {host} in NO_PROXY."
@@ -82,9 +82,10 @@ def proxy_of(said: Settings, scheme: str, host: str, port: int) -> Proxy | None:
 
 def _is_here(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified  # 0.0.0.0: as servers say where they listen
 
 
 class Tunnel(asyncio.Protocol):
