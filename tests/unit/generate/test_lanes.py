@@ -462,8 +462,8 @@ def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_
 
     during, after = run(look_while_it_is_asked())
     worst = lanes.budget.worst([request()]).tokens
-    assert (during.requests, during.tokens, during.uncertain_tokens) == (1, 0, worst)
-    assert (after.requests, after.tokens, after.uncertain_tokens) == (1, 10, 0)
+    assert (during.requests, during.tokens, during.reserved_tokens) == (1, 0, worst)
+    assert (after.requests, after.tokens, after.reserved_tokens) == (1, 10, 0)
 
 
 class StaleServer(Server):
