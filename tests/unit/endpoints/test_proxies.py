@@ -9,6 +9,7 @@ import trustme
 
 from promptmill.endpoints import http1
 from promptmill.endpoints.http1 import Http1Transport
+from promptmill.endpoints.link import Link
 from promptmill.endpoints.proxies import proxy_of, settings
 from promptmill.endpoints.transport import loop_factory
 from promptmill.errors import ConfigError, Timeout, Unreachable
@@ -132,6 +133,39 @@ def test_a_secure_server_is_reached_through_a_tunnel_that_is_kept_and_sees_no_ke
     assert set(heard) == {
         b"CONNECT api.test:443 HTTP/1.1\r\nHost: api.test:443\r\nProxy-Authorization: Basic bWU6cGFzcyB3b3Jk\r\n\r\n"
     }
+
+
+def test_a_tunnel_is_asked_for_by_the_name_that_machines_read(using, monkeypatch):
+    async def act():
+        heard = []
+        async with listening(proxy(heard, reply=b"HTTP/1.1 403 Forbidden\r\n\r\n")) as port:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+            async with transport() as client:
+                with pytest.raises(Unreachable):
+                    await post(client, "https://bücher.test/v1/x")
+        return heard
+
+    [head] = using(act)
+    assert head.startswith(b"CONNECT xn--bcher-kva.test:443 HTTP/1.1\r\nHost: xn--bcher-kva.test:443\r\n")
+
+
+def test_what_a_proxy_says_of_its_login_is_masked(using, monkeypatch):
+    async def tells(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        login = head.partition(b"Proxy-Authorization: ")[2].split(b"\r\n")[0]
+        said = b"no such login: " + login
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+
+    async def act():
+        async with listening(tells) as port:
+            monkeypatch.setenv("HTTP_PROXY", f"http://me:pass%20word@127.0.0.1:{port}")
+            link = Link("http://api.test", api_key_env=None, timeout_s=30.0, transport=None)
+            try:
+                return (await link.ask(f"{link.address.api}/x")).body
+            finally:
+                await link.close()
+
+    assert using(act) == b"no such login: Basic [key]"
 
 
 def test_a_plain_server_is_asked_of_the_proxy_by_its_whole_address(using, monkeypatch):
