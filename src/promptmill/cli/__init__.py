@@ -6,13 +6,13 @@ Exit codes: 0 done, 1 finished with more failures than the recipe allows, 2 wron
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import importlib
 import logging
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from types import FrameType
@@ -74,6 +74,7 @@ def app() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     atexit.register(_deafen)
+    sys.unraisablehook = _dropped
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -154,11 +155,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise `KeyboardInterrupt`, but not into an import, if that ends soon: native libraries (duckdb) abort then."""
     _interrupts.append(time.monotonic())
     if _is_importing(frame) and _interrupts[-1] - _interrupts[0] < DEFER_AT_MOST_S:
-        again = threading.Timer(DEFER_S, os.kill, (os.getpid(), number))
-        again.daemon = True
-        again.start()
+        _interrupt_again(number)
         return
     raise KeyboardInterrupt
+
+
+def _dropped(what: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised in a destructor or in a weak reference's callback: an interrupt has to come again."""
+    if what.exc_type is KeyboardInterrupt:
+        _interrupt_again(signal.SIGTERM)
+    else:
+        sys.__unraisablehook__(what)
+
+
+def _interrupt_again(number: int) -> None:
+    def later() -> None:
+        time.sleep(DEFER_S)
+        os.kill(os.getpid(), number)
+
+    _thread.start_new_thread(later, ())  # takes no lock of Python's, any of which may be held in this very moment
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -41,6 +41,13 @@ def cancel_later() -> None:
     asyncio.get_running_loop().call_soon(_cancel_again, task)
 
 
+async def heed() -> None:
+    """Let a cancellation that is to come again (`cancel_later`) come now, before anything new is begun."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        await asyncio.sleep(0)
+
+
 def _cancel_again(task: asyncio.Task[object]) -> None:
     if task.cancelling():
         task.uncancel()  # it was counted when it came

@@ -209,8 +209,10 @@ class _Pool:
         transport, _ = await self._loop.create_connection(lambda: tunnel, sock=plug)
         await tunnel.opened
         connection = made()
+        connection.connection_made(transport)  # the server may speak or end before we hear that it is secure
         secured = await self._loop.start_tls(transport, connection, _certificates(), server_hostname=name)
-        assert secured is not None
+        if secured is None:  # it has ended
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         connection.connection_made(secured)
         return connection
 

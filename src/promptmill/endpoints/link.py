@@ -17,6 +17,7 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
 
+from promptmill.endpoints import proxies
 from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.keys import Mask, label, read_key
 from promptmill.endpoints.statuses import class_of, message_of, status_in
@@ -109,7 +110,7 @@ class Link:
             key = read_key(api_key_env)
             self._headers["Authorization"] = f"Bearer {key}"
             secrets = [key, *secrets]
-        self._mask = Mask(secrets)
+        self._mask = Mask([*secrets, *proxies.logins(proxies.settings())])
 
     def __repr__(self) -> str:
         return f"Link({self.shown})"

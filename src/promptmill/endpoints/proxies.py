@@ -64,34 +64,45 @@ def proxy_of(said: Settings, scheme: str, host: str, port: int) -> Proxy | None:
     if name not in known or _is_here(host) or is_left_out(host if ":" in host else f"{host}:{port}", known):
         return None
     address = known[name]
-    parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
         proxy_port = parts.port or 80
     except ValueError:
-        proxy_port = 0
+        parts, proxy_port = urlsplit(""), 0
     if parts.scheme != "http" or not parts.hostname or not proxy_port:
         raise ConfigError(
             f"{name.upper()}_PROXY in the environment: is no http://host:port. Mend it, or name {host} in NO_PROXY."
         )
-    login = ""
-    if parts.username is not None:
-        plain = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        login = "Basic " + base64.b64encode(plain.encode()).decode()
-    return Proxy(parts.hostname, proxy_port, login)
+    login = _login(parts.netloc)
+    return Proxy(parts.hostname, proxy_port, f"Basic {login}" if login else "")
+
+
+def logins(said: Settings) -> list[str]:
+    """What proxies are told in `Proxy-Authorization`: whoever hears it may say it again."""
+    return [login for name, address in said if name != "no" and (login := _login(address))]
+
+
+def _login(address: str) -> str:
+    """User and password of `http://user:password@host` as they travel; empty if it has none."""
+    plain, at, _ = address.partition("://")[2].rpartition("@") if "://" in address else address.rpartition("@")
+    user, _, password = plain.partition(":")
+    return base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode() if at else ""
 
 
 def _is_here(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified  # 0.0.0.0: as servers say where they listen
 
 
 class Tunnel(asyncio.Protocol):
     """Asks a proxy for a way to a server; `opened` ends when there is one."""
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        name = host if host.isascii() else host.encode("idna").decode()
+        where = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
         lines += [f"Proxy-Authorization: {proxy.login}"] if proxy.login else []
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()

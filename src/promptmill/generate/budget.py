@@ -59,6 +59,8 @@ class Spent(msgspec.Struct):
         cost: money charged.
         uncertain_tokens: worst case of attempts that broke after they were sent.
         uncertain_cost: the same in money.
+        reserved_tokens: worst case of what was in flight, or about to be sent, when this was noted.
+        reserved_cost: the same in money.
     """
 
     requests: int = 0
@@ -66,6 +68,23 @@ class Spent(msgspec.Struct):
     cost: float = 0.0
     uncertain_tokens: int = 0
     uncertain_cost: float = 0.0
+    reserved_tokens: int = 0
+    reserved_cost: float = 0.0
+
+    def gone_on(self, tokens: int, cost: float) -> Spent:
+        """What a further session begins with, whose answers in the folder were charged so much.
+
+        Answers that came between the note and a kill were reserved in it: they take the place of their worst case, and
+        the rest of it is uncertain.
+        """
+        more_tokens, more_cost = max(0, tokens - self.tokens), max(0.0, cost - self.cost)
+        return Spent(
+            requests=self.requests,
+            tokens=self.tokens + more_tokens,
+            cost=self.cost + more_cost,
+            uncertain_tokens=self.uncertain_tokens + max(0, self.reserved_tokens - more_tokens),
+            uncertain_cost=self.uncertain_cost + max(0.0, self.reserved_cost - more_cost),
+        )
 
 
 class Reserved(NamedTuple):
@@ -182,30 +201,31 @@ class Budget:
             return False
         if caps.max_tokens is not None:
             used = spent.tokens + spent.uncertain_tokens + self._tokens
-            if used > noted.tokens + noted.uncertain_tokens:
+            if used > noted.tokens + noted.uncertain_tokens + noted.reserved_tokens:
                 return False
         used_cost = spent.cost + spent.uncertain_cost + self._cost
-        return caps.max_cost is None or used_cost <= noted.cost + noted.uncertain_cost
+        return caps.max_cost is None or used_cost <= noted.cost + noted.uncertain_cost + noted.reserved_cost
 
     def _note_ahead(self, worst: Reserved) -> None:
         """Note what is spent and reserved, and some requests like this one that will be sent next."""
         caps, now = self.caps, self.noted()
-        tokens, cost = now.tokens + now.uncertain_tokens, now.cost + now.uncertain_cost
+        tokens = now.tokens + now.uncertain_tokens + now.reserved_tokens
+        cost = now.cost + now.uncertain_cost + now.reserved_cost
         self._noted = replace(
             now,
             requests=now.requests + int(_ahead(caps.max_requests, now.requests, 1)),
-            uncertain_tokens=now.uncertain_tokens + int(_ahead(caps.max_tokens, tokens, worst.tokens)),
-            uncertain_cost=now.uncertain_cost + _ahead(caps.max_cost, cost, worst.cost),
+            reserved_tokens=now.reserved_tokens + int(_ahead(caps.max_tokens, tokens, worst.tokens)),
+            reserved_cost=now.reserved_cost + _ahead(caps.max_cost, cost, worst.cost),
         )
         self._keep(self._noted)
 
     def noted(self) -> Spent:
-        """What is spent, with what is in flight as uncertain: a session after a kill goes on from here."""
+        """What is spent, and what is in flight: a session after a kill goes on from here (`Spent.gone_on`)."""
         return replace(
             self.spent,
             requests=self.spent.requests + self._requests,
-            uncertain_tokens=self.spent.uncertain_tokens + self._tokens,
-            uncertain_cost=self.spent.uncertain_cost + self._cost,
+            reserved_tokens=self._tokens,
+            reserved_cost=self._cost,
         )
 
     def change(self, caps: Caps) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from promptmill.endpoints.deadlines import Deadlines
+from promptmill.endpoints.deadlines import Deadlines, heed
 from promptmill.errors import AuthFailed, BudgetReached, EndpointError, Forbidden, Refused, Timeout, Unreachable
 from promptmill.generate.budget import Budget, Caps, Reserved
 from promptmill.generate.choices import Choices
@@ -191,6 +191,7 @@ class Lanes:
 
     async def _begin(self, tried: _Tried, wait: Wait) -> tuple[Lane, Reserved]:
         """Wait until an attempt may be made, and where."""
+        await heed()
         while True:
             wait.set("a free lane")
             lane = await self._turns.take(tried.requests, again=tried.attempts > 0, rather_not=tried.where)

@@ -325,10 +325,7 @@ def _tell_taken(taken: int, reporter: Reporter) -> None:
 
 def _spent(run: Run, found: Open) -> Spent:
     """What earlier sessions used: as they noted it, and no less than what the answers tell."""
-    known = run.read_spent(Spent)
-    known.tokens = max(known.tokens, found.tokens)
-    known.cost = max(known.cost, found.cost)
-    return known
+    return run.read_spent(Spent).gone_on(found.tokens, found.cost)
 
 
 @contextmanager

@@ -129,3 +129,28 @@ main()
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr) == (0, "late")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_that_comes_where_python_drops_it_comes_again(name):
+    program = f"""
+import os, signal, time
+import click
+from promptmill import cli
+
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        for _ in range(1000):
+            pass  # it is heard here, where nothing that is raised gets out
+
+@click.command()
+def work():
+    Deaf()
+    time.sleep(30)
+
+cli._COMMANDS["list"] = ("__main__:work", "")
+cli.main(["list"])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr.strip()) == (130, "interrupted: the same command goes on from here.")

@@ -9,6 +9,7 @@ import trustme
 
 from promptmill.endpoints import http1
 from promptmill.endpoints.http1 import Http1Transport
+from promptmill.endpoints.link import Link
 from promptmill.endpoints.proxies import proxy_of, settings
 from promptmill.endpoints.transport import loop_factory
 from promptmill.errors import ConfigError, Timeout, Unreachable
@@ -134,6 +135,39 @@ def test_a_secure_server_is_reached_through_a_tunnel_that_is_kept_and_sees_no_ke
     }
 
 
+def test_a_tunnel_is_asked_for_by_the_name_that_machines_read(using, monkeypatch):
+    async def act():
+        heard = []
+        async with listening(proxy(heard, reply=b"HTTP/1.1 403 Forbidden\r\n\r\n")) as port:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+            async with transport() as client:
+                with pytest.raises(Unreachable):
+                    await post(client, "https://bücher.test/v1/x")
+        return heard
+
+    [head] = using(act)
+    assert head.startswith(b"CONNECT xn--bcher-kva.test:443 HTTP/1.1\r\nHost: xn--bcher-kva.test:443\r\n")
+
+
+def test_what_a_proxy_says_of_its_login_is_masked(using, monkeypatch):
+    async def tells(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        login = head.partition(b"Proxy-Authorization: ")[2].split(b"\r\n")[0]
+        said = b"no such login: " + login
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+
+    async def act():
+        async with listening(tells) as port:
+            monkeypatch.setenv("HTTP_PROXY", f"http://me:pass%20word@127.0.0.1:{port}")
+            link = Link("http://api.test", api_key_env=None, timeout_s=30.0, transport=None)
+            try:
+                return (await link.ask(f"{link.address.api}/x")).body
+            finally:
+                await link.close()
+
+    assert using(act) == b"no such login: Basic [key]"
+
+
 def test_a_plain_server_is_asked_of_the_proxy_by_its_whole_address(using, monkeypatch):
     async def act():
         heard = []
@@ -192,6 +226,39 @@ def test_a_proxy_that_is_away_or_silent_is_an_error_like_that_of_a_server(using,
     using(act)
 
 
+async def ends(reader, writer):
+    writer.close()
+
+
+async def speaks(reader, writer):
+    writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+    await ends(reader, writer)
+
+
+@pytest.mark.parametrize("serve", [ends, speaks])
+def test_a_secure_server_that_speaks_or_ends_at_once_is_no_bug_of_ours_in_a_tunnel(
+    using, certified, monkeypatch, serve
+):
+    certified.maximum_version = ssl.TLSVersion.TLSv1_2  # there the server has the last word of the handshake
+
+    async def act():
+        complaints, found = [], []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        async with listening(serve, ssl=certified) as there, listening(proxy([], there)) as port:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+            async with transport() as client:
+                for _ in range(5):
+                    try:
+                        found.append((await post(client, "https://api.test/v1/x")).status)
+                    except Unreachable:
+                        found.append(None)
+            return found, list(complaints)
+
+    found, complaints = using(act)
+    assert set(found) <= ({None} if serve is ends else {None, 408})
+    assert (len(found), complaints) == (5, [])
+
+
 def test_a_certificate_of_another_name_is_refused_through_a_tunnel_too(using, certified, monkeypatch):
     async def act():
         heard = []
@@ -216,6 +283,7 @@ def test_a_certificate_of_another_name_is_refused_through_a_tunnel_too(using, ce
         ({"ALL_PROXY": "http://p:1"}, ("http", "localhost", 8000), None),
         ({"ALL_PROXY": "http://p:1"}, ("http", "127.0.0.5", 8000), None),
         ({"ALL_PROXY": "http://p:1"}, ("http", "::1", 8000), None),
+        ({"ALL_PROXY": "http://p:1"}, ("http", "0.0.0.0", 8000), None),
         ({"ALL_PROXY": "http://p:1"}, ("http", "10.0.0.7", 8000), "p:1"),
         ({"ALL_PROXY": "http://p:1", "NO_PROXY": "10.0.0.7,other"}, ("http", "10.0.0.7", 8000), None),
         ({"ALL_PROXY": "http://p:1", "NO_PROXY": ".example.com"}, ("https", "api.example.com", 443), None),
@@ -233,7 +301,17 @@ def test_which_proxy_a_server_is_asked_through(monkeypatch, environment, url, ex
     assert (found and str(found)) == expected
 
 
-@pytest.mark.parametrize("address", ["socks5://me:secret-word@p:1080", "https://p:3128", "http://p:port", "http://"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "socks5://me:secret-word@p:1080",
+        "https://p:3128",
+        "http://p:port",
+        "http://",
+        "http://me:secret-word@[::1",
+        "http://[p]:3128",
+    ],
+)
 def test_a_proxy_that_cannot_be_spoken_to_is_one_clear_line_without_its_login(monkeypatch, address):
     monkeypatch.setenv("HTTPS_PROXY", address)
     with pytest.raises(ConfigError) as caught:

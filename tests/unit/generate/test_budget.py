@@ -35,9 +35,10 @@ def test_whatever_is_sent_under_a_cap_is_noted_before_and_in_few_writes(caps):
         n_sent += 1
         assert caps.max_requests is None or n_sent <= disk.last.requests <= caps.max_requests
         if caps.max_tokens is not None:
-            assert n_sent * worst.tokens <= disk.last.uncertain_tokens <= caps.max_tokens
+            assert n_sent * worst.tokens <= disk.last.uncertain_tokens + disk.last.reserved_tokens <= caps.max_tokens
         if caps.max_cost is not None:
-            assert n_sent * worst.cost <= disk.last.uncertain_cost * (1 + 1e-9) <= caps.max_cost * (1 + 1e-9)
+            noted = disk.last.uncertain_cost + disk.last.reserved_cost
+            assert n_sent * worst.cost <= noted * (1 + 1e-9) <= caps.max_cost * (1 + 1e-9)
         budget.settle_uncertain(reserved, [request()])
     assert n_sent > 800
     assert disk.times < n_sent / 2
@@ -62,7 +63,29 @@ def test_a_beat_notes_what_is_spent_without_more_and_the_next_request_is_noted_a
     assert disk.last == Spent(requests=1, tokens=10)
     budget.reserve([request()])
     assert disk.last.requests > 2
-    assert disk.last.uncertain_tokens > budget.worst([request()]).tokens
+    assert disk.last.reserved_tokens > budget.worst([request()]).tokens
+
+
+@pytest.mark.parametrize("n_answered", range(6))
+def test_answers_between_the_last_note_and_a_kill_take_the_place_of_their_worst_case(n_answered):
+    disk, caps = Disk(), Caps(max_tokens=1_400, max_cost=0.01)
+    budget = Budget(caps, prices=PRICES, keep=disk)
+    worst = budget.worst([request()])
+    for each in [budget.reserve([request()]) for _ in range(5)][:n_answered]:
+        budget.settle(each, billed=Usage(prompt_tokens=5, completion_tokens=5), cost=2.5e-5)
+    after_kill = disk.last.gone_on(10 * n_answered, 2.5e-5 * n_answered)
+    used = after_kill.tokens + after_kill.uncertain_tokens
+    sent = 10 * n_answered + worst.tokens * (5 - n_answered)
+    assert sent <= used == disk.last.reserved_tokens <= caps.max_tokens
+    assert after_kill.cost + after_kill.uncertain_cost == pytest.approx(disk.last.reserved_cost)
+    assert (after_kill.requests, after_kill.reserved_tokens, after_kill.reserved_cost) == (disk.last.requests, 0, 0.0)
+
+
+def test_answers_that_were_noted_and_what_broke_count_as_they_did():
+    noted = Spent(requests=9, tokens=70, cost=0.7, uncertain_tokens=5, uncertain_cost=0.25)
+    assert noted.gone_on(60, 0.6) == noted
+    more = Spent(requests=9, tokens=80, cost=0.75, uncertain_tokens=5, uncertain_cost=0.25)
+    assert noted.gone_on(80, 0.75) == more
 
 
 def test_without_a_cap_nothing_is_noted_but_by_beats():

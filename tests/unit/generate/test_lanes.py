@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from promptmill.endpoints.deadlines import arrival
 from promptmill.errors import (
     AuthFailed,
     BudgetReached,
@@ -65,6 +66,19 @@ class ChoosyServer(Server):
         self.many += 1
         await asyncio.sleep(self.pause_s * self.many)  # so that some are refused after others were asked alone
         raise Refused("400: unknown field n")
+
+
+class LateServer(Server):
+    """A server whose every refusal comes in the moment in which the request is given up."""
+
+    async def complete(self, request):
+        self.asked.append(request)
+        loop = asyncio.get_running_loop()
+        coming = loop.create_future()
+        loop.call_soon(coming.set_result, None)
+        loop.call_soon(asyncio.current_task().cancel)
+        await arrival(coming)
+        raise RateLimited("429")
 
 
 class TellingServer(Server):
@@ -330,6 +344,16 @@ def test_a_cancelled_request_gives_its_lane_back_and_counts_with_its_worst_case(
     assert lanes.budget.spent.uncertain_tokens == 267
 
 
+def test_what_is_given_up_in_the_moment_of_a_refusal_is_not_asked_elsewhere(run):
+    servers = LateServer(), LateServer()
+    lanes = lanes_of(*servers)
+    with pytest.raises(asyncio.CancelledError):
+        run(lanes.ask([request()], Wait()))
+    assert [len(server.asked) for server in servers] == [1, 0]
+    assert [lane.in_flight for lane in lanes.lanes] == [0, 0]
+    assert lanes.budget.noted() == lanes.budget.spent
+
+
 def test_a_fixed_number_in_flight_is_not_cut_by_the_bound_of_the_automatic_one():
     lane = Lane(Server(), "only", LaneOptions(), width=512)
     lane.widen(fixed=512, most=256)
@@ -462,8 +486,8 @@ def test_what_is_in_flight_is_noted_with_its_worst_case_for_the_session_after_a_
 
     during, after = run(look_while_it_is_asked())
     worst = lanes.budget.worst([request()]).tokens
-    assert (during.requests, during.tokens, during.uncertain_tokens) == (1, 0, worst)
-    assert (after.requests, after.tokens, after.uncertain_tokens) == (1, 10, 0)
+    assert (during.requests, during.tokens, during.reserved_tokens) == (1, 0, worst)
+    assert (after.requests, after.tokens, after.reserved_tokens) == (1, 10, 0)
 
 
 class StaleServer(Server):
