@@ -93,6 +93,8 @@ def read_recipe(path: Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such recipe. Check the path (working folder: {Path.cwd()}).") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: is a folder. Name a recipe, a YAML file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
     loader = None
@@ -232,8 +234,9 @@ def _among(value: Any, wanted: Any) -> str:
     """The words that would do, where the type names them."""
     arms = [wanted, *(get_args(wanted) if get_origin(wanted) in (typing.Union, types.UnionType) else ())]
     words = [str(word) for arm in arms if get_origin(arm) is typing.Literal for word in get_args(arm)]
-    others = any(unwrap(arm)[0] in (int, float, str) for arm in arms)
-    return f"{did_you_mean(str(value), words)} {'Or' if others else 'There are'}: {', '.join(words)}." if words else ""
+    bare = [unwrap(arm)[0] for arm in arms]
+    lead = "A number, or" if int in bare or float in bare else "Or" if str in bare else "There are"
+    return f"{did_you_mean(str(value), words)} {lead}: {', '.join(words)}." if words else ""
 
 
 def _check_struct(doc: Document, value: Any, struct: type[msgspec.Struct], at: At) -> Any:
@@ -252,8 +255,9 @@ def _check_struct(doc: Document, value: Any, struct: type[msgspec.Struct], at: A
             checked[option.name] = _check(doc, msgspec.to_builtins(option.default), option.type, inside)
     try:
         return struct(**checked)
-    except (ValueError, ConfigError) as error:  # a struct's own __post_init__
-        raise doc.error(at, f"{error}") from error
+    except (ValueError, ConfigError) as error:  # a struct's own __post_init__: what is wrong, then where inside
+        what, *inside = error.args if type(error) is ValueError else (f"{error}",)
+        raise doc.error((*at, *inside), what) from error
 
 
 def _check_use(doc: Document, value: Any, table: Table, at: At) -> Use:

@@ -112,7 +112,13 @@ def test_a_server_without_the_model(refused, recipe, url, tmp_path):
 
 def test_an_address_that_is_none(refused, recipe, url, tmp_path):
     error = refused("lengths", "run", recipe(url), "--server-url", "localhost:8000", "--out", tmp_path / "run")
-    assert "base_url: 'localhost:8000' is no address. Write it like http://127.0.0.1:8000." in error
+    assert error == (
+        "error: --server-url: generate.endpoints.0.base_url: 'localhost:8000' is no address. Write it like "
+        "http://127.0.0.1:8000."
+    )
+    wrong = recipe(url.replace("http:", "htp:"))
+    line = next(n for n, text in enumerate(wrong.read_text().splitlines(), 1) if "htp:" in text)
+    assert refused("check", wrong).startswith(f"error: {wrong}:{line}: generate.endpoints.0.base_url: 'htp://")
 
 
 def test_no_server_and_no_model_at_all(refused, tmp_path):
@@ -146,7 +152,7 @@ def test_a_variable_without_a_key(refused, recipe, url, tmp_path, monkeypatch):
         (["price_in=0.15/1M"], "generate.endpoints.0: price_in and price_out go together. Give both, or none."),
         (["weight=0"], "--set generate.endpoints.0.weight: generate.endpoints.0.weight: 0: Expected `float` > 0.0."),
         (["api_keys_env=EMPTY"], "error: generate.endpoints.0: api_keys_env: the environment variable EMPTY is not"),
-        (["api_keys_env=TWO", "api_key_env=TWO"], "generate: endpoints.0: api_key_env and api_keys_env exclude"),
+        (["api_keys_env=TWO", "api_key_env=TWO"], "generate.endpoints.0: api_key_env and api_keys_env exclude"),
         (["service=b"], "generate.endpoints.0: service names keys inside api_keys_env. Give that one, too."),
         (["api_keys_env=TWO", "service=b"], "error: generate.endpoints.0: api_keys_env: the environment variable TWO"),
     ],
@@ -291,7 +297,7 @@ def test_a_recipe_that_is_no_mapping_of_yaml(refused, tmp_path, text, says):
 
 def test_a_recipe_that_is_not_there_is_a_folder_or_is_no_text(refused, tmp_path):
     assert refused("lengths", "run", tmp_path / "no.yaml").startswith(f"error: {tmp_path / 'no.yaml'}: no such recipe.")
-    assert refused("check", tmp_path).startswith(f"error: {tmp_path}: cannot be read as UTF-8 text")
+    assert refused("check", tmp_path).startswith(f"error: {tmp_path}: is a folder. Name a recipe, a YAML file.")
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
     assert "cannot be read as UTF-8 text" in refused("lengths", "run", tmp_path / "b.yaml")
 
@@ -305,7 +311,7 @@ def test_a_recipe_that_is_not_there_is_a_folder_or_is_no_text(refused, tmp_path)
         (["--batch-size", "0"], "error: --batch-size: generate.concurrency: 0: Expected `int` >= 1."),
         (
             ["--batch-size", "few"],
-            "error: --batch-size: generate.concurrency: 'few': Invalid enum value 'few'. Or: auto.",
+            "error: --batch-size: generate.concurrency: 'few': Invalid enum value 'few'. A number, or: auto.",
         ),
         (["--generate.budget.max_cost", "0"], "error: --generate.budget.max_cost: generate.budget.max_cost: 0: Expect"),
         (

@@ -159,7 +159,10 @@ def test_answers_of_another_recipe_are_told_with_what_differs_and_that_a_run_wou
         ends = [mill(*command, path, "--out", out, *other) for command in (["lengths", "run"], ["lengths", "generate"])]
         ends.append(mill("lengths", "run", path, "--out", out, *other, "--dry-run"))
         ends.append(mill("plan", path, "--out", out, *other, "--pilot", 2))
-    assert (found["to_send"], found["why"]) == (6, {f"the 6 answers in {out} are of another recipe": 6})
+    assert (found["to_send"], found["why"]) == (
+        6,
+        {f"not asked by this recipe: the 6 answers in {out} are another's": 6},
+    )
     assert found["changes"] == ["generate.sampling.temperature: 0.7 -> 1.5"]
     assert found["refused"] == (
         f"{out}: holds answers of another recipe. What differs: generate.sampling.temperature: 0.7 -> 1.5. "

@@ -60,6 +60,15 @@ class _Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in _COMMANDS:
+            from promptmill.registry import did_you_mean  # not at the top: a right command needs no suggestion
+
+            ctx.fail(f"No such command '{args[0]}'.{did_you_mean(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
@@ -132,7 +141,8 @@ def _misused(error: click.ClickException) -> int:
         return 2
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f" See {context.command_path} --help." if context is not None else ""
-    return _fail(error.format_message() + hint)
+    text = error.format_message()
+    return _fail(text + ("" if text.endswith((".", "?", "!")) else ".") + hint)
 
 
 def _broken(error: OSError) -> int:

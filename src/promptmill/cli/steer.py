@@ -180,6 +180,9 @@ def _headline(run: Path, pid: int | None, beat: dict[str, Any] | None) -> str:
     stage, when = (clean(str((beat or {}).get(name, "unknown"))) for name in ("stage", "time"))
     if pid is None:
         if stage == "done":
+            stopped = _stopped(beat)
+            if stopped is not None:
+                return f"{run}: ended early ({stopped}), last heartbeat {when}."
             return f"{run}: done ({when})."
         return f"{run}: the process is gone (stage {stage}, last heartbeat {when}); the same command goes on."
     if beat is None or beat.get("pid") != pid:
@@ -188,6 +191,17 @@ def _headline(run: Path, pid: int | None, beat: dict[str, Any] | None) -> str:
     if at is not None and "total" in beat and time.time() - at > LATE_S:
         late = f", silent for {time.time() - at:.0f} s"
     return f"{run}: process {pid}, stage {stage}{late}"
+
+
+def _stopped(beat: dict[str, Any] | None) -> str | None:
+    """Which cap ended the run before all was asked, and how much was; None where none did."""
+    counts = (beat or {}).get("counts")
+    for stage in ("generate", "judge"):
+        made = counts.get(stage) if isinstance(counts, dict) else None
+        if isinstance(made, dict) and "stopped" in made:
+            answered = f"{made.get('completions')} of {made.get('requests')} requests"
+            return clean(f"{stage}: {answered} are answered; {made['stopped']}")
+    return None
 
 
 def _facts(pid: int | None, beat: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from promptmill.endpoints import proxies
 from promptmill.endpoints.connection import Connection, Loss, Place, Take
 from promptmill.endpoints.deadlines import Deadlines, arrival
 from promptmill.endpoints.names import names_of
-from promptmill.endpoints.proxies import NoTunnelError, Tunnel
+from promptmill.endpoints.proxies import THROUGH, NoTunnelError, Tunnel
 from promptmill.endpoints.transport import (
     HEADERS,
     KEEP_ALIVE_S,
@@ -122,7 +122,7 @@ class Http1Transport:
             raise too_large(url, self._max_body_bytes)
         if got.error is not None:
             raise got.error
-        way = f" (through the proxy {place.proxy})" if place and place.proxy else ""
+        way = f" ({THROUGH} {place.proxy})" if place and place.proxy else ""
         failure = Unreachable(f"{origin(url)}{way}: {got.reason}.", sent=sent)
         if kept is not None and not got.begun and time.monotonic() - began < STALE_S:
             failure.sent, failure.stale = False, True  # see `transport`

@@ -20,6 +20,7 @@ import msgspec
 from promptmill.endpoints import proxies
 from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.keys import Mask, label, read_key
+from promptmill.endpoints.proxies import THROUGH
 from promptmill.endpoints.statuses import class_of, message_of, status_in
 from promptmill.endpoints.transport import Reply, Streams, Transport
 from promptmill.errors import AuthFailed, ConfigError, QuotaSpent, Timeout, Unavailable
@@ -252,7 +253,7 @@ class Link:
         try:
             entries = await self.models()
         except (Unavailable, Timeout) as error:
-            raise type(error)(f"{_stem(error)}. Start the server, or check base_url.") from None
+            raise type(error)(no_server(error)) from None
         if not entries:  # transformers serves a folder and lists the models of its download cache
             return
         served = [name for entry in entries for name in names_of(entry)]
@@ -338,5 +339,8 @@ def _listed(names: list[str]) -> str:
     return _plain(", ".join(name[:EXCERPT_CHARS] for name in distinct[:LISTED])) + more if distinct else "none"
 
 
-def _stem(error: Exception) -> str:
-    return str(error).rstrip(".")
+def no_server(error: Exception) -> str:
+    """What to say where a server that is asked for the first time does not answer."""
+    text = str(error).rstrip(".")
+    proxy = ", and the proxy (NO_PROXY names hosts that are reached without it)" if THROUGH in text else ""
+    return f"{text}. Start the server, or check base_url{proxy}."

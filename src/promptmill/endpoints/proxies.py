@@ -21,6 +21,7 @@ from urllib.request import proxy_bypass_environment as is_left_out  # type: igno
 from promptmill.errors import ConfigError
 
 HEAD_BYTES = 1 << 14
+THROUGH = "through the proxy"  # how messages name one
 Settings = tuple[tuple[str, str], ...]
 
 

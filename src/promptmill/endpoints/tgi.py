@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from promptmill.endpoints.link import Link, Once
+from promptmill.endpoints.link import Link, Once, no_server
 from promptmill.endpoints.loose import Count
 from promptmill.endpoints.openai import kept, refuse_own
 from promptmill.endpoints.reasoning import THINK_TAGS, finish_after, pairs_of, split
@@ -142,7 +142,7 @@ class Tgi:
             info = await self._info.get()
             health = await self._link.get("/health")
         except (Unavailable, Timeout) as error:
-            raise type(error)(f"{str(error).rstrip('.')}. Start the server, or check base_url.") from None
+            raise type(error)(no_server(error)) from None
         if info is None:
             raise ConfigError(
                 f"{self._link.shown}: this is no text-generation-inference server (no /info). Use kind: openai."

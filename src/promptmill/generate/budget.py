@@ -244,7 +244,7 @@ class Budget:
     def _free(self, reserved: Reserved) -> None:
         self._requests -= 1
         self._tokens -= reserved.tokens
-        self._cost -= reserved.cost
+        self._cost = self._cost - reserved.cost if self._requests else 0.0  # floats leave a trace of what they summed
         self.spent.requests += 1
         if self._waiting:
             self._wake()

@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 import msgspec
 
 from promptmill.config import Table, Use
+from promptmill.endpoints.link import Address
+from promptmill.errors import ConfigError
 from promptmill.generate.budget import Caps
 from promptmill.generate.lane import MOST, LaneOptions
 from promptmill.generate.reuse import Policy
@@ -16,6 +18,7 @@ from promptmill.records import Sampling
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+OVER_HTTP = {"openai", "llamacpp", "tgi"}  # plug-ins read addresses of their own forms
 
 
 class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +113,12 @@ class GenerateOptions(msgspec.Struct, frozen=True, kw_only=True):
         for number, use in enumerate(self.endpoints):
             if use.get("api_key_env") is not None and use.get("api_keys_env") is not None:
                 both = "api_key_env and api_keys_env exclude each other. Keep one, and set the other to null."
-                raise ValueError(f"endpoints.{number}: {both}")
+                raise ValueError(both, "endpoints", number)
+            if use["kind"] in OVER_HTTP:
+                try:
+                    Address(use["base_url"])
+                except ConfigError as error:
+                    raise ValueError(f"{error}".removeprefix("base_url: "), "endpoints", number, "base_url") from error
         prices = [use.get("price_in") for use in self.endpoints]
         if self.budget.max_cost is not None and (not prices or None in prices):
             which = f"endpoints.{prices.index(None)} has" if prices else "no endpoint of this recipe has"

@@ -142,7 +142,9 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, basis: str = "the an
         if foreign(looked.changes, asking.options) and why["never asked"]:
             n_answers = sum(1 for part in looked.parts for _ in Journal(part.outcomes))
             if n_answers:
-                why[f"the {n_answers} answers in {out} are of another recipe"] = why.pop("never asked")
+                why[f"not asked by this recipe: the {n_answers:,} answers in {out} are another's"] = why.pop(
+                    "never asked"
+                )
         return Plan(
             prompts=count["prompts"],
             requests=count["requests"],

@@ -60,7 +60,8 @@ def test_no_command_shows_the_help_and_is_exit_code_2(said, arguments):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["chekc"], "error: No such command 'chekc'"),
+        (["chekc"], "error: No such command 'chekc'. Did you mean 'check'? See promptmill --help."),
+        (["show", "a", "b"], "error: Got unexpected extra argument (b). See promptmill show --help."),
         (["lengths", "run", "--modle", "x"], "error: No such option '--modle'"),
         (["show"], "error: Missing argument 'RUN'. See promptmill show --help."),
         (["serve"], "error: serve: no model is named. For example: promptmill serve smollm2"),
@@ -74,6 +75,7 @@ def test_no_command_shows_the_help_and_is_exit_code_2(said, arguments):
         (["fake-server", "--faults", "429:2"], "error: faults: the shares add up to 2."),
         (["fake-server", "--words", "99999"], "error: words: an answer has 16384 words at most."),
         (["fake-server", "--port", "x"], "error: --port: port: 'x': Expected `int`, got `str`."),
+        (["fake-server", "--port", "65536"], "error: --port: port: 65536: Expected `int` <= 65535."),
         (["doctor", "--urls"], "error: No such option '--urls'"),
     ],
 )

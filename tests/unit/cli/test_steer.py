@@ -142,6 +142,21 @@ def test_the_status_of_a_live_run_is_a_headline_and_the_panel(say, work, run):
     assert lane.startswith("127.0.0.1:8000 \ufffd[2J  cooling 12s")
 
 
+def test_the_status_of_a_run_that_a_cap_ended_does_not_call_it_done(say, work, run):
+    made = {"requests": 10, "completions": 4, "missing": 6, "stopped": "budget.max_requests: 4 is reached."}
+    process = work({"stage": "done", "counts": {"generate": made}})
+    process.kill()
+    process.wait(30)
+    assert re.fullmatch(
+        re.escape(
+            f"{run}: ended early (generate: 4 of 10 requests are answered; budget.max_requests: 4 is reached.), last "
+            "heartbeat "
+        )
+        + r"\d{4}-\d\d-\d\dT\S+\.\n",
+        say("status", run).out,
+    )
+
+
 def test_the_status_of_a_dead_process_says_so_and_promises_no_time(say, work, run):
     process = work(FACTS)
     process.kill()

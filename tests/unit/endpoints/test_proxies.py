@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 import pytest
@@ -324,3 +325,24 @@ def test_a_proxy_that_cannot_be_spoken_to_is_one_clear_line_without_its_login(mo
 def test_the_login_of_a_proxy_is_not_shown():
     found = proxy_of((("https", "http://me:secret-word@p:3128"),), "https", "api.test", 443)
     assert (str(found), repr(found)) == ("p:3128", "Proxy(p:3128)")
+
+
+def test_a_proxy_that_does_not_answer_is_named_with_the_way_around_it(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+
+        async def check():
+            link = Link("http://model.example:8000", api_key_env=None, timeout_s=30.0, transport=None)
+            try:
+                await link.check("m")
+            finally:
+                await link.close()
+
+        with pytest.raises(Unreachable) as caught:
+            asyncio.run(check())
+    assert str(caught.value) == (
+        f"http://model.example:8000 (through the proxy 127.0.0.1:{port}): nothing answers (connection refused). Start "
+        "the server, or check base_url, and the proxy (NO_PROXY names hosts that are reached without it)."
+    )

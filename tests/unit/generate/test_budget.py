@@ -113,3 +113,11 @@ def test_what_cannot_be_noted_is_not_sent():
 
     with pytest.raises(RunError, match="cannot be written"):
         Budget(Caps(max_requests=10), keep=full).reserve([request()])
+
+
+def test_what_was_set_aside_leaves_no_trace_where_nothing_is_in_flight():
+    budget = Budget(Caps(max_cost=1.0), prices=(0.15e-6, 0.6e-6))
+    taken = [budget.reserve([request(n)]) for n in range(1, 300)]
+    for reserved in taken:
+        budget.settle(reserved)
+    assert (budget.noted().uncertain_tokens, budget.noted().uncertain_cost) == (0, 0.0)
