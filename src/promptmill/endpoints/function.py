@@ -15,6 +15,7 @@ from the text, which is the function's own business.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib
 import importlib.util
 import inspect
@@ -22,7 +23,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,7 @@ from promptmill.endpoints.loose import Count
 from promptmill.errors import ConfigError, PromptmillError, Refused, Timeout
 from promptmill.records import Completion, Finish, Request, Usage
 
+GRACE_S = 1.0  # for a call that is given up, to end in order
 DETAIL_CHARS = 200
 
 
@@ -89,7 +91,7 @@ class Function:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.sleep(0)  # a function that never waits would keep the loop from hearing signals
-                value = await self._answer(request)
+                value = await _Leash(self._answer(request))
         except PromptmillError:
             raise
         except TimeoutError:
@@ -145,6 +147,48 @@ class Function:
         if said.prompt_tokens is None or said.completion_tokens is None:
             return said, None
         return said, Usage(prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens)
+
+
+class _Leash:
+    """Waits for a call that may refuse to end: an `except:` of its own takes cancellations, too.
+
+    The call gets the cancellation first; if it still goes on `GRACE_S` later, it is left where it stands. A task of its
+    own would not do: the loop waits for all tasks when it is closed.
+    """
+
+    def __init__(self, call: Awaitable[Any]) -> None:
+        self._call = call
+        self._pulled = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Pass everything on, in both directions, until the call has ended or is left."""
+        call, task = self._call.__await__(), asyncio.current_task()
+        assert task is not None
+        timer: asyncio.TimerHandle | None = None
+        error: BaseException | None = None
+        try:
+            while True:
+                waited = next(call) if error is None else call.throw(error)
+                error = None
+                try:
+                    yield waited
+                except BaseException as come:
+                    if self._pulled:
+                        task.uncancel()
+                        ctypes.pythonapi.Py_IncRef(ctypes.py_object(call))  # freed, it would be closed, and go on
+                        raise
+                    if timer is None and task.cancelling():
+                        timer = asyncio.get_running_loop().call_later(GRACE_S, self._pull, task)
+                    error = come
+        except StopIteration as ended:
+            return ended.value
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _pull(self, task: asyncio.Task[Any]) -> None:
+        self._pulled = True
+        task.cancel()
 
 
 def _is_cancelled() -> bool:

@@ -1,7 +1,9 @@
 """A user's own async function as an endpoint."""
 
 import asyncio
+import contextlib
 import sys
+import threading
 
 import pytest
 
@@ -102,6 +104,59 @@ def test_a_cancellation_that_is_ours_stays_one(raw):
         return asking.cancelled()
 
     assert asyncio.run(give_up())
+
+
+def test_a_call_that_takes_every_cancellation_is_left_where_it_stands(raw):
+    async def tries_for_ever(_request):
+        while True:
+            with contextlib.suppress(BaseException):
+                await asyncio.sleep(0.01)
+
+    async def give_up():
+        with pytest.raises(errors.Timeout, match=r"no answer within 0\.05 s"):
+            await Function(tries_for_ever, timeout_s=0.05).complete(raw())
+        assert asyncio.current_task().cancelling() == 0
+        asking = asyncio.create_task(Function(tries_for_ever).complete(raw()))
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking], timeout=60)
+        return asking.cancelled()
+
+    found = []
+    thread = threading.Thread(target=lambda: found.append(asyncio.run(give_up())), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert found == [True]
+
+
+def test_a_call_that_is_given_up_may_end_in_order(raw):
+    ended = []
+
+    async def closes(_request):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ended.append("closed")
+
+    async def answers(_request):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            return "all the same"
+
+    async def give_up(answer):
+        asking = asyncio.create_task(Function(answer).complete(raw()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        return "cancelled" if asking.cancelled() else asking.result().text
+
+    assert (asyncio.run(give_up(closes)), ended) == ("cancelled", ["closed"])
+    assert asyncio.run(give_up(answers)) == "all the same"
 
 
 def test_too_long_a_call_and_its_own_time_out_are_timeouts(ask, raw):
