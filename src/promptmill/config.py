@@ -256,8 +256,8 @@ def _check_struct(doc: Document, value: Any, struct: type[msgspec.Struct], at: A
     try:
         return struct(**checked)
     except (ValueError, ConfigError) as error:  # a struct's own __post_init__: what is wrong, then where inside
-        what, *where = error.args if type(error) is ValueError else (f"{error}",)
-        raise doc.error((*at, *where), what) from error
+        inside = error.args[1:] if type(error) is ValueError else ()
+        raise doc.error((*at, *inside), f"{error.args[0]}" if inside else f"{error}") from error
 
 
 def _check_use(doc: Document, value: Any, table: Table, at: At) -> Use:

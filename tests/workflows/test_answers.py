@@ -482,6 +482,28 @@ def test_a_judge_who_gives_no_verdicts_is_told_and_is_no_success(mill, solver, r
     assert [each["is_correct"] for each in processed(rows, tmp_path / "run")["who"]["responses"]] == [True, True]
 
 
+def test_a_judge_whose_cap_is_reached_names_his_own_flag_and_whom_he_was_not_asked_about(mill, solver, tmp_path):
+    (tmp_path / "yes.py").write_text('async def judge(request):\n    return \'{"verdict": "yes"}\'\n')
+    judge = {
+        "model": "judge",
+        "endpoints": [{"kind": "function", "function": f"{tmp_path / 'yes.py'}:judge"}],
+        "budget": {"max_requests": 1},
+    }
+    problems = [
+        {"unique_id": name, "question": f"Who wrote {name}?", "answer_correct": "Johann Wolfgang von Goethe"}
+        for name in ("Faust", "Egmont")
+    ]
+    answers = {"Faust": "<answer>J. W. Goethe, the poet</answer>", "Egmont": "<answer>Goethe, of Weimar</answer>"}
+    path = solver(answers, problems=problems, judge={"generate": judge})
+    said = mill("answers", "run", path, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert "To go on: the same command with --judge.generate.budget.max_requests 2" in said.err
+    assert "judge: not asked: 1 of them; they stay as the rules left them." in said.err
+    assert "ended early (judge: 1 of 2 requests are answered; " in mill("status", tmp_path / "run").out
+    more = mill("answers", "run", path, "--out", tmp_path / "run", "--judge.generate.budget.max_requests", "2")
+    assert (more.code, "ended early" in mill("status", tmp_path / "run").out) == (0, False)
+
+
 def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, rows, tmp_path):
     path, run = solver(GOOD), tmp_path / "run"
     assert mill("answers", "run", path, "--out", run, "--num-problems", 2).code == 0

@@ -18,7 +18,7 @@ import promptmill
 from promptmill import config, registry
 from promptmill.cli.options import plain
 from promptmill.cli.panel import clean
-from promptmill.cli.recipes import recipe_of
+from promptmill.cli.recipes import document_of, module_of, recipe_of
 from promptmill.cli.screen import first_rows, size
 from promptmill.errors import ConfigError
 from promptmill.evaluate.judge import load_template
@@ -87,10 +87,20 @@ def show(run_folder: str, *, as_json: bool) -> None:
         click.echo(f"\n{stage}: {state}")
         for line in _counts(known["counts"]):
             click.echo(f"  {line}")
-    for path in sorted((folder / "exports").glob("*")):
+    for path in _files(folder):
         click.echo(f"\n{path}  ({size(path)})" if path.is_file() else f"\n{path}/")
         if path.suffix == ".jsonl":
             click.echo("\n".join(first_rows(path, 2)))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a run: those of `exports/`, and those that its recipe lets stand elsewhere."""
+    exports = folder / "exports"
+    found = sorted(exports.glob("*"))
+    if (folder / "recipe.yaml").exists():  # a judge's own run has none
+        name, recipe = recipe_of(document_of(folder))
+        found += [path for path in module_of(name).files(recipe, folder) if path.parent != exports]
+    return found
 
 
 def _counts(counts: dict[str, Any]) -> list[str]:

@@ -43,11 +43,12 @@ def set_limits(run_folder: str, assignments: tuple[str, ...]) -> None:
     changes = dict(map(_parsed, assignments))
     run = Path(run_folder)
     pid = _live(run)
-    beat = _status(run) or {}
+    ear = _ear(run, pid)
+    beat = _status(ear) or {}
     if changes.get("max_cost") is not None and "lanes" in beat and beat.get("cost") is None:
         raise ConfigError(f"set max_cost: {run} counts no money, its endpoints have no price_in. Use max_tokens.")
-    before = read_control(run)
-    after = write_control(run, changes)
+    before = read_control(ear)
+    after = write_control(ear, changes)
     for name in changes:
         old, new = getattr(before, name), getattr(after, name)
         click.echo(f"{name}: {_said(new)}, as it was" if old == new else f"{name}: {_said(old)} -> {_said(new)}")
@@ -75,7 +76,7 @@ def _said(value: Any) -> str:
 def pause(run_folder: str) -> None:
     """Let the live run RUN start no request until it is resumed; what is under way is finished."""
     pid = _live(Path(run_folder))
-    write_control(Path(run_folder), {"paused": True})
+    write_control(_ear(Path(run_folder), pid), {"paused": True})
     click.echo(f"{run_folder}: process {pid} starts no request until: promptmill resume {run_folder}")
 
 
@@ -85,8 +86,9 @@ def resume(run_folder: str) -> None:
     """Let the paused run RUN go on."""
     run = Path(run_folder)
     pid = _live(run)
-    was = read_control(run).paused
-    write_control(run, {"paused": False})
+    ear = _ear(run, pid)
+    was = read_control(ear).paused
+    write_control(ear, {"paused": False})
     click.echo(f"{run}: process {pid} goes on." if was else f"{run}: process {pid} was not paused.")
 
 
@@ -97,7 +99,7 @@ def stop(run_folder: str, *, wait_s: float) -> None:
     """End the live run RUN cleanly; the same command goes on from there."""
     run = Path(run_folder)
     pid = _live(run)
-    write_control(run, {"stop": True})
+    write_control(_ear(run, pid), {"stop": True})
     if not wait_s:
         click.echo(f"{run}: process {pid} was asked to end.")
         return
@@ -107,7 +109,7 @@ def stop(run_folder: str, *, wait_s: float) -> None:
             stage = (_status(run) or {}).get("stage", "unknown")
             raise RunError(
                 f"{run}: process {pid} has not ended within {wait_s:g} s (stage {clean(str(stage))}; only 'generate' "
-                f"can be asked). Wait for it, or end it with: kill {pid}"
+                f"and 'judge' can be asked). Wait for it, or end it with: kill {pid}"
             )
         time.sleep(0.1)
     click.echo(f"{run}: process {pid} has ended. The same command goes on from here.")
@@ -124,6 +126,13 @@ def _live(run: Path) -> int:
         read_manifest(run)  # says what is wrong where no run is at all
         raise RunError(f"{run}: no process works here, so there is nothing to steer. The run's own command goes on.")
     return pid
+
+
+def _ear(run: Path, pid: int) -> Path:
+    """The folder in which the process listens: the run's, or while it asks the judge, that of the run inside it."""
+    from promptmill.workflows.judging import FOLDER  # not at the top: most looks need no workflow
+
+    return run / FOLDER if is_live(run / FOLDER) == pid else run
 
 
 @click.command()

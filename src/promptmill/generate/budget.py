@@ -102,6 +102,7 @@ class Budget:
         spent: what earlier sessions used; counted on from there.
         prices: money per prompt token and per new token at the dearest lane.
         keep: keeps what is noted, for a session after a kill.
+        section: where the recipe has the caps, for what is said.
 
     Attributes:
         context: tokens of the model's context, for `max_tokens: context`; None until it has been learnt.
@@ -114,8 +115,10 @@ class Budget:
         *,
         prices: tuple[float, float] = (0.0, 0.0),
         keep: Callable[[Spent], None] = lambda _: None,
+        section: str = "generate",
     ) -> None:
         self.caps = caps
+        self._section = section
         self.spent = spent or Spent()
         self._prices = prices
         self._keep = keep
@@ -141,8 +144,8 @@ class Budget:
             and (caps.max_cost, caps.max_tokens) != (None, None)
         ):
             raise ConfigError(
-                "generate.budget: how long an answer can get is not known: sampling.max_tokens is 'context', and the "
-                "server does not tell it. Give sampling.max_tokens a number."
+                f"{self._section}.budget: how long an answer can get is not known: sampling.max_tokens is 'context', "
+                "and the server does not tell it. Give sampling.max_tokens a number."
             )
         worst = self.worst(requests)
         if self._too_much(worst) is not None:
@@ -258,16 +261,23 @@ class Budget:
     def _too_much(self, worst: Reserved) -> str | None:
         caps, spent = self.caps, self.spent
         if caps.max_requests is not None and spent.requests + self._requests + 1 > caps.max_requests:
-            return _said("max_requests", caps.max_requests, spent.requests, 1)
+            return self._said("max_requests", caps.max_requests, spent.requests, 1)
         if caps.max_tokens is not None:
             used = spent.tokens + spent.uncertain_tokens
             if used + self._tokens + worst.tokens > caps.max_tokens:
-                return _said("max_tokens", caps.max_tokens, used, worst.tokens)
+                return self._said("max_tokens", caps.max_tokens, used, worst.tokens)
         if caps.max_cost is not None:
             money = spent.cost + spent.uncertain_cost
             if money + self._cost + worst.cost > caps.max_cost:
-                return _said("max_cost", caps.max_cost, money, worst.cost)
+                return self._said("max_cost", caps.max_cost, money, worst.cost)
         return None
+
+    def _said(self, name: str, cap: float, used: float, more: float) -> str:
+        enough = max(2 * cap, used + more)
+        return (
+            f"budget.{name}: {cap:g} is reached: {used:g} used, and the next request may use {more:g}. What is done is "
+            f"kept. To go on: the same command with --{self._section}.budget.{name} {enough:g}"
+        )
 
 
 def n_bytes(request: Request) -> int:
@@ -280,14 +290,6 @@ def n_bytes(request: Request) -> int:
 def _ahead(cap: float | None, used: float, each: float) -> float:
     """How much of what has a cap is noted before it is spent."""
     return 0.0 if cap is None else max(0.0, min(AHEAD * each, AHEAD_SHARE * (cap - used)))
-
-
-def _said(name: str, cap: float, used: float, more: float) -> str:
-    enough = max(2 * cap, used + more)
-    return (
-        f"budget.{name}: {cap:g} is reached: {used:g} used, and the next request may use {more:g}. What is done is "
-        f"kept. To go on: the same command with --generate.budget.{name} {enough:g}"
-    )
 
 
 _NOTHING = Reserved(0, 0.0)

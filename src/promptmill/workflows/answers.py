@@ -29,7 +29,7 @@ from promptmill.workflows.asking import Asking, outcome_sizes, parts_of
 from promptmill.workflows.attempts import Usable
 from promptmill.workflows.grading import GradeOptions, Grader, Row
 from promptmill.workflows.judging import Bench, Judge, unsettled
-from promptmill.workflows.opening import opened, refuse_overwriting
+from promptmill.workflows.opening import asking_of, opened, refuse_overwriting, remembered_model
 from promptmill.workflows.options import Positive, ProblemGenerate
 from promptmill.workflows.planning import preview
 from promptmill.workflows.reporting import Files, files_of, write_report
@@ -105,7 +105,7 @@ def run(
         PromptmillError: one line that says what is wrong and what to do; what was answered is kept.
     """
     began = time.monotonic()
-    asking = _asking(recipe, out, only, limit)
+    asking = asking_of(recipe, out, only=only, limit=limit)
     results = _results(recipe, out, asking)
     bench = None if recipe.judge is None else Bench(out, recipe.judge)
     if "generate" in only:
@@ -153,14 +153,6 @@ def _check(asking: Asking, results: Files) -> None:
         check_target(path)
 
 
-def _asking(recipe: Answers, out: Path, only: Sequence[str], limit: int | None) -> Asking:
-    """Who is asked. Selecting problems needs no model, and what only reads answers takes the model that gave them."""
-    known = None
-    if "generate" not in only:
-        known = "" if "prompts" in only else asked.remembered_model(out)
-    return asked.asking(recipe.generate, recipe.serve, limit=limit, known=known)
-
-
 def _with_further(folder: Run, recipe: Answers, asking: Asking, usable: Usable) -> Asking:
     return attempts.further(
         folder,
@@ -195,9 +187,15 @@ def _n_further(asking: Asking) -> dict[str, int]:
 
 def _judge(folder: Run, asking: Asking, bench: Bench, reporter: Reporter) -> dict[str, Any]:
     folder.heartbeat(stage="judge")
-    counts = bench.ask(unsettled(folder, parts_of(folder, asking), bench), reporter=reporter)
+    counts = bench.ask(
+        unsettled(folder, parts_of(folder, asking), bench),
+        reporter=reporter,
+        beat=lambda facts: folder.heartbeat(stage="judge", **facts),
+    )
     reporter.line(f"judge: {counts['asked']} different answers that the rules left open were put before the judge.")
-    silent = sum(counts.get("failures", {}).values()) + counts.get("missing", 0)
+    if counts.get("missing"):
+        reporter.line(f"judge: not asked: {counts['missing']} of them; they stay as the rules left them.")
+    silent = sum(counts.get("failures", {}).values())
     if silent:
         reporter.line(
             f"judge: {silent} of them got no verdict, for their requests failed, and stay as the rules left them. "
@@ -281,7 +279,7 @@ def _results(recipe: Answers, out: Path, asking: Asking | None) -> Files:
     """Where the results go: what the recipe says, else named after the model and the data."""
     if recipe.output is not None:
         return files_of(Path(recipe.output))
-    model = asking.model if asking is not None else recipe.generate.model or asked.remembered_model(out)
+    model = asking.model if asking is not None else recipe.generate.model or remembered_model(out)
     return files_of(out / "exports" / f"{name_of(recipe, model)}.jsonl")
 
 

@@ -32,7 +32,7 @@ from promptmill.io.jsonl import iter_jsonl
 from promptmill.prompts.problems import Templates, in_words
 from promptmill.prompts.requests import requests as requests_of
 from promptmill.records import Outcome, Prompt, Request, Sampling, content_id
-from promptmill.run import Run, read_manifest
+from promptmill.run import Run
 from promptmill.workflows import stages
 from promptmill.workflows.counting import count_outcomes
 from promptmill.workflows.options import GenerateOptions
@@ -52,6 +52,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         model: the name the server knows the model by.
         limit: ask only the first so many prompts.
         only: ask only the prompts with these ids.
+        section: where the recipe says it, for messages.
         further: samples beyond k, by part and prompt id, where earlier ones were of no use (`attempts`).
     """
 
@@ -60,6 +61,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     model: str
     limit: int | None = None
     only: frozenset[str] | None = None
+    section: str = "generate"
     further: dict[str, dict[str, int]] = {}
 
     def identity(self) -> dict[str, Any]:
@@ -131,12 +133,6 @@ def asking(
     if model is None:
         raise ConfigError("generate.model: is missing. Name the model as the server knows it (--model NAME).")
     return Asking(options=options, serve=serve_use, model=model, limit=limit)
-
-
-def remembered_model(out: Path) -> str | None:
-    """The model that answered in a run, for stages that ask nobody and may not have its server."""
-    known = read_manifest(out)["stages"].get("generate")
-    return None if known is None else str(known["options"]["model"])
 
 
 def parts_of(run: Run, asking: Asking | None = None) -> list[Part]:
@@ -276,6 +272,7 @@ def _ask(run: Run, asking: Asking, parts: list[Part], *, found: Open, reporter: 
             _spent(run, found),
             prices=(max(lane.price_in for lane in each), max(lane.price_out for lane in each)),
             keep=run.write_spent,
+            section=asking.section,
         )
         lanes = Lanes(
             each,

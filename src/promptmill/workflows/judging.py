@@ -9,9 +9,11 @@ Not covered: several judges and votes among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
+
+from msgspec.structs import replace
 
 from promptmill.config import Table, Use
 from promptmill.evaluate.judge import JudgeOptions, Template, load_template, parse, prompt_for
@@ -25,12 +27,14 @@ from promptmill.workflows import asking as asked
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
 from promptmill.workflows.grading import is_unsettled, scores_of
+from promptmill.workflows.opening import remembered_model
 from promptmill.workflows.options import JudgeGenerate
 from promptmill.workflows.stages import Reporter
 
 FOLDER = "judge"
 EARLIER = "earlier.jsonl"
 ROWS_PER_PART = 2000
+Beat = Callable[[dict[str, Any]], None]
 
 
 class Judge(JudgeOptions, frozen=True, kw_only=True):
@@ -65,7 +69,8 @@ class Bench:
 
     def asking(self, *, known: str | None = None) -> Asking:
         """Who is asked."""
-        return asked.asking(self._judge.generate, self._judge.serve, known=known)
+        found = asked.asking(self._judge.generate, self._judge.serve, known=known)
+        return replace(found, section="judge.generate")
 
     def prompt(self, prompt: Prompt, score: Score) -> Prompt | None:
         """What the judge is asked about a score; None for what is settled or has nothing to compare with."""
@@ -78,8 +83,14 @@ class Bench:
             prompt.plain, reference, score.answer.text, template=self._template, max_chars=self._judge.max_chars
         )
 
-    def ask(self, prompts: Iterable[Prompt], *, reporter: Reporter) -> dict[str, Any]:
-        """Put prompts before the judge; those that were asked before are not asked again."""
+    def ask(self, prompts: Iterable[Prompt], *, reporter: Reporter, beat: Beat) -> dict[str, Any]:
+        """Put prompts before the judge; those that were asked before are not asked again.
+
+        Args:
+            prompts: of pairs that the rules left open.
+            reporter: is told what happens.
+            beat: is told how far the judge is, for the heartbeat of the run that is judged.
+        """
         asking = self.asking()
         different = {prompt.id: prompt for prompt in prompts}
         if not different:  # no folder for a run that asks nothing
@@ -89,7 +100,7 @@ class Bench:
             run.identify("generate", asking.identity())
             if not stages.prompts_stand(run) or asked_otherwise(run):
                 self._renew(run, asking, different.values())
-            counts = asked.ask(run, asking, reporter=_Prefixed(reporter))
+            counts = asked.ask(run, asking, reporter=_Prefixed(reporter, beat))
             return {"asked": len(different), **counts}
 
     def _renew(self, run: Run, asking: Asking, prompts: Iterable[Prompt]) -> None:
@@ -119,7 +130,7 @@ class Bench:
         """What the judge said, by the id of the prompt; empty if he was never asked."""
         if not (self.path / MANIFEST).exists():
             return {}
-        asking = self.asking(known=asked.remembered_model(self.path))
+        asking = self.asking(known=remembered_model(self.path))
         said = {completion.key: completion for completion in self._answers(self.path)}
         found: dict[str, Verdict] = {}
         for file in sorted((self.path / "prompts").glob("part-*.jsonl")):
@@ -133,7 +144,7 @@ class Bench:
 
     def facts(self) -> dict[str, str]:
         """Who the judge is, for every row he judged."""
-        known = asked.remembered_model(self.path) if (self.path / MANIFEST).exists() else None
+        known = remembered_model(self.path) if (self.path / MANIFEST).exists() else None
         return {"model": self.asking(known=known).model, "prompt": self._template.fingerprint}
 
 
@@ -159,8 +170,8 @@ def _completions(outcomes: Iterator[Outcome]) -> Iterator[Completion]:
 class _Prefixed:
     """Says whose lines these are."""
 
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
+    def __init__(self, reporter: Reporter, beat: Beat) -> None:
+        self._reporter, self._beat = reporter, beat
 
     def line(self, text: str) -> None:
         """Say one line."""
@@ -168,4 +179,5 @@ class _Prefixed:
 
     def progress(self, facts: dict[str, Any]) -> None:
         """Show how far the judge is."""
+        self._beat(facts)
         self._reporter.progress(facts)

@@ -38,7 +38,7 @@ from promptmill.train.predictor import load_predictor
 from promptmill.workflows import asking as asked
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
-from promptmill.workflows.opening import opened, refuse_overwriting
+from promptmill.workflows.opening import asking_of, opened, refuse_overwriting
 from promptmill.workflows.options import GenerateOptions, Positive
 from promptmill.workflows.planning import preview
 from promptmill.workflows.slicing import Cutting, make_slices, may_write, published
@@ -121,7 +121,7 @@ def run(
         PromptmillError: one line that says what is wrong and what to do; what was answered is kept.
     """
     began = time.monotonic()
-    asking = _asking(recipe, out, only, limit)
+    asking = asking_of(recipe, out, only=only, limit=limit)
     _check_extras(recipe, only)
     if "generate" in only:
         asking.check()
@@ -161,14 +161,6 @@ def run(
             counts["simulate"] = _simulate(folder, recipe, recipe.simulate, reporter)
         folder.heartbeat(stage="done", elapsed_s=round(time.monotonic() - began, 1), counts=counts)
     return counts
-
-
-def _asking(recipe: Lengths, out: Path, only: Sequence[str], limit: int | None) -> Asking:
-    """Who is asked. Selecting prompts needs no model, and what only reads answers takes the model that gave them."""
-    known = None
-    if "generate" not in only:
-        known = "" if "prompts" in only else asked.remembered_model(out)
-    return asked.asking(recipe.generate, recipe.serve, limit=limit, known=known)
 
 
 def _check_extras(recipe: Lengths, only: Sequence[str]) -> None:

@@ -15,13 +15,28 @@ import msgspec
 
 from promptmill.config import Use, dump
 from promptmill.errors import ConfigError, DataError, RunError
-from promptmill.run import Run, manifest_for, open_run
+from promptmill.run import Run, manifest_for, open_run, read_manifest
 from promptmill.sources.rows import source_paths
+from promptmill.workflows import asking as asked
 from promptmill.workflows import stages
 from promptmill.workflows.asking import Asking
 from promptmill.workflows.options import GenerateOptions, Recipe
 
 _FILE = re.compile(r"prompts\.files\.(\d+)\.([01]): (.*)", re.DOTALL)
+
+
+def asking_of(recipe: Recipe, out: Path, *, only: Sequence[str], limit: int | None) -> Asking:
+    """Who is asked. Selecting prompts needs no model, and what only reads answers takes the model that gave them."""
+    known = None
+    if "generate" not in only:
+        known = "" if "prompts" in only else remembered_model(out)
+    return asked.asking(recipe.generate, recipe.serve, limit=limit, known=known)
+
+
+def remembered_model(out: Path) -> str | None:
+    """The model that answered in a run, for stages that ask nobody and may not have its server."""
+    known = read_manifest(out)["stages"].get("generate")
+    return None if known is None else str(known["options"]["model"])
 
 
 def changes_of(run: Run) -> list[str]:

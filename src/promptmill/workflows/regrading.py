@@ -106,7 +106,7 @@ def compare_files(given: Sequence[Path]) -> Report:
         DataError: a file is missing, not graded or named twice, an id is another problem elsewhere, or there is only
             one model.
     """
-    files = list(dict.fromkeys(file.resolve() for each in given for file in _processed(each)))
+    files = list({file.resolve(): file for each in given for file in _processed(each)}.values())
     questions: dict[str, tuple[str, str]] = {}
     named = [(file, *each) for file in files for each in _iter_graded(file, questions)]
     names = _names({(file, model) for file, model, _ in named})
@@ -129,7 +129,7 @@ def compare_files(given: Sequence[Path]) -> Report:
 def _names(models: set[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
     """What each model of each file is called: its name, with as much of the file's as tells it from others."""
     several = Counter(model for _, model in models)
-    ways: list[Callable[[Path], str]] = [_stem, lambda file: f"{file.parent.parent.name}: {_stem(file)}", str]
+    ways: list[Callable[[Path], str]] = [_stem, lambda file: f"{file.resolve().parent.parent.name}: {_stem(file)}", str]
     names = {}
     for file, model in models:
         same = [other for other, name in models if name == model]

@@ -11,17 +11,20 @@ from promptmill import cli
 
 WORKER = """
 import json, sys, time
+from contextlib import ExitStack
 from pathlib import Path
 from promptmill.generate.control import Watcher
 from promptmill.run import open_run
 
 path, facts, listens = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "True"
-with open_run(path, workflow="lengths", seeds={}) as run:
+with open_run(path, workflow="lengths", seeds={}) as run, ExitStack() as stack:
+    if sys.argv[4] == "True":
+        stack.enter_context(open_run(path / "judge", workflow="judge", seeds={}))
     run.identify("generate", {})
     run.begin("generate")
     if facts is not None:
         run.heartbeat(**facts)
-    watcher = Watcher(path)
+    watcher = Watcher(path / "judge" if sys.argv[4] == "True" else path)
     print("works", flush=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -57,9 +60,9 @@ def work(tmp_path):
     """Let a process work in `tmp_path/run`; whatever still runs at the end is killed."""
     started = []
 
-    def start(facts=None, *, listens=True):
+    def start(facts=None, *, listens=True, judges=False):
         process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path / "run"), json.dumps(facts), str(listens)],
+            [sys.executable, "-c", WORKER, str(tmp_path / "run"), json.dumps(facts), str(listens), str(judges)],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -99,6 +99,17 @@ def test_show_tells_counts_rows_and_files_of_a_run(mill, run_folder):
     assert "\x1b" not in out
 
 
+def test_show_lists_the_files_that_stand_beside_the_run_too(mill, tmp_path):
+    (tmp_path / "p.json").write_text('["Name three rivers."]')
+    with fake_server(FakeOptions(words="3-9")) as url:
+        flags = ["--input", tmp_path / "p.json", "--server-url", url, "--model", "fake", "--max-tokens", "500"]
+        mill("lengths", "run", *flags, "--tokenizer-path", "bytes", "--output", tmp_path / "results.json")
+    code, out, _ = mill("show", tmp_path / "results.run")
+    assert code == 0
+    for name in ("results.run/exports/processed_dataset.json", "results.json", "results_training.jsonl"):
+        assert out.count(f"\n{tmp_path / name}  (") == 1
+
+
 def test_show_as_json_is_the_manifest_and_the_last_heartbeat(mill, run_folder):
     code, out, _ = mill("show", run_folder, "--json")
     assert code == 0

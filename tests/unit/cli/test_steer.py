@@ -39,6 +39,19 @@ def test_a_cap_on_money_is_refused_where_none_is_counted(say, work, run):
     assert say("set", run, "max_cost=null", "max_tokens=5").code == 0
 
 
+def test_a_run_that_asks_its_judge_is_steered_like_any_other(say, work, run):
+    process = work({**FACTS, "stage": "judge"}, judges=True)
+    assert say("set", run, "concurrency=7").out.splitlines()[0] == "concurrency: the recipe's own -> 7"
+    assert say("pause", run).code == 0
+    assert json.loads((run / "judge" / "control.json").read_text()) == {"concurrency": 7, "paused": True}
+    assert say("resume", run).out == f"{run}: process {process.pid} goes on.\n"
+    said = say("status", run).out.splitlines()
+    assert said[0] == f"{run}: process {process.pid}, stage judge"
+    assert said[2].startswith("49/100 done, ")
+    assert say("stop", run).out == f"{run}: process {process.pid} has ended. The same command goes on from here.\n"
+    assert not (run / "control.json").exists()
+
+
 def test_limits_of_a_live_run_are_changed_and_said(say, work, run):
     pid = work(FACTS).pid
     said = say("set", run, "concurrency=64", "max_cost=20", "max_tokens=1e6")
@@ -106,8 +119,8 @@ def test_stop_says_when_the_run_does_not_listen(say, work, run):
     said = say("stop", run, "--wait", "0.3")
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        f"error: {run}: process {process.pid} has not ended within 0.3 s (stage train; only 'generate' can be asked). "
-        f"Wait for it, or end it with: kill {process.pid}\n"
+        f"error: {run}: process {process.pid} has not ended within 0.3 s (stage train; only 'generate' and 'judge' "
+        f"can be asked). Wait for it, or end it with: kill {process.pid}\n"
     )
     assert say("stop", run, "--wait", "0").out == f"{run}: process {process.pid} was asked to end.\n"
     assert control(run) == {"stop": True}

@@ -27,7 +27,7 @@ from promptmill.workflows.batching.ledger import (
     save_ledger,
     since,
 )
-from promptmill.workflows.opening import changes_of, refuse_foreign
+from promptmill.workflows.opening import changes_of, refuse_foreign, remembered_model
 from promptmill.workflows.options import GenerateOptions
 from promptmill.workflows.servers import first_of
 from promptmill.workflows.stages import Reporter
@@ -187,7 +187,7 @@ def open_desk(out: Path, options: GenerateOptions, *, reporter: Reporter, wire: 
     server = Server(options, wire)
     manifest = read_manifest(out)
     prompts = stages.remembered_prompts(out)
-    asking = asked.asking(options, None, known=asked.remembered_model(out))
+    asking = asked.asking(options, None, known=remembered_model(out))
     asks = content_id([prompts, asking.identity()])
     with open_run(out, workflow=manifest["workflow"], seeds=manifest.get("seeds", {})) as run:
         run.recall("prompts")
