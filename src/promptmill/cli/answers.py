@@ -59,7 +59,9 @@ def templates(folder: Path) -> None:
 
 @answers.command()
 @click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="File or folder of responses.")
-@click.option("--output", "target", type=click.Path(path_type=Path), help="The graded file, or a folder [beside the input].")
+@click.option(
+    "--output", "target", type=click.Path(path_type=Path), help="The graded file, or a folder [beside the input]."
+)
 @click.option("--metric", help="A metric for every row [chosen from the row].")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of grading: code.timeout_s=5."
