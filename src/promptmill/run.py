@@ -26,7 +26,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +58,7 @@ class Run:
         self.path = path
         self.manifest = manifest
         self._identities: dict[str, Any] = {}
+        self._beat: dict[str, Any] = {}
 
     @property
     def exports(self) -> Path:
@@ -147,8 +148,15 @@ class Run:
 
     def heartbeat(self, **facts: Any) -> None:
         """Write `status.json`: who runs what, since when, how far."""
+        self._beat = facts
         status = {"pid": os.getpid(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts}
         self._write_aside(STATUS, msgspec.json.encode(status))
+
+    def interrupted(self) -> None:
+        """Say in the last heartbeat that somebody ended the run; of a process that was killed it says nothing."""
+        if self._beat:
+            with suppress(RunError):  # the disk is full or gone: the interrupt is what matters now
+                self.heartbeat(**self._beat, ended="interrupted")
 
     def _write_aside(self, name: str, content: bytes) -> None:
         """Replace a small file that is written every second: whole, but not worth an fsync."""
@@ -202,8 +210,12 @@ def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Ru
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("promptmill")
         logger.addHandler(handler)
+        run = Run(path, manifest)
         try:
-            yield Run(path, manifest)
+            yield run
+        except KeyboardInterrupt:
+            run.interrupted()
+            raise
         finally:
             logger.removeHandler(handler)
             handler.close()

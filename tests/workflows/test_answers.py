@@ -500,8 +500,11 @@ def test_a_judge_whose_cap_is_reached_names_his_own_flag_and_whom_he_was_not_ask
     assert "To go on: the same command with --judge.generate.budget.max_requests 2" in said.err
     assert "judge: not asked: 1 of them; they stay as the rules left them." in said.err
     assert "ended early (judge: 1 of 2 requests are answered; " in mill("status", tmp_path / "run").out
+    proof = mill("verify", tmp_path / "run")
+    assert (proof.code, "has not every outcome yet; the next run asks the rest" in proof.out + proof.err) == (1, True)
     more = mill("answers", "run", path, "--out", tmp_path / "run", "--judge.generate.budget.max_requests", "2")
     assert (more.code, "ended early" in mill("status", tmp_path / "run").out) == (0, False)
+    assert mill("verify", tmp_path / "run").code == 0
 
 
 def test_more_problems_than_before_keep_the_answers_to_the_first(mill, solver, rows, tmp_path):

@@ -147,6 +147,7 @@ def test_a_signal_after_the_asking_is_heard_too(start_mill, mill, fake, recipe, 
                 break
         assert process.returncode == 130
         assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."
+        assert f"{out}: was interrupted (stage " in mill("status", out).out
         sent = received_by(url)
         assert mill("lengths", "run", path, "--out", out).code == 0
         assert received_by(url) == sent == len(MANY)

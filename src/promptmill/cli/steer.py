@@ -193,6 +193,8 @@ def _headline(run: Path, pid: int | None, beat: dict[str, Any] | None) -> str:
             if stopped is not None:
                 return f"{run}: ended early ({stopped}), last heartbeat {when}."
             return f"{run}: done ({when})."
+        if (beat or {}).get("ended") == "interrupted":
+            return f"{run}: was interrupted (stage {stage}, {when}); the same command goes on."
         return f"{run}: the process is gone (stage {stage}, last heartbeat {when}); the same command goes on."
     if beat is None or beat.get("pid") != pid:
         return f"{run}: process {pid} has begun and has not told yet how far it is."

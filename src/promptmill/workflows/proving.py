@@ -320,8 +320,9 @@ def _of_judge(out: Path) -> Iterator[Found]:
         yield from (each for each in looked.tally.found() if each.grade != "note")
     counts = survey.run.counts("generate")
     known = counts.get("completions", 0) + sum(counts.get("failures", {}).values())
-    if kept < known:
-        what = f"holds {kept} outcomes, and there were {known}; the next run asks the rest"
+    if kept < known or not survey.run.is_finished("generate"):
+        what = f"holds {kept} outcomes, and there were {known}" if kept < known else "has not every outcome yet"
+        what += "; the next run asks the rest"
         yield Found(grade="open", where=str(out / JUDGE / "generate"), what=what)
 
 
