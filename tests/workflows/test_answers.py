@@ -495,6 +495,8 @@ def test_a_judge_whose_cap_is_reached_names_his_own_flag_and_whom_he_was_not_ask
     ]
     answers = {"Faust": "<answer>J. W. Goethe, the poet</answer>", "Egmont": "<answer>Goethe, of Weimar</answer>"}
     path = solver(answers, problems=problems, judge={"generate": judge})
+    planned = mill("plan", path, "--out", tmp_path / "run").out
+    assert "later     judge is asked about answers that the rules leave open; how many, " in planned
     said = mill("answers", "run", path, "--out", tmp_path / "run")
     assert said.code == 1
     assert "To go on: the same command with --judge.generate.budget.max_requests 2" in said.err

@@ -38,6 +38,7 @@ def test_a_fresh_recipe_asks_everything_and_needs_no_server(mill, recipe, plan, 
         "why": {"never asked": 18},
         "changes": [],
         "refused": None,
+        "later": None,
         "basis": "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
         "estimate": None,
     }

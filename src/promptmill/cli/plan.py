@@ -66,6 +66,8 @@ def _lines(found: Any) -> list[str]:
     lines += [f"differs   {change}" for change in found.changes]
     if found.refused is not None:
         lines.append(f"refused   a run into this folder would end at once: {found.refused}")
+    if found.later is not None:
+        lines.append(f"later     {found.later}")
     if not found.to_send:
         return [*lines, "nothing is to be sent."]
     lines.append(f"estimate  from {found.basis}")

@@ -88,6 +88,17 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         if self.grade.metric["kind"] == "judge" and self.judge is None:
             raise ValueError("grade.metric: 'judge' needs to know whom to ask. Write a section judge, with generate.")
 
+    @property
+    def later(self) -> str | None:
+        """Whom the judge asks depends on the answers."""
+        if self.judge is None:
+            return None
+        who = self.judge.generate.model or "the judge"
+        return (
+            f"{who} is asked about answers that the rules leave open; how many, and what that costs, is not in this "
+            "plan (judge.generate.budget caps it)"
+        )
+
 
 def run(
     recipe: Answers, out: Path, *, only: Sequence[str] = STAGES, limit: int | None = None, reporter: Reporter

@@ -104,6 +104,11 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
                 f"would be missing at the predictions. Set one of them."
             )
 
+    @property
+    def later(self) -> None:
+        """Nobody is asked but in `generate`."""
+        return
+
 
 def run(
     recipe: Lengths, out: Path, *, only: Sequence[str] = STAGES, limit: int | None = None, reporter: Reporter

@@ -210,3 +210,7 @@ class Recipe(Protocol):
     @property
     def output(self) -> str | None:
         """Where the results go."""
+
+    @property
+    def later(self) -> str | None:
+        """Who else is asked once the answers are there, which no plan can count; None if nobody is."""

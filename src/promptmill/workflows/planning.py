@@ -65,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         why: requests that are to be sent, by the reason why no answer is reused.
         changes: what differs from the recipe that the answers in the folder were made by.
         refused: with what line a run into this folder would end at once; None if it would not.
+        later: who else is asked once the answers are there, and is not counted here; None if nobody is.
         basis: what the estimate rests on.
         estimate: of what is still to be sent; None if nothing is known.
     """
@@ -76,6 +77,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     why: dict[str, int]
     changes: list[str]
     refused: str | None
+    later: str | None
     basis: str
     estimate: Estimate | None
 
@@ -153,6 +155,7 @@ def make_plan(recipe: Recipe, asking: Asking, out: Path, *, basis: str = "the an
             why={reason: n for reason, n in why.items() if n},
             changes=[in_words(change) for change in looked.changes],
             refused=_refusal(recipe, looked.changes, out),
+            later=recipe.later,
             basis=f"{basis}: {len(seen)} prompts"
             if seen
             else "nothing: none of these very requests is answered yet (--pilot 20 asks some)",
