@@ -3,7 +3,9 @@
 A busy machine does this to every test at some time. A test that is only green while nothing stalls asserts on a
 wall-clock time without saying so; here it fails soon and often.
 
-    python tests/shaken.py [--longest S] [--seed N] [arguments of pytest]
+    python tests/shaken.py [--longest S] [--every S] [--seed N] [arguments of pytest]
+
+Stalls that come close upon each other (`--every 0.02`) find in one short test what the whole suite meets once in a week.
 """
 
 import argparse
@@ -16,7 +18,6 @@ import time
 
 import psutil
 
-BETWEEN_S = (0.05, 0.5)
 SHORTEST_S = 0.05
 ALL = 0.15  # how often it is all of them instead of one
 
@@ -41,6 +42,7 @@ def main() -> int:
     """Run pytest and shake it; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--longest", type=float, default=0.8, help="seconds of the longest stall (default 0.8)")
+    parser.add_argument("--every", type=float, default=0.3, help="seconds from stall to stall, on average (default 0.3)")
     parser.add_argument("--seed", type=int, default=0)
     options, rest = parser.parse_known_args()
     chance = random.Random(options.seed)
@@ -49,7 +51,7 @@ def main() -> int:
     stalls = 0
     try:
         while suite.poll() is None:
-            time.sleep(chance.uniform(*BETWEEN_S))
+            time.sleep(chance.uniform(0, 2 * options.every))
             with contextlib.suppress(psutil.NoSuchProcess):
                 family = root.children(recursive=True)
                 if family:

@@ -152,13 +152,14 @@ def test_what_names_no_stand_in_is_refused(sent):
 def test_coroutines_run_side_by_side_in_turns_of_the_programs_loop():
     held, order = Held(), []
 
-    async def work(name, delay):
+    async def work(name, passes):
         for n in range(2):
-            await asyncio.sleep(delay)
+            for _ in range(passes):
+                await asyncio.sleep(0)
             order.append(f"{name}{n}")
         return name
 
-    slow, quick = (held.start(held.give(work(*each))[0]) for each in (("slow", 0.1), ("quick", 0.01)))
+    slow, quick = (held.start(held.give(work(*each))[0]) for each in (("slow", 100), ("quick", 1)))
     for _ in range(10_000):
         done = [held.turn(slow), held.turn(quick)]
         if done == [(True, "slow"), (True, "quick")]:
