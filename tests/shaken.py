@@ -5,7 +5,7 @@ wall-clock time without saying so; here it fails soon and often.
 
     python tests/shaken.py [--longest S] [--every S] [--seed N] [arguments of pytest]
 
-Stalls that come close upon each other (`--every 0.02`) find in one short test what the whole suite meets once in a week.
+Stalls close upon each other (`--every 0.03`) find in one short test what the whole suite meets once in a week.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> int:
     """Run pytest and shake it; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--longest", type=float, default=0.8, help="seconds of the longest stall (default 0.8)")
-    parser.add_argument("--every", type=float, default=0.3, help="seconds from stall to stall, on average (default 0.3)")
+    parser.add_argument("--every", type=float, default=0.3, help="seconds between two stalls on average (default 0.3)")
     parser.add_argument("--seed", type=int, default=0)
     options, rest = parser.parse_known_args()
     chance = random.Random(options.seed)
