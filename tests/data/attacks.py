@@ -87,7 +87,6 @@ def add(a, b): return Same
     "returns_a_text_of_a_hundred_megabytes": "def add(a, b): return 'x' * 100_000_000",
     "returns_a_list_nested_100000_deep": "def add(a, b):\n    v = []\n    for _ in range(10**5): v = [v]\n    return v",
     "returns_itself_in_itself": "def add(a, b):\n    v = []\n    v.append(v)\n    return v",
-    "returns_a_dict_of_colliding_keys": "def add(a, b): return {n * (2 ** 61 - 1): 0 for n in range(30000)}",
     "returns_a_function": "def add(a, b): return lambda *_: 5",
     "returns_a_module": "import os\ndef add(a, b): return os",
     "patches_builtins": """
@@ -394,6 +393,7 @@ for byte in b"\\x00\\x00\\x10\\x00" + b" " * 4096:
     "loops_without_end_while_loading": "while True: pass",
     "loops_in_c": "import itertools\ndef add(a, b): return sum(itertools.count())",
     "loops_in_a_pattern": "import re\ndef add(a, b): return re.match(r'(a+)+$', 'a' * 60 + 'b')",
+    "returns_a_dict_of_colliding_keys": "def add(a, b): return {n * (2 ** 61 - 1): 0 for n in range(30000)}",
     "loops_in_a_power": "def add(a, b): return (9 ** 9 ** 9) % 7",
     "loops_in_a_factorial": "import math\ndef add(a, b): return math.factorial(100_000_000)",
     "sleeps": "import time\ndef add(a, b): time.sleep(1000)",
@@ -440,7 +440,7 @@ def count():
     threading.stack_size(32768)
     try:
         while n < 5000:
-            threading.Thread(target=time.sleep, args=(1,), daemon=True).start()
+            threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
             n += 1
     except RuntimeError: pass
     return n

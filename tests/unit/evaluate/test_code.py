@@ -21,7 +21,7 @@ OBJECTS = {"367", "601", "927"}  # their tests hand over objects of the program'
 @pytest.fixture(scope="module")
 def judge():
     try:
-        metric = build("metrics", {"kind": "code", "timeout_s": 20.0, "workers": 2})
+        metric = build("metrics", {"kind": "code", "timeout_s": 120.0, "workers": 2})
     except ConfigError as error:
         pytest.skip(str(error))
     yield metric
@@ -67,7 +67,7 @@ def test_a_reference_without_tests_gives_no_verdict(judge):
 
 
 def test_the_level_stands_in_the_verdict():
-    metric = build("metrics", {"kind": "code", "sandbox": "rlimits-only", "timeout_s": 20.0})
+    metric = build("metrics", {"kind": "code", "sandbox": "rlimits-only", "timeout_s": 120.0})
     assert isinstance(metric, HasClose)
     verdict = metric(Reference(tests=("assert f() == 1",)), "def f():\n    return 2")
     assert verdict == Verdict(value=0.0, method="code: rlimits-only", detail="test 1 of 1: AssertionError (line 1)")

@@ -42,7 +42,7 @@ for name, value in list(vars(module).items()):
 @pytest.fixture(scope="module")
 def judge():
     try:
-        metric = build("metrics", {"kind": "code", "timeout_s": 20.0, "workers": 2})
+        metric = build("metrics", {"kind": "code", "timeout_s": 120.0, "workers": 2})
     except ConfigError as error:
         pytest.skip(str(error))
     yield metric
@@ -55,7 +55,7 @@ def plainly(program, tests, folder):
         [sys.executable, "-X", "utf8", "-c", PLAIN],
         input=f"{program}\0{tests}".encode(),
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
         cwd=folder,
     )

@@ -25,7 +25,7 @@ START = (
     "server.main()"
 )
 PLANS = 20_000  # that are kept
-GRACE_S = 10.0  # that the server has beyond the deadline to say that it is over
+GRACE_S = 60.0  # that the server has beyond the deadline to say that it is over: the machine may be busy
 
 
 class Job(NamedTuple):
@@ -218,10 +218,10 @@ class Sandbox:
 def _end(process: subprocess.Popen[bytes]) -> str:
     """Wait for the server's end, help it along; the last line it wrote."""
     try:
-        said = process.communicate(timeout=2)[1]
+        said = process.communicate(timeout=10)[1]
     except subprocess.TimeoutExpired:
         process.kill()
-        said = process.communicate(timeout=10)[1]
+        said = process.communicate(timeout=GRACE_S)[1]
     lines = said.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "its server ended"
 

@@ -12,7 +12,7 @@ from promptmill.errors import ConfigError
 from promptmill.evaluate.sandbox.jail import NAMESPACES, Limits
 from promptmill.evaluate.sandbox.pool import Job, Level, Sandbox
 
-LIMITS = Limits(timeout_s=10.0, memory_mib=256, disk_mib=4)
+LIMITS = Limits(timeout_s=60.0, memory_mib=256, disk_mib=4)  # a busy machine is no missing wall
 # name -> what a program tries; an exception means that the wall holds
 ATTEMPTS = {
     "no file of the machine is seen": "open('/etc/passwd').read(1)",
@@ -28,8 +28,8 @@ ATTEMPTS = {
     "memory is limited": "bytearray(300 << 20)",
     "file size is limited": "open('f', 'wb').truncate(5 << 20)",
     "open files are limited": "[os.dup(0) for n in range(999)]",
-    "threads are limited": "[threading.Thread(target=time.sleep, args=(1,), daemon=True).start() for _ in range(200)]",
-    "CPU time is limited": "assert resource.getrlimit(resource.RLIMIT_CPU)[1] > 11 or resource.getrlimit(0)[1] < 0",
+    "threads are limited": "[threading.Thread(target=time.sleep, args=(999,), daemon=True).start() for _ in range(200)]",
+    "CPU time is limited": "assert resource.getrlimit(resource.RLIMIT_CPU)[1] > 61 or resource.getrlimit(0)[1] < 0",
 }
 PROGRAM = """
 import os, resource, socket, stat, threading, time
