@@ -11,14 +11,13 @@
       exports/         the files people came for
 
 Files are the truth for progress, the manifest for configuration; both are written whole or not at all. A lock
-(`flock`, so it dies with its holder) keeps a second process out. A stage is current when the identity that the
+(`io.locks`) keeps a second process out. A stage is current when the identity that the
 manifest remembers (its own options and those of everything before it) equals today's; what costs no model is rebuilt
 when it is not, what was paid for is never thrown away without being asked.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -36,14 +35,13 @@ import promptmill
 from promptmill.config import differences
 from promptmill.errors import RunError
 from promptmill.io.jsonl import UNREADABLE, atomic
+from promptmill.io.locks import locked
 from promptmill.records import content_id
 
 MANIFEST = "manifest.json"
 STATUS = "status.json"
 SPENT = "spent.json"
 S = TypeVar("S", bound=msgspec.Struct)
-LOOKS = 5  # how often a lock is tried
-LOOK_S = 0.02
 
 
 class Run:
@@ -221,25 +219,6 @@ def open_run(path: Path, *, workflow: str, seeds: dict[str, int]) -> Iterator[Ru
             handler.close()
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a folder until the block ends; the folder is made if it is not there.
-
-    Raises:
-        RunError: another process works in it, or it cannot be written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be a run folder: {error.strerror}. Name another with --out.") from error
-    try:
-        _take(lock, path)
-        yield
-    finally:
-        os.close(lock)  # closing gives the lock back
-
-
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a run, for looking only (no lock).
 
@@ -253,39 +232,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{path / MANIFEST}: is damaged: {error}. Mend it: promptmill recover {path}") from error
     return manifest
-
-
-def is_live(path: Path) -> int | None:
-    """The number of the process that works in a run folder; None if nobody does.
-
-    Looks by asking for the lock, shared with others who look, and giving it back at once (`_take` allows for that). A
-    process on another machine is seen where the file system carries locks.
-
-    Raises:
-        RunError: the lock cannot be looked at.
-    """
-    try:
-        lock = os.open(path / ".lock", os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise RunError(f"{path / '.lock'}: cannot be read: {error.strerror}. Ask whoever owns the run.") from error
-    try:
-        for _ in range(LOOKS):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                number = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-            else:
-                return None
-            if number.isdecimal():
-                return int(number)
-            time.sleep(LOOK_S)  # it has the lock and is about to write its number
-    except OSError as error:
-        raise RunError(f"{path}: cannot be locked: {error.strerror}. Look from the machine of the run.") from error
-    finally:
-        os.close(lock)
-    raise RunError(f"{path / '.lock'}: is held by a process that does not say who it is. End it, or wait for it.")
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
@@ -316,27 +262,6 @@ def _log_file(path: Path) -> logging.FileHandler:
         return _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise _unwritable(path, error) from error
-
-
-def _take(lock: int, path: Path) -> None:
-    for look in range(LOOKS):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if look == LOOKS - 1:
-                holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
-                raise RunError(
-                    f"{path}: process {holder} works in this folder. Wait for it, or use another --out."
-                ) from error
-            time.sleep(LOOK_S)  # perhaps someone only looks (`is_live`)
-        except OSError as error:
-            raise RunError(f"{path}: cannot be locked: {error.strerror}. Use an --out on a local disk.") from error
-        else:
-            break
-    try:
-        os.pwrite(lock, f"{os.getpid():<15}\n".encode(), 0)  # all at once, so who looks never finds half a number
-    except OSError as error:
-        raise _unwritable(path / ".lock", error) from error
 
 
 def check_folder(path: Path) -> None:

@@ -1,14 +1,11 @@
 import json
-import os
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
 from promptmill.errors import RunError
-from promptmill.run import check_folder, is_live, open_run, read_manifest, read_status
+from promptmill.run import check_folder, open_run, read_manifest, read_status
 
 
 def start(path):
@@ -119,55 +116,6 @@ def test_a_stage_made_alone_rests_on_the_remembered_ones_before_it(tmp_path):
     with start(tmp_path / "r") as run:
         train_alone()
         assert not run.is_current("train")
-
-
-HOLDER = (
-    "import sys\nfrom pathlib import Path\nfrom promptmill.run import open_run\n"
-    "with open_run(Path(sys.argv[1]), workflow='lengths', seeds={}):\n"
-    "    print('open', flush=True)\n    sys.stdin.read()\n"
-)
-
-
-def test_who_works_in_a_folder_is_seen_and_not_disturbed(tmp_path):
-    assert is_live(tmp_path / "nowhere") is None
-    with start(tmp_path / "r"):
-        assert is_live(tmp_path / "r") == os.getpid()
-        assert is_live(tmp_path / "r") == os.getpid()
-    assert is_live(tmp_path / "r") is None
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "r")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout.readline() == "open\n"
-        assert is_live(tmp_path / "r") == holder.pid
-    finally:
-        holder.kill()
-        holder.communicate(timeout=120)
-    assert is_live(tmp_path / "r") is None
-    assert is_live(tmp_path / "r" / "manifest.json") is None
-
-
-def test_someone_who_only_looks_keeps_nobody_out(tmp_path):
-    with start(tmp_path / "r"):
-        pass
-    looking = True
-
-    def look():
-        while looking:
-            is_live(tmp_path / "r")
-            time.sleep(0.001)
-
-    watchers = [threading.Thread(target=look) for _ in range(2)]
-    for watcher in watchers:
-        watcher.start()
-    try:
-        for _ in range(200):
-            with start(tmp_path / "r"):
-                pass
-    finally:
-        looking = False
-        for watcher in watchers:
-            watcher.join(30)
 
 
 def test_what_steering_and_detaching_leave_behind_is_no_stranger(tmp_path):

@@ -16,7 +16,8 @@ import click
 
 from promptmill.cli.panel import clean
 from promptmill.errors import RunError
-from promptmill.run import check_folder, is_live
+from promptmill.io.locks import is_live
+from promptmill.run import check_folder
 
 LOG = "detached.log"
 FLAG = "--detach"

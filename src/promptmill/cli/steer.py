@@ -23,8 +23,9 @@ from promptmill.cli.screen import QUIET_S, can_draw, live
 from promptmill.config import Document
 from promptmill.errors import ConfigError, RunError
 from promptmill.generate.control import Limits, read_control, write_control
+from promptmill.io.locks import is_live
 from promptmill.registry import did_you_mean
-from promptmill.run import is_live, read_manifest, read_status
+from promptmill.run import read_manifest, read_status
 
 LATE_S = 10.0  # a heartbeat of a live generation that is older than this is worth a word
 PLAIN_WIDTH = 100

@@ -37,7 +37,7 @@ def auto(*, limit_s: float = 1.0, workers: int = 0) -> Auto:
     """The metric that fits each row: its tests, else its options, else mathematics or text as the reference is.
 
     Args:
-        limit_s: seconds that one mathematical comparison may take.
+        limit_s: seconds that one mathematical comparison may compute.
         workers: processes that compare at a time; 0 means one for each core.
     """
     return Auto({"math": {"limit_s": limit_s, "workers": workers}})

@@ -48,7 +48,7 @@ def math(*, limit_s: float = 1.0, workers: int = 0) -> Math:
     """Mathematical equality: numbers, expressions, sets, tuples, intervals, matrices, dates and words.
 
     Args:
-        limit_s: seconds that one comparison may take before its process is killed and the answer has no verdict.
+        limit_s: seconds that one comparison may compute before its process is killed and the answer has no verdict.
         workers: processes that compare at a time; 0 means one for each core.
 
     Raises:
@@ -68,7 +68,7 @@ class Math:
     """The metric; one object may be called from any number of threads.
 
     Args:
-        limit_s: seconds for one comparison.
+        limit_s: seconds that one comparison may compute.
         workers: processes at a time.
     """
 

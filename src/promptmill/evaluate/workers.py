@@ -4,6 +4,9 @@ For checks that no thread can stop: a symbolic library may compute for hours, an
 works in a main thread only. Here the limit is a kill: a check that is not answered in time ends with its process, and
 the next one is forked from a keeper that has the libraries loaded (`keeper`).
 
+The limit counts what the worker computes, where the system tells (Linux), so that an answer does not depend on what
+else the machine does; a worker that does not compute at all is late after `STILL_S`.
+
 A pool may be called from any number of threads; who finds all workers busy waits, and the wait does not count against
 the limit. Processes start with the first check and end with this process, also when it is killed. After a fork of this
 process the child gets a pool of its own.
@@ -29,6 +32,7 @@ from promptmill.errors import RunError
 from promptmill.evaluate.keeper import ANSWER, BROKEN, HEADER, KILL, READY, write_frame
 
 START_S = 120.0
+STILL_S = 60.0  # that a check may take beyond its limit while its process waits for its turn
 MAX_REQUEST = 60_000  # fits an empty pipe, so sending never waits
 _BOOT = (
     "import json, sys; config = json.loads(sys.argv[1]); sys.path[:] = config['path']; "
@@ -50,6 +54,16 @@ class Reply(NamedTuple):
     why: str
 
 
+def _computed_s(pid: int | None) -> float | None:
+    """Seconds that a process has computed for; None where the system does not tell, or the process has ended."""
+    if pid is None or sys.platform != "linux":
+        return None
+    try:
+        return time.clock_gettime(~pid << 3 | 2)  # the clock that clock_getcpuclockid(3) names
+    except OSError:
+        return None
+
+
 class _Slot:
     """The parent's ends of one worker's pipes."""
 
@@ -60,6 +74,24 @@ class _Slot:
         weakref.finalize(self, _close, (requests, answers))  # not before a thread that waits here has let go
         self._poll = select.poll()
         self._poll.register(answers, select.POLLIN)
+
+    def ask(self, request: bytes, limit_s: float) -> tuple[bytes, bytes] | None:
+        """Send a request; the next frame, or None when the worker has computed for `limit_s` seconds, or stands still.
+
+        Raises:
+            BrokenPipeError: there is no worker and no keeper.
+        """
+        pid, left = self.pid, limit_s
+        before, end = _computed_s(pid), time.monotonic() + limit_s + STILL_S
+        write_frame(self.requests, ANSWER, request)
+        while (frame := self.receive(time.monotonic() + max(left, 0.01))) is None:
+            now = _computed_s(pid)
+            if before is None or now is None or time.monotonic() > end:
+                break
+            left = limit_s - (now - before)
+            if left <= 0:
+                break
+        return frame
 
     def receive(self, until: float) -> tuple[bytes, bytes] | None:
         """The next frame, or None when `until` (monotonic) is over or the keeper is gone."""
@@ -73,7 +105,7 @@ class _Slot:
                         self.pid = int.from_bytes(body, "little") if kind == READY else None
                     return kind, body
             left = until - time.monotonic()
-            if left <= 0 or not self._poll.poll(left * 1000):
+            if not self._poll.poll(max(0.0, left) * 1000):  # what is there is taken, however late we come
                 return None
             data = os.read(self.answers, 65536)
             if not data:
@@ -111,7 +143,7 @@ class Workers:
         self._finalizer: weakref.finalize[Any, Any] | None = None
 
     def ask(self, request: bytes, *, limit_s: float) -> Reply:
-        """Send one request and wait for its answer.
+        """Send one request and wait for its answer, until its worker has computed `limit_s` seconds for it.
 
         Raises:
             RunError: the processes cannot be started.
@@ -125,8 +157,7 @@ class Workers:
         frame: tuple[bytes, bytes] | None = None
         try:
             self._await_ready(running, slot)
-            write_frame(slot.requests, ANSWER, request)
-            frame = slot.receive(time.monotonic() + limit_s)
+            frame = slot.ask(request, limit_s)
         except BrokenPipeError:
             frame = BROKEN, b""
         finally:
@@ -233,4 +264,4 @@ def _end(process: subprocess.Popen[bytes], control: int) -> None:
         process.wait(5)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(5)
+        process.wait()

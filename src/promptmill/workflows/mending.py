@@ -23,7 +23,8 @@ from promptmill.generate import repair
 from promptmill.generate.budget import Spent
 from promptmill.generate.parts import Part
 from promptmill.generate.proof import Looked
-from promptmill.run import MANIFEST, SPENT, Run, locked
+from promptmill.io.locks import locked
+from promptmill.run import MANIFEST, SPENT, Run
 from promptmill.workflows import batching, stages
 from promptmill.workflows.asking import remember_asked
 from promptmill.workflows.judging import FOLDER as JUDGE

@@ -25,8 +25,9 @@ from promptmill.generate.parts import Part
 from promptmill.generate.proof import Found, Grade, Looked, Tally, expect, look
 from promptmill.generate.reuse import Earlier
 from promptmill.io.jsonl import UNREADABLE
+from promptmill.io.locks import is_live
 from promptmill.records import content_id
-from promptmill.run import MANIFEST, SPENT, STATUS, Run, is_live
+from promptmill.run import MANIFEST, SPENT, STATUS, Run
 from promptmill.workflows import slicing, stages
 from promptmill.workflows.asking import Asking, asking, outcome_sizes
 from promptmill.workflows.attempts import remembered

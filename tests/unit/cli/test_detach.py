@@ -7,7 +7,7 @@ import time
 import pytest
 
 from promptmill.generate.control import read_control
-from promptmill.run import is_live
+from promptmill.io.locks import is_live
 from promptmill.testing import FakeOptions, fake_server
 
 

@@ -57,8 +57,8 @@ class Kept:
         self.slots = [(requests[1], answers[0]) for requests, answers in pairs]
 
     def frame(self, slot=0):
-        """The next frame of a slot; nothing waits longer than half a minute."""
-        assert select.select([self.slots[slot][1]], [], [], 30)[0]
+        """The next frame of a slot; nothing waits longer than two minutes."""
+        assert select.select([self.slots[slot][1]], [], [], 120)[0]
         return read_frame(self.slots[slot][1])
 
     def ready(self, slot=0):
@@ -73,7 +73,7 @@ class Kept:
     def end(self):
         with contextlib.suppress(OSError):
             os.close(self.control)
-        self.process.wait(30)
+        self.process.wait(120)
         for fd in (each for pair in self.slots for each in pair):
             os.close(fd)
 
@@ -145,7 +145,7 @@ def test_after_its_share_of_checks_a_child_says_that_it_was_the_last_and_another
 def test_a_child_that_is_killed_by_order_is_replaced_and_its_request_forgotten(start):
     kept = start()
     first = kept.ready()
-    write_frame(kept.slots[0][0], ANSWER, b"sleep 60")
+    write_frame(kept.slots[0][0], ANSWER, b"sleep 1000")
     write_frame(kept.slots[0][0], ANSWER, b"never read")
     os.write(kept.control, KILL.pack(0, first))
     second = kept.ready()
@@ -176,9 +176,9 @@ def test_slots_do_not_hold_each_others_pipes(start):
 def test_everything_ends_when_the_control_pipe_closes(start):
     kept = start(slots=2)
     pids = [kept.ready(0), kept.ready(1)]
-    write_frame(kept.slots[0][0], ANSWER, b"sleep 60")
+    write_frame(kept.slots[0][0], ANSWER, b"sleep 1000")
     os.close(kept.control)
-    assert kept.process.wait(30) == 0
+    assert kept.process.wait(120) == 0
     assert all(map(gone, pids))
     assert kept.frame(1) is None
 
@@ -186,7 +186,7 @@ def test_everything_ends_when_the_control_pipe_closes(start):
 def test_children_end_with_a_keeper_that_was_killed(start):
     kept = start()
     pid = kept.ready()
-    write_frame(kept.slots[0][0], ANSWER, b"sleep 60")
+    write_frame(kept.slots[0][0], ANSWER, b"sleep 1000")
     kept.process.kill()
     assert gone(pid)
 
@@ -194,7 +194,7 @@ def test_children_end_with_a_keeper_that_was_killed(start):
 def test_an_entry_that_fails_is_told_and_nothing_is_forked(start):
     kept = start(entry="entry_of_the_keeper:broken")
     assert kept.frame() == (BROKEN, b"RuntimeError: no tables")
-    assert kept.process.wait(30) == 0
+    assert kept.process.wait(120) == 0
 
 
 def test_a_child_may_write_no_byte_to_a_file_and_use_so_much_memory(start):

@@ -4,6 +4,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,15 +30,16 @@ STALLING = [r"9^{9^{9^{9}}}", "100000000!", r"\sum_{k=1}^{10^{9}} \frac{1}{k^{k}
 
 @pytest.fixture(scope="module")
 def metric():
-    made = math(workers=2)
+    """Verdicts of a slow machine are those of any other."""
+    made = math(workers=2, limit_s=120)
     yield made
     made.close()
 
 
-@pytest.fixture
-def patient():
-    """Verdicts of a machine with other things to do must not depend on the clock."""
-    made = math(workers=2, limit_s=30)
+@pytest.fixture(scope="module")
+def hurried():
+    """For answers that may stall."""
+    made = math(workers=2, limit_s=1)
     yield made
     made.close()
 
@@ -49,28 +51,31 @@ def test_the_suite_has_enough_pairs_of_both_kinds():
     assert counts[0.0] >= 150
 
 
-def test_every_labelled_pair_gets_its_verdict(patient):
+def test_every_labelled_pair_gets_its_verdict(metric):
     wrong = []
     for pair in PAIRS:
         if pair["value"] is not None:
-            verdict = patient(Reference(answer=pair["gold"]), pair["answer"])
+            verdict = metric(Reference(answer=pair["gold"]), pair["answer"])
             if verdict.value != pair["value"]:
                 wrong.append((pair["gold"], pair["answer"], verdict))
     assert wrong == []
 
 
 @pytest.mark.parametrize("kind", sorted({pair["kind"] for pair in PAIRS} - {"hostile and broken"}))
-def test_every_reference_of_the_suite_equals_itself(patient, kind):
+def test_every_reference_of_the_suite_equals_itself(metric, kind):
     golds = {pair["gold"] for pair in PAIRS if pair["kind"] == kind}
-    assert [gold for gold in golds if patient(Reference(answer=gold), gold).value != 1.0] == []
+    assert [gold for gold in golds if metric(Reference(answer=gold), gold).value != 1.0] == []
 
 
 @pytest.mark.parametrize("answer", STALLING)
-def test_an_answer_that_would_compute_for_ever_has_no_verdict_and_its_worker_is_replaced(metric, answer):
-    verdict = metric(Reference(answer="7"), answer)
+def test_an_answer_that_would_compute_for_ever_has_no_verdict_and_its_worker_is_replaced(answer):
+    made = Math(limit_s=1, workers=1)
+    verdict = made(Reference(answer="7"), answer)
     assert (verdict.value, verdict.method, verdict.detail) == (None, "math_verify", "no result within 1 s")
     assert not verdict.settled
-    assert metric(Reference(answer=r"2\sqrt{3}"), r"\sqrt{12}").value == 1.0
+    made._limit_s = 120
+    assert made(Reference(answer=r"2\sqrt{3}"), r"\sqrt{12}").value == 1.0
+    made.close()
 
 
 def test_several_threads_are_judged_at_once_and_none_gets_the_verdict_of_another(metric):
@@ -88,19 +93,30 @@ def test_several_threads_are_judged_at_once_and_none_gets_the_verdict_of_another
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
+    assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
 
 
-def test_under_asyncio_a_stalled_answer_does_not_stop_the_others(metric):
-    async def judge():
-        stalled = asyncio.create_task(asyncio.to_thread(metric, Reference(answer="8"), STALLING[0]))
-        others = [await asyncio.to_thread(metric, Reference(answer=f"{n}+x"), f"x+{n}") for n in range(10)]
-        return stalled.done(), [verdict.value for verdict in others], await stalled
+def test_under_asyncio_a_stalled_answer_does_not_stop_the_others():
+    made = Math(limit_s=1000, workers=2)
 
-    _, values, stalled = asyncio.run(asyncio.wait_for(judge(), 60))
+    async def judge():
+        stalled = asyncio.create_task(asyncio.to_thread(made, Reference(answer="8"), STALLING[0]))
+        others = [await asyncio.to_thread(made, Reference(answer=f"{n}+x"), f"x+{n}") for n in range(10)]
+        still = not stalled.done()
+        while not stalled.done():  # its worker has not taken it yet, or ends now
+            (busy,) = set(made._pool._running.slots) - set(made._pool._running.free.queue) or [None]
+            if busy and busy.pid:
+                os.kill(busy.pid, signal.SIGKILL)
+            await asyncio.sleep(0.1)
+        return still, [verdict.value for verdict in others], stalled.result()
+
+    still, values, stalled = asyncio.run(asyncio.wait_for(judge(), 240))
+    assert still
     assert values == [1.0] * 10
-    assert stalled.value is None
+    assert (stalled.value, stalled.detail) == (None, "its worker ended: out of memory")
+    made.close()
 
 
 HOSTILE = [
@@ -123,13 +139,13 @@ HOSTILE = [
 ]
 
 
-def test_no_answer_is_ever_run(metric, tmp_path):
+def test_no_answer_is_ever_run(hurried, tmp_path):
     canary = tmp_path / "canary"
     for text in HOSTILE:
         answer = text.format(canary=canary)
         for gold in ("5", r"\sqrt{5}", "x+1"):
-            assert metric(Reference(answer=gold), answer).value in {0.0, None}
-            metric(Reference(answer=answer), gold)
+            assert hurried(Reference(answer=gold), answer).value in {0.0, None}
+            hurried(Reference(answer=answer), gold)
     assert not canary.exists()
 
 
@@ -144,11 +160,11 @@ BROKEN = [
 ]  # fmt: skip
 
 
-def test_broken_answers_are_wrong_or_not_graded_and_never_raise(metric):
+def test_broken_answers_are_wrong_or_not_graded_and_never_raise(hurried):
     for answer in BROKEN:
         for gold in ("5", r"\{1, \sqrt{2}\}", "x<3", "Evelyn"):
-            assert metric(Reference(answer=gold), answer).value in {0.0, None}, (gold, answer)
-            metric(Reference(answer=answer), gold)
+            assert hurried(Reference(answer=gold), answer).value in {0.0, None}, (gold, answer)
+            hurried(Reference(answer=answer), gold)
 
 
 def test_a_text_that_is_too_long_is_not_graded_unless_it_is_the_same(metric):
@@ -205,7 +221,7 @@ import sys
 from promptmill.evaluate.math import math
 from promptmill.records import Reference
 
-metric = math(workers=1)
+metric = math(workers=1, limit_s=120)
 assert metric(Reference(answer="2\\\\sqrt{3}"), "\\\\sqrt{12}").value == 1.0
 assert metric(Reference(answer="5"), "\\\\text{apple}").value == 0.0
 heavy = {"sympy", "math_verify", "latex2sympy2_extended", "antlr4", "mpmath"}
@@ -218,7 +234,7 @@ def _run(code):
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def _ends(pid, *, within_s=10.0):
+def _ends(pid, *, within_s=120.0):
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         stat = Path(f"/proc/{pid}/stat")
@@ -236,17 +252,19 @@ def test_the_main_process_never_loads_an_algebra_system_and_its_workers_end_with
     assert all(_ends(pid) for pid in pids)
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_see_no_secrets_and_end_when_their_parent_is_killed_at_work():
-    code = SCRIPT + "metric._limit_s = 60\nmetric(Reference(answer='7'), '100000000!')\n"
+    code = SCRIPT + "metric._limit_s = 1000\nmetric(Reference(answer='7'), '100000000!')\n"
     process = _run(code)
     _, *pids = process.stdout.readline().strip().replace("[]", "none").split()
-    time.sleep(0.3)
+    until = time.monotonic() + 120
+    while time.clock_gettime(~int(pids[1]) << 3 | 2) < 0.5 and time.monotonic() < until:  # what it has computed for
+        time.sleep(0.01)
     for pid in pids:
         assert b"sk-do-not-pass-on" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert "Seccomp" in Path(f"/proc/{pid}/status").read_text()
     process.kill()
-    process.wait(10)
+    process.wait(120)
     assert all(_ends(pid) for pid in pids)
 
 
@@ -258,7 +276,7 @@ def test_a_missing_library_names_the_extra(monkeypatch):
 
 
 def test_closing_ends_the_processes_and_the_next_call_starts_others():
-    made = Math(limit_s=10, workers=1)
+    made = Math(limit_s=120, workers=1)
     assert made(Reference(answer="x+1"), "1+x").value == 1.0
     before = made.pids()
     made.close()

@@ -32,7 +32,7 @@ def check():
 
     yield ask
     process.stdin.close()
-    process.wait(30)
+    process.wait(120)
     process.stdout.close()
 
 

@@ -28,7 +28,7 @@ ATTEMPTS = {
     "memory is limited": "bytearray(300 << 20)",
     "file size is limited": "open('f', 'wb').truncate(5 << 20)",
     "open files are limited": "[os.dup(0) for n in range(999)]",
-    "threads are limited": "[threading.Thread(target=time.sleep, args=(999,), daemon=True).start() for _ in range(200)]",
+    "threads are limited": "[threading.Thread(target=time.sleep, args=(99,), daemon=True).start() for _ in range(200)]",
     "CPU time is limited": "assert resource.getrlimit(resource.RLIMIT_CPU)[1] > 61 or resource.getrlimit(0)[1] < 0",
 }
 PROGRAM = """
