@@ -14,7 +14,7 @@ cd "$work"
 "$work/venv/bin/promptmill" lengths run --help >/dev/null
 "$work/venv/bin/promptmill" fake-server --port 0 >fake.log &
 server=$!
-for _ in $(seq 100); do grep -q 'http://' fake.log && break; sleep 0.1; done
+for _ in $(seq 1200); do grep -q 'http://' fake.log && break; sleep 0.1; done
 url=$(grep -o 'http://[0-9.:]*' fake.log | head -n 1)
 printf '{"prompts": ["one", "two"], "count": 2}' >prompts.json
 "$work/venv/bin/promptmill" lengths generate --input prompts.json --output results.json --server-url "$url" --model fake \

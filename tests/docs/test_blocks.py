@@ -33,7 +33,7 @@ FILES = {block.split("\n", 1)[0].removeprefix("# "): block for block in blocks(E
 
 def run(command, folder, **more):
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, env=os.environ | more
+        command, cwd=folder, capture_output=True, text=True, timeout=240, check=False, env=os.environ | more
     )
 
 

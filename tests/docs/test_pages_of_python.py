@@ -22,7 +22,7 @@ def test_the_python_of_a_page_runs(page, tmp_path):
             env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")

@@ -56,7 +56,7 @@ def test_a_server_of_a_recipe_does_not_outlive_its_run(tmp_path, monkeypatch, nu
     finally:
         if run.poll() is None:
             run.kill()
-            run.wait(10)
+            run.wait(120)
     assert run.returncode == (-number if number == signal.SIGKILL else 130)
     if number != signal.SIGKILL:
         assert stderr.splitlines()[-1] == "interrupted: the same command goes on from here."

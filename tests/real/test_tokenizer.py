@@ -47,7 +47,7 @@ def serving(model):
         yield ask
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(120)
         process.stdout.close()
 
 

@@ -81,7 +81,7 @@ def test_a_folder_is_served_and_asked_by_the_openai_protocol(state, model):
         finally:
             await endpoint.close()
 
-    with running(server(model), wait_s=120) as found:
+    with running(server(model), wait_s=240) as found:
         first, again, other = asyncio.run(go(found.url))  # it knows no n: of two samples one comes
         pid = found.pid
     assert processes.birth(pid) is None
@@ -96,8 +96,8 @@ def test_a_model_that_cannot_be_loaded_is_one_line_with_the_end_of_the_log(state
     broken.mkdir()
     (broken / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ConfigError, match=r"server transformers: it ended while starting: .*The whole log: ") as caught:
-        start(server(broken), wait_s=120)
+        start(server(broken), wait_s=240)
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"it ended while starting: .*No such option.*--nothing"):
-        start(server(model, extra_args=("--nothing",)), wait_s=120)
+        start(server(model, extra_args=("--nothing",)), wait_s=240)
     assert processes.started() == []

@@ -25,6 +25,8 @@ from promptmill.evaluate.judge import load_template
 from promptmill.generate.lane import LaneOptions
 from promptmill.run import read_manifest, read_status
 
+ANSWER_S = 5.0  # that a server may take to say that it is there
+
 
 @click.command()
 @click.argument("recipe_file", metavar="RECIPE")
@@ -160,7 +162,7 @@ def _doctor_servers(urls: tuple[str, ...]) -> None:
     from promptmill.endpoints.link import Link
 
     async def models_of(url: str) -> str:
-        link = Link(url, api_key_env=None, timeout_s=5.0, transport=None)
+        link = Link(url, api_key_env=None, timeout_s=ANSWER_S, transport=None)
         try:
             found = await link.models()
         finally:

@@ -30,6 +30,12 @@ def ended():
 
 
 @pytest.fixture
+def settled(monkeypatch):
+    """A run that ends of itself is waited for, however slow the machine."""
+    monkeypatch.setattr("promptmill.cli.detach.SETTLE_S", 120.0)
+
+
+@pytest.fixture
 def command(tmp_path):
     (tmp_path / "p.json").write_text('{"prompts": ["a", "b", "c", "d"], "count": 4}')
 
@@ -42,31 +48,31 @@ def command(tmp_path):
     return words
 
 
-def test_the_run_goes_on_in_the_background_and_says_where_to_look(say, command, ended, tmp_path):
+def test_the_run_goes_on_in_the_background_and_says_where_to_look(say, command, ended, held, tmp_path):
     out = tmp_path / "run"
-    with fake_server(FakeOptions(words="3", latency_s="1")) as url:
-        said = say(*command(url), "--out", out)
-        pid = is_live(out)
-        assert (said.code, said.err) == (0, "")
-        assert said.out.splitlines() == [
-            f"PID {pid} works in the background",
-            f"log: {out / 'detached.log'}",
-            f"watch it with: promptmill status {out} --watch",
-        ]
-        assert os.getsid(pid) == pid  # a hang-up of our terminal is not its business
-        again = say(*command(url), "--out", out)
-        assert again.code == 2
-        assert again.err == f"error: {out}: process {pid} works in this folder. Wait for it, or use another --out.\n"
-        assert say("set", out, "concurrency=4").code == 0
-        assert read_control(out).concurrency == 4
-        ended(out)
+    said = say(*command(held.url), "--out", out)
+    pid = is_live(out)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        f"PID {pid} works in the background",
+        f"log: {out / 'detached.log'}",
+        f"watch it with: promptmill status {out} --watch",
+    ]
+    assert os.getsid(pid) == pid  # a hang-up of our terminal is not its business
+    again = say(*command(held.url), "--out", out)
+    assert again.code == 2
+    assert again.err == f"error: {out}: process {pid} works in this folder. Wait for it, or use another --out.\n"
+    assert say("set", out, "concurrency=4").code == 0
+    assert read_control(out).concurrency == 4
+    held.go.set()
+    ended(out)
     log = (out / "detached.log").read_text()
     assert log.startswith("generate: 4 of 4 requests to send.\n")
     assert "\x1b" not in log
     assert json.loads((out / "exports" / "vllm_results.json").read_bytes())["success"] == 4
 
 
-def test_what_ends_at_once_is_told_with_its_own_words_and_exit_code(say, command, tmp_path):
+def test_what_ends_at_once_is_told_with_its_own_words_and_exit_code(say, command, settled, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     (out / "detached.log").write_text("error: of yesterday\n")
@@ -77,7 +83,7 @@ def test_what_ends_at_once_is_told_with_its_own_words_and_exit_code(say, command
     assert (out / "detached.log").read_text() == "error: of yesterday\n" + said.err
 
 
-def test_a_run_that_is_over_at_once_is_shown_as_if_it_had_run_here(say, command, tmp_path):
+def test_a_run_that_is_over_at_once_is_shown_as_if_it_had_run_here(say, command, settled, tmp_path):
     out = tmp_path / "run"
     with fake_server(FakeOptions(words="3")) as url:
         words = [word for word in command(url) if word != "--detach"]

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def mill(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("promptmill.cli.look.ANSWER_S", 120.0)  # a slow machine's server is there all the same
 
     def run(*arguments):
         capsys.readouterr()

@@ -11,7 +11,8 @@ import pytest
 
 import promptmill
 from promptmill import cli
-from promptmill.testing import FakeOptions, fake_server
+
+COLOURS = {"FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES"}  # what a person may have set
 
 
 @pytest.fixture
@@ -86,27 +87,29 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(said, arguments, line,
     assert err.startswith(line), err
 
 
-def test_a_terminal_sees_a_live_line_and_ends_clean(tmp_path):
+def test_a_terminal_sees_a_live_line_and_ends_clean(tmp_path, held):
     (tmp_path / "p.json").write_text('{"prompts": ["a", "b", "c"], "count": 3}')
-    with fake_server(FakeOptions(words="3", latency_s="1.5")) as url:
-        command = [sys.executable, "-m", "promptmill", "lengths", "generate", "--input", "p.json", "--server-url", url]
-        command += ["--model", "fake", "--max-tokens", "500", "--tokenizer-path", "smollm2", "--batch-size", "1"]
-        ours, theirs = pty.openpty()
-        environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)}
-        process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, cwd=tmp_path, env=environment)
-        os.close(theirs)
-        shown = b""
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([ours], [], [], 1.0)
-            try:
-                shown += os.read(ours, 65536) if ready else b""
-            except OSError:  # the other end is closed
-                break
-            if not ready and process.poll() is not None:
-                break
-        os.close(ours)
-        assert process.wait(30) == 0
+    command = [sys.executable, "-m", "promptmill", "lengths", "generate", "--input", "p.json", "--server-url", held.url]
+    command += ["--model", "fake", "--max-tokens", "500", "--tokenizer-path", "smollm2", "--batch-size", "1"]
+    ours, theirs = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in COLOURS}
+    environment = kept | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, cwd=tmp_path, env=environment)
+    os.close(theirs)
+    shown = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([ours], [], [], 1.0)
+        try:
+            shown += os.read(ours, 65536) if ready else b""
+        except OSError:  # the other end is closed
+            break
+        if b"1 in flight" in shown:
+            held.go.set()
+        if not ready and process.poll() is not None:
+            break
+    os.close(ours)
+    assert process.wait(120) == 0
     text = shown.decode()
     assert "generate: 3 of 3 requests to send" in text
     assert "1 in flight" in text
@@ -149,7 +152,7 @@ class Deaf:
 @click.command()
 def work():
     Deaf()
-    time.sleep(30)
+    time.sleep(1000)
 
 cli._COMMANDS["list"] = ("__main__:work", "")
 cli.main(["list"])

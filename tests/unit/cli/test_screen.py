@@ -1,6 +1,7 @@
 """What a person sees; what a model wrote never reaches the terminal raw."""
 
 import json
+import time
 
 import pytest
 
@@ -26,14 +27,18 @@ def test_sizes_are_short(tmp_path, n_bytes, text):
     assert size(tmp_path / "f") == text
 
 
-def test_without_a_terminal_there_is_a_plain_line_every_30_seconds(capsys, caplog):
+def test_without_a_terminal_there_is_a_plain_line_every_30_seconds(capsys, caplog, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     facts = {"total": 100, "reused": 40, "done": 9, "failed": 1, "in_flight": 16, "requests_per_s": 2.04,
              "tokens_per_s": 211.6, "eta_s": None, "cost": 1.5}  # fmt: skip
     with Screen() as screen:
+        now[0] += 29.9
         screen.progress(facts)
         assert capsys.readouterr().err == ""
-        screen._next -= 30.0  # half a minute later
+        now[0] += 0.1  # half a minute
         screen.progress(facts)
+        now[0] += 29.9
         screen.progress(facts)
     line = "generate: 49/100 done, 1 failed, 16 in flight, 2.0 requests/s, 212 tokens/s, cost 1.50"
     assert capsys.readouterr().err == f"{line}\n"

@@ -1,5 +1,7 @@
 """`promptmill serve` from the command line, with the fake server in the place of a real one."""
 
+import contextlib
+import socket
 import sys
 import types
 
@@ -9,6 +11,17 @@ from promptmill import cli, registry
 from promptmill.cli import servers
 from promptmill.endpoints import processes
 from promptmill.endpoints.programs import Launch
+
+
+def port_of_ours(stack):
+    """A port that nobody else is given before a server listens there."""
+    held = stack.enter_context(socket.socket())
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, so one of them can listen there too
+    held.bind(("127.0.0.1", 0))
+    return held.getsockname()[1]
+
+
+STACK = contextlib.ExitStack()
 
 
 def fake(
@@ -24,7 +37,7 @@ def fake(
         enforce_eager: not used.
         extra_args: further arguments.
     """
-    port = port or processes.free_port("127.0.0.1")
+    port = port or port_of_ours(STACK)
     argv = (sys.executable, "-m", "promptmill", "fake-server", "--port", str(port), "--model", model, *extra_args)
     return Launch(kind=f"eager {enforce_eager}", argv=argv, model=model, host="127.0.0.1", port=port, note="mind it")
 
@@ -44,10 +57,11 @@ def mill(tmp_path, monkeypatch, capsys):
     yield run
     for server in processes.started():
         processes.end(server, patience_s=0.1)
+    STACK.close()
 
 
 def test_a_server_is_started_listed_and_stopped_without_naming_it(mill):
-    code, out, err = mill("a/b", "--wait", "30")
+    code, out, err = mill("a/b", "--wait", "120")
     (server,) = processes.started()
     assert (code, err) == (0, "")
     assert out == (
@@ -61,8 +75,8 @@ def test_a_server_is_started_listed_and_stopped_without_naming_it(mill):
 
 
 def test_of_several_servers_the_one_to_stop_must_be_named(mill):
-    mill("a/b", "--wait", "30")
-    mill("c/d", "--wait", "30", "--", "--words", "3")
+    mill("a/b", "--wait", "120")
+    mill("c/d", "--wait", "120", "--", "--words", "3")
     first, second = processes.started()
     code, out, err = mill("--stop")
     assert (code, out) == (2, "")
@@ -75,13 +89,13 @@ def test_of_several_servers_the_one_to_stop_must_be_named(mill):
 
 
 def test_flags_and_what_stands_behind_two_dashes_reach_the_server(mill):
-    port = processes.free_port("127.0.0.1")
-    code, out, err = mill("a/b", "--port", port, "--enforce-eager", "--wait", "30", "--", "--words", "none")
+    port = port_of_ours(STACK)
+    code, out, err = mill("a/b", "--port", port, "--enforce-eager", "--wait", "120", "--", "--words", "none")
     assert (code, out) == (2, "")
     assert "it ended while starting: error: words: 'none' is not" in err
     assert err.startswith("error: server eager True: ")
     assert err.count("\n") == 1
-    code, out, _ = mill("a/b", "--port", port, "--enforce-eager", "--wait", "30", "--", "--words", "3")
+    code, out, _ = mill("a/b", "--port", port, "--enforce-eager", "--wait", "120", "--", "--words", "3")
     assert (code, out.split(" (")[0]) == (0, f"eager True serves a/b at http://127.0.0.1:{port}")
     assert mill("a/b", "--port", port)[2] == (
         f"error: 127.0.0.1:{port}: the port is in use. End that server first (promptmill serve --stop {port}), or "

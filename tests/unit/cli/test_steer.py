@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -48,7 +47,10 @@ def test_a_run_that_asks_its_judge_is_steered_like_any_other(say, work, run):
     said = say("status", run).out.splitlines()
     assert said[0] == f"{run}: process {process.pid}, stage judge"
     assert said[2].startswith("49/100 done, ")
-    assert say("stop", run).out == f"{run}: process {process.pid} has ended. The same command goes on from here.\n"
+    assert (
+        say("stop", run, "--wait", "120").out
+        == f"{run}: process {process.pid} has ended. The same command goes on from here.\n"
+    )
     assert not (run / "control.json").exists()
 
 
@@ -110,8 +112,9 @@ def test_pause_and_resume_say_what_they_do(say, work, run):
 
 def test_stop_waits_for_the_end(say, work, run):
     process = work(FACTS)
-    assert say("stop", run) == (0, f"{run}: process {process.pid} has ended. The same command goes on from here.\n", "")
-    assert process.wait(30) == 0
+    assert say("stop", run, "--wait", "120") == (
+        0, f"{run}: process {process.pid} has ended. The same command goes on from here.\n", "")  # fmt: skip
+    assert process.wait(120) == 0
 
 
 def test_stop_says_when_the_run_does_not_listen(say, work, run):
@@ -134,7 +137,7 @@ def test_nobody_is_steered_where_nobody_works(say, work, run, words):
     assert said.err == f"error: {run}: no run is here (manifest.json is missing). Name the folder given with --out.\n"
     process = work(FACTS)
     process.kill()
-    process.wait(30)
+    process.wait(120)
     said = say(words[0], run, *words[1:])
     assert (said.code, said.out) == (2, "")
     assert said.err == (
@@ -159,7 +162,7 @@ def test_the_status_of_a_run_that_a_cap_ended_does_not_call_it_done(say, work, r
     made = {"requests": 10, "completions": 4, "missing": 6, "stopped": "budget.max_requests: 4 is reached."}
     process = work({"stage": "done", "counts": {"generate": made}})
     process.kill()
-    process.wait(30)
+    process.wait(120)
     assert re.fullmatch(
         re.escape(
             f"{run}: ended early (generate: 4 of 10 requests are answered; budget.max_requests: 4 is reached.), last "
@@ -173,7 +176,7 @@ def test_the_status_of_a_run_that_a_cap_ended_does_not_call_it_done(say, work, r
 def test_the_status_of_a_dead_process_says_so_and_promises_no_time(say, work, run):
     process = work(FACTS)
     process.kill()
-    process.wait(30)
+    process.wait(120)
     said = say("status", run)
     head, bar, counts, *_ = said.out.splitlines()
     assert said.code == 0
@@ -192,7 +195,7 @@ def test_the_status_of_a_dead_process_says_so_and_promises_no_time(say, work, ru
 def test_a_process_that_has_not_told_anything_is_not_shown_with_the_numbers_of_the_one_before(say, work, run):
     process = work(FACTS)
     process.kill()
-    process.wait(30)
+    process.wait(120)
     pid = work(None).pid
     head, bar, counts, *_ = say("status", run).out.splitlines()
     assert head == f"{run}: process {pid} has begun and has not told yet how far it is."
@@ -204,7 +207,7 @@ def test_a_run_that_is_done_says_done(say, work, run):
     process = work({"stage": "done", "counts": {}})
     assert say("status", run).out == f"{run}: process {process.pid}, stage done\n"  # its last words are being written
     (run / "end").touch()
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert re.fullmatch(re.escape(str(run)) + r": done \(\d{4}-\S+\)\.\n", say("status", run).out)
 
 
@@ -239,21 +242,24 @@ def test_a_folder_without_a_run_has_no_status(say, tmp_path):
     assert say("status", tmp_path, "--json", "--watch").err.startswith("error: --watch, --json and --prometheus: only")
 
 
-def test_watching_without_a_terminal_says_plain_lines_until_the_end(say, work, run):
+def test_watching_without_a_terminal_says_plain_lines_until_the_end(work, run):
     process = work(FACTS)
-    timer = threading.Timer(1.0, (run / "end").touch)
-    timer.start()
-    said = say("status", run, "--watch")
-    timer.join()
-    assert process.wait(30) == 0
-    assert said.code == 0
-    first, head, *_ = said.out.splitlines()
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "promptmill", "status", str(run), "--watch"],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    first = watcher.stdout.readline()
+    (run / "end").touch()
+    rest, _ = watcher.communicate(timeout=120)
+    assert process.wait(120) == 0
+    assert watcher.returncode == 0
     assert first == (
         "generate: 49/100 done, 1 failed, 2 truncated, 16/16 in flight, 3 retries, 2.0 requests/s, 212 tokens/s, "
-        "cost 0.0312, 1m01s left; lane 127.0.0.1:8000 \ufffd[2J cooling 12s"
+        "cost 0.0312, 1m01s left; lane 127.0.0.1:8000 \ufffd[2J cooling 12s\n"
     )
+    head = next(line for line in rest.splitlines(keepends=True) if line != first)  # said again every half a minute
     assert head.startswith(f"{run}: the process is gone (stage generate")
-    assert "\x1b" not in said.out
+    assert "\x1b" not in first + rest
 
 
 def test_watching_on_a_terminal_draws_and_ctrl_c_leaves_the_run_alone(work, run):

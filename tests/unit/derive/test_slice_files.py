@@ -265,7 +265,7 @@ except DataError as error:
 def test_a_full_disk_is_one_clear_error_and_nothing_is_left_half_written(tmp_path):
     # A limit on the file size stops the writes as a full disk does: in the middle of a block.
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
     )
     assert "cannot be written: File too large. Free space or choose another path." in done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

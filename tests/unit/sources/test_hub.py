@@ -71,8 +71,9 @@ def test_bad_rows_and_options_are_told():
 
 
 def test_a_local_folder_is_read_by_the_real_library(tmp_path, monkeypatch):
-    pytest.importorskip("datasets", reason="the extra 'hub' is not installed")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    datasets = pytest.importorskip("datasets", reason="the extra 'hub' is not installed")
+    for name in ("HF_DATASETS_CACHE", "DOWNLOADED_DATASETS_PATH", "EXTRACTED_DATASETS_PATH", "HF_MODULES_CACHE"):
+        monkeypatch.setattr(datasets.config, name, str(tmp_path / name))  # variables are read once, at the import
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "train.jsonl").write_bytes(MT_BENCH.read_bytes())

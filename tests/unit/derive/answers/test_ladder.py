@@ -168,7 +168,6 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", HOSTILE, ids=repr)
 @pytest.mark.parametrize("reference", [CHOICES, Reference(answer="5")], ids=["choice", "open"])
 def test_half_a_megabyte_of_anything_is_read_in_bounded_time(piece, reference):
@@ -177,7 +176,6 @@ def test_half_a_megabyte_of_anything_is_read_in_bounded_time(piece, reference):
     assert found is None or 0 <= found.span[0] < found.span[1] <= len(text)
 
 
-@pytest.mark.timeout(60)
 def test_an_answer_behind_half_a_megabyte_of_reasoning_is_found():
     text = "We add 3 and 4 and get 7. " * 20_000 + "The answer is 7."
     assert answer()(text, OPEN) == Answer(text="7", method="phrase", span=(len(text) - 2, len(text) - 1))
