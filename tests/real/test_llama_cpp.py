@@ -63,10 +63,8 @@ def ask(endpoint, *requests):
 def test_several_choices_come_up_to_the_slots_of_the_server_and_its_count_is_not_believed(url):
     async def go(k):
         endpoint = openai(base_url=url)
-        requests = [
-            msgspec.structs.replace(chat("Tell me a story.", max_tokens=24, temperature=1.5), sample=j)
-            for j in range(k)
-        ]
+        story = chat("Tell me a story.", max_tokens=24, temperature=1.5)
+        requests = [msgspec.structs.replace(story, sample=j) for j in range(k)]
         try:
             return await endpoint.complete_many(requests)
         finally:

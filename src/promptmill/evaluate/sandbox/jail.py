@@ -186,7 +186,8 @@ def lock(walls: Walls, keep: tuple[int, ...], folder: str, *, parent: bool = Fal
         # a second one without any map: no rights over the namespaces around it, and threads are counted alone
         syscalls.unshare(syscalls.CLONE_NEWUSER, "second user namespace")
         syscalls.drop_capabilities()
-    _limit(walls.limits)
+    # where threads are not counted alone, those of all other programs of this user would count
+    _limit(walls.limits, threads=walls.level == FULL or not walls.filter)
     syscalls.die_with_parent()
     syscalls.no_new_privileges()
     if walls.landlock:
@@ -206,7 +207,7 @@ def _close_but(keep: tuple[int, ...]) -> None:
     os.closerange(start, 1 << 20)
 
 
-def _limit(limits: Limits) -> None:
+def _limit(limits: Limits, *, threads: bool) -> None:
     mib = 1 << 20
     seconds = int(limits.timeout_s) + 1
     for what, most in (
@@ -214,7 +215,7 @@ def _limit(limits: Limits) -> None:
         (resource.RLIMIT_AS, limits.memory_mib * mib),
         (resource.RLIMIT_FSIZE, limits.disk_mib * mib),
         (resource.RLIMIT_NOFILE, FILES),
-        (resource.RLIMIT_NPROC, THREADS),
+        *([(resource.RLIMIT_NPROC, THREADS)] if threads else []),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
     ):
