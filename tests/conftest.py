@@ -1,4 +1,4 @@
-"""For every test: no proxy, Ctrl-C works in what tests start, and no property is held to a wall-clock time."""
+"""For every test: no proxy, a terminal of 80 columns, Ctrl-C, and no property that is held to a wall-clock time."""
 
 import os
 import signal
@@ -8,6 +8,10 @@ from hypothesis import HealthCheck, settings
 for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):  # what a test asks is on this machine
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
+
+os.environ["COLUMNS"] = "80"  # what is shown does not depend on who looks
+for name in ("FORCE_COLOR", "NO_COLOR", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
 
 # A shell without job control starts what it puts into the background with SIGINT ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

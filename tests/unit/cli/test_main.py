@@ -12,8 +12,6 @@ import pytest
 import promptmill
 from promptmill import cli
 
-COLOURS = {"FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES"}  # what a person may have set
-
 
 @pytest.fixture
 def said(capsys):
@@ -92,8 +90,7 @@ def test_a_terminal_sees_a_live_line_and_ends_clean(tmp_path, held):
     command = [sys.executable, "-m", "promptmill", "lengths", "generate", "--input", "p.json", "--server-url", held.url]
     command += ["--model", "fake", "--max-tokens", "500", "--tokenizer-path", "smollm2", "--batch-size", "1"]
     ours, theirs = pty.openpty()
-    kept = {name: value for name, value in os.environ.items() if name not in COLOURS}
-    environment = kept | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, cwd=tmp_path, env=environment)
     os.close(theirs)
     shown = b""
