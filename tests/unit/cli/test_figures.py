@@ -57,6 +57,7 @@ def test_a_narrow_terminal_gets_several_tables_and_no_line_is_wider(
     show_report(report, by_category=True)
     whole = capsys.readouterr().out
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "70")
     show_report(report, by_category=True)
     narrow = capsys.readouterr().out
