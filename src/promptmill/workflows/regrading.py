@@ -26,7 +26,7 @@ from promptmill.io.targets import check_target
 from promptmill.records import content_id
 from promptmill.run import MANIFEST
 from promptmill.sources.rows import Rows, stem_of
-from promptmill.workflows.foreign import COLUMNS, PASSED, RESPONSES, SHAPE, ResponseRows
+from promptmill.workflows.foreign import COLUMNS, RESPONSES, SHAPE, ResponseRows
 from promptmill.workflows.grading import GradeOptions, Grader, Row
 from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, check_name, write_report
 from promptmill.workflows.stages import Reporter
@@ -255,9 +255,7 @@ def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
     """
     problems = Rows(str(path), "auto", columns=COLUMNS, read=reader.read)
     n_graded = 0
-    for prompt, graded in grader.graded(
-        (prompt, list(reader.responses(prompt))) for prompt in problems if prompt is not PASSED
-    ):
+    for prompt, graded in grader.graded((prompt, list(reader.responses(prompt))) for prompt in reader.joined(problems)):
         n_graded += len(graded)
         yield prompt, graded
     if reader.missing and not n_graded:
