@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = true
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint bench docs test-vllm clean
+.PHONY: help quickstart test again lint bench docs test-vllm clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -16,6 +16,10 @@ quickstart: $(VENV)/quickstart.done  ## real prompts -> a real LLM on this CPU -
 
 test: $(VENV)/test.done  ## the whole suite
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+
+again: $(VENV)/test.done  ## what was red in the last `make test`, once more and alone
+	$(BIN)/coverage report --format=total
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures=none -rA
 
 lint: $(VENV)/test.done  ## format, ruff, mypy, import direction
 	$(BIN)/ruff format --check .
