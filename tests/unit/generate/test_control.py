@@ -4,6 +4,7 @@ import multiprocessing
 import pytest
 
 from promptmill.errors import RunError
+from promptmill.generate import control
 from promptmill.generate.control import Limits, Watcher, clear_control, read_control, write_control
 
 
@@ -58,10 +59,16 @@ def test_the_watcher_tells_each_change_once(tmp_path):
     assert Watcher(tmp_path).changed() == Limits(stop=True)  # what stands at the first look is news
 
 
+def lay(folder, text):
+    """Replace the file, as whoever steers does: another file, whatever the clock of the disk says."""
+    (folder / "next").write_text(text, encoding="latin-1")
+    (folder / "next").replace(folder / "control.json")
+
+
 @pytest.mark.parametrize("text", ['{"concurrency": 6', "", "[]", '{"concurrency": 0}', '{"speed": 9}', "\x00\xff"])
 def test_a_wrong_file_is_told_once_and_changes_nothing(tmp_path, caplog, text):
     watcher = Watcher(tmp_path)
-    (tmp_path / "control.json").write_text(text, encoding="latin-1")
+    lay(tmp_path, text)
     with caplog.at_level(logging.WARNING, "promptmill"):
         assert [watcher.changed() for _ in range(3)] == [None, None, None]
     assert len(caplog.messages) == 1
@@ -69,11 +76,12 @@ def test_a_wrong_file_is_told_once_and_changes_nothing(tmp_path, caplog, text):
     assert caplog.messages[0].endswith("The limits stay as they were.")
     with pytest.raises(RunError, match="Mend or remove it"):
         read_control(tmp_path)
-    (tmp_path / "control.json").write_text('{"concurrency": 6}')
+    lay(tmp_path, '{"concurrency": 6}')
     assert watcher.changed() == Limits(concurrency=6)
 
 
 def steer(folder, name, count):
+    control.PATIENCE_S = 120.0  # the other may stand still while it writes
     for number in range(1, count + 1):
         write_control(folder, {name: number})
 
@@ -84,6 +92,6 @@ def test_two_who_steer_at_once_both_have_their_say(tmp_path):
     for each in steerers:
         each.start()
     for each in steerers:
-        each.join(60)
+        each.join(120)
     assert [each.exitcode for each in steerers] == [0, 0]
     assert read_control(tmp_path) == Limits(max_tokens=30, max_requests=30)

@@ -48,12 +48,13 @@ class FakeServer:
         self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Stop listening and drop every connection."""
+        """Stop listening and drop every connection, also those that were on their way in."""
         self._server.close()
-        for connection in list(self._connections):
-            connection.abort()
-        async with asyncio.timeout(5):
-            await self._server.wait_closed()
+        closing = asyncio.ensure_future(self._server.wait_closed())
+        while not closing.done():
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.wait([closing], timeout=0.01)
 
 
 async def serve(options: FakeOptions) -> FakeServer:
