@@ -125,6 +125,36 @@ def ask():
     return run
 
 
+class Hurried(asyncio.SelectorEventLoop):
+    """A loop whose clock can be put forward."""
+
+    ahead_s = 0.0
+
+    def time(self):
+        return super().time() + self.ahead_s
+
+
+@pytest.fixture
+def give_up():
+    """Ask an endpoint whose deadline is an hour, and let the hour pass as soon as something is so; close it."""
+
+    def run(endpoint, request, is_so):
+        async def go():
+            asking = asyncio.create_task(endpoint.complete(request))
+            try:
+                while not (asking.done() or is_so()):
+                    await asyncio.sleep(0.005)
+                asyncio.get_running_loop().ahead_s += 3600
+                return await asking
+            finally:
+                await endpoint.close()
+
+        with asyncio.Runner(loop_factory=Hurried) as runner:
+            return runner.run(go())
+
+    return run
+
+
 @pytest.fixture
 def check():
     """Check an endpoint and close it."""
