@@ -142,7 +142,9 @@ def give_up():
         async def go():
             asking = asyncio.create_task(endpoint.complete(request))
             try:
-                while not (asking.done() or is_so()):
+                for _ in range(24_000):  # two minutes at least
+                    if asking.done() or is_so():
+                        break
                     await asyncio.sleep(0.005)
                 asyncio.get_running_loop().ahead_s += 3600
                 return await asking

@@ -213,9 +213,10 @@ def give_up(url, requests, *, n_done=0, **counted):
         endpoint = openai(base_url=url, token_ids="never")
         tasks = [asyncio.ensure_future(endpoint.complete(request)) for request in requests]
         try:
-            async with asyncio.timeout(120):
-                while sum(task.done() for task in tasks) < n_done:
-                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(240):
+                left = set(tasks)
+                while len(tasks) - len(left) < n_done:
+                    _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.to_thread(until, url, **counted)
             for task in tasks:
                 task.cancel()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import traceback
+from functools import partial
 
 import pytest
 
@@ -254,11 +255,9 @@ def test_every_status_has_its_error_and_the_servers_own_words(*, canned, ask, ch
 )
 def test_faults_on_the_wire_become_errors_and_the_next_attempt_succeeds(ask, give_up, chat, fault, error):
     with fake_server(FakeOptions(script=f"{fault},ok")) as url:
+        end = partial(give_up, is_so=lambda: fake_stats(url)["received"]) if fault == "timeout" else ask
         with pytest.raises(error):
-            if fault == "timeout":
-                give_up(openai(base_url=url, timeout_s=3600), chat(), lambda: fake_stats(url)["received"])
-            else:
-                ask(openai(base_url=url), chat())
+            end(openai(base_url=url, timeout_s=3600), chat())
         assert ask(openai(base_url=url), chat()).text
         stats = fake_stats(url)
     assert (stats["received"], stats["answered"], stats["faults"]) == (2, 1, {fault: 1})

@@ -330,14 +330,17 @@ def test_answers_in_flight_are_kept_when_the_last_key_has_no_quota_left(tmp_path
     class Spent(Scripted):
         async def complete(self, request):
             if request.prompt_id == "p0":
-                while self.in_flight < 3:
-                    await asyncio.sleep(0.001)
+                await others.wait()
+                asyncio.get_running_loop().call_soon(dead.set)  # when the error has gone up
                 raise QuotaSpent("no money")
-            self.in_flight += 1
-            while not lanes.lanes[0].is_dead:
-                await asyncio.sleep(0.001)
-            return await super().complete(request)
+            if len(self.asked) == 2:
+                others.set()
+            completion = await super().complete(request)
+            await dead.wait()
+            assert lanes.lanes[0].is_dead
+            return completion
 
+    others, dead = asyncio.Event(), asyncio.Event()
     lanes = lanes_of(Spent())
     parts = make_parts(tmp_path, [f"text {i}" for i in range(30)])
     with pytest.raises(AuthFailed, match="no key is left"):
