@@ -59,6 +59,7 @@ def start_writer(tmp_path):
             [sys.executable, "-c", WRITER, str(tmp_path / "store"), str(first), str(last)],
             stdout=subprocess.PIPE,
             text=True,
+            pipesize=4096,  # who is not listened to waits, and does not fill the disk
         )
         started.append(process)
         return process
