@@ -1,10 +1,10 @@
 import logging
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
 from promptmill.errors import RunError
-from promptmill.generate import control
 from promptmill.generate.control import Limits, Watcher, clear_control, read_control, write_control
 
 
@@ -80,18 +80,20 @@ def test_a_wrong_file_is_told_once_and_changes_nothing(tmp_path, caplog, text):
     assert watcher.changed() == Limits(concurrency=6)
 
 
-def steer(folder, name, count):
-    control.PATIENCE_S = 120.0  # the other may stand still while it writes
-    for number in range(1, count + 1):
-        write_control(folder, {name: number})
+STEER = """
+import sys
+from pathlib import Path
+from promptmill.generate import control
+
+control.PATIENCE_S = 120.0  # the other may stand still while it writes
+for number in range(1, 31):
+    control.write_control(Path(sys.argv[1]), {sys.argv[2]: number})
+"""
 
 
 def test_two_who_steer_at_once_both_have_their_say(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    steerers = [context.Process(target=steer, args=(tmp_path, name, 30)) for name in ("max_tokens", "max_requests")]
-    for each in steerers:
-        each.start()
-    for each in steerers:
-        each.join(120)
-    assert [each.exitcode for each in steerers] == [0, 0]
+    steerers = [
+        subprocess.Popen([sys.executable, "-c", STEER, str(tmp_path), name]) for name in ("max_tokens", "max_requests")
+    ]
+    assert [each.wait(120) for each in steerers] == [0, 0]
     assert read_control(tmp_path) == Limits(max_tokens=30, max_requests=30)
