@@ -49,6 +49,10 @@ class FakeServer:
 
     async def close(self) -> None:
         """Stop listening and drop every connection, also those that were on their way in."""
+        loop = asyncio.get_running_loop()
+        for listening in self._server.sockets:
+            loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)  # who is half in gets in: asyncio's own server breaks over it when it is closed
         self._server.close()
         closing = asyncio.ensure_future(self._server.wait_closed())
         while not closing.done():
