@@ -9,11 +9,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
 
 from promptmill.endpoints.fake import FakeOptions
 from promptmill.endpoints.fake.answers import parse_faults, parse_mixture
+from promptmill.endpoints.fake.slots import Slots
 from promptmill.endpoints.openai import openai
 from promptmill.errors import AuthFailed, ConfigError, EndpointError, RateLimited
 from promptmill.registry import help_lines
@@ -283,6 +285,25 @@ def test_more_requests_than_slots_wait_for_their_turn(raw):
         stats = fake_stats(url)
     assert [g.prompt_id for g in got] == ["p1"] * 300
     assert (stats["answered"], stats["in_flight"], stats["faults"]) == (300, 0, {})
+
+
+def test_thousands_who_wait_for_a_slot_have_their_turns_in_order_and_fill_no_stack():
+    async def go():
+        slots, began = Slots(1), []
+
+        def begin(ticket):
+            began.append(ticket)
+            slots.leave(ticket)  # answered at once
+
+        slots.enter(0, lambda: None)
+        for ticket in range(1, 5001):
+            slots.enter(ticket, partial(begin, ticket))
+        slots.leave(0)
+        for _ in range(5001):
+            await asyncio.sleep(0)
+        return began
+
+    assert asyncio.run(go()) == list(range(1, 5001))
 
 
 def test_who_gives_up_waiting_for_a_slot_or_holding_one_frees_it(raw):

@@ -143,7 +143,6 @@ def failing(using):
             return caught.value, str(caught.value).removeprefix(server.url)
 
         asked = run.asked = []
-
         return using(act, *plans, **options)
 
     return run
