@@ -53,13 +53,12 @@ def main() -> int:
         while suite.poll() is None:
             time.sleep(chance.uniform(0, 2 * options.every))
             with contextlib.suppress(psutil.NoSuchProcess):
-                family = root.children(recursive=True)
-                if family:
-                    stall(
-                        family if chance.random() < ALL else [chance.choice(family)],
-                        chance.uniform(SHORTEST_S, options.longest),
-                    )
-                    stalls += 1
+                family = [root, *root.children(recursive=True)]
+                stall(
+                    family if chance.random() < ALL else [chance.choice(family)],
+                    chance.uniform(SHORTEST_S, options.longest),
+                )
+                stalls += 1
     except KeyboardInterrupt:
         suite.send_signal(signal.SIGINT)
     print(f"{stalls} stalls of up to {options.longest} s", flush=True)

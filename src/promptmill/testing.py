@@ -17,6 +17,8 @@ from promptmill.endpoints.fake import FakeOptions, FakeServer, serve
 
 __all__ = ["FakeOptions", "fake_server", "fake_stats"]
 
+HANG_S = 120.0  # nothing here takes long: a machine that stands still for a while is no failure
+
 
 @contextmanager
 def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
@@ -30,18 +32,18 @@ def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
     thread.start()
     server: FakeServer | None = None
     try:
-        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions()), loop).result(timeout=30)
+        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions()), loop).result(timeout=HANG_S)
         yield server.url
     finally:
         if server:
-            asyncio.run_coroutine_threadsafe(server.close(), loop).result(timeout=30)
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(timeout=HANG_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=30)
+        thread.join(timeout=HANG_S)
         loop.close()
 
 
 def fake_stats(base_url: str, *, reset: bool = False) -> dict[str, Any]:
     """What a fake server was asked so far; see `endpoints.fake`."""
-    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=30) as reply:  # noqa: S310 - the address of our own server
+    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=HANG_S) as reply:  # noqa: S310 - the address of our own server
         found: dict[str, Any] = json.load(reply)
     return found

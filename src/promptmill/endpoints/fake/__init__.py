@@ -48,12 +48,17 @@ class FakeServer:
         self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Stop listening and drop every connection."""
+        """Stop listening and drop every connection, also those that were on their way in."""
+        loop = asyncio.get_running_loop()
+        for listening in self._server.sockets:
+            loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)  # who is half in gets in: asyncio's own server breaks over it when it is closed
         self._server.close()
-        for connection in list(self._connections):
-            connection.abort()
-        async with asyncio.timeout(5):
-            await self._server.wait_closed()
+        closing = asyncio.ensure_future(self._server.wait_closed())
+        while not closing.done():
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.wait([closing], timeout=0.01)
 
 
 async def serve(options: FakeOptions) -> FakeServer:
