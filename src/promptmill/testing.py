@@ -9,18 +9,26 @@ import asyncio
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from promptmill.endpoints.fake import FakeOptions, FakeServer, serve
+from promptmill.endpoints.fake import FakeOptions, FakeServer, Respond, serve
 
 __all__ = ["FakeOptions", "fake_server", "fake_stats"]
 
+PATIENCE_S = 120.0  # only guards against hanging
+
 
 @contextmanager
-def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
+def fake_server(
+    options: FakeOptions | None = None, *, around: Callable[[Respond], Respond] | None = None
+) -> Iterator[str]:
     """Run a fake server in a thread of its own; yield its address.
+
+    Args:
+        options: how it behaves.
+        around: see `endpoints.fake.serve`; with it a test can hold answers back until it has seen what it waits for.
 
     Raises:
         ConfigError: an option is not readable, or the port is in use.
@@ -30,18 +38,20 @@ def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
     thread.start()
     server: FakeServer | None = None
     try:
-        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions()), loop).result(timeout=30)
+        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions(), around=around), loop).result(
+            PATIENCE_S
+        )
         yield server.url
     finally:
         if server:
-            asyncio.run_coroutine_threadsafe(server.close(), loop).result(timeout=30)
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(PATIENCE_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=30)
+        thread.join(PATIENCE_S)
         loop.close()
 
 
 def fake_stats(base_url: str, *, reset: bool = False) -> dict[str, Any]:
     """What a fake server was asked so far; see `endpoints.fake`."""
-    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=30) as reply:  # noqa: S310 - the address of our own server
+    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=PATIENCE_S) as reply:  # noqa: S310 - the address of our own server
         found: dict[str, Any] = json.load(reply)
     return found
