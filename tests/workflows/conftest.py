@@ -107,7 +107,7 @@ def fake():
 
 
 class Gate:
-    """Holds the answers of a fake server back until it is told to let so many go, or all (`let()`)."""
+    """Holds the answers of a fake server back until it is told to let so many go, or all."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -122,6 +122,11 @@ class Gate:
             self._may += count
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._go)
+
+    def hold(self):
+        """Let none go from now on."""
+        with self._lock:
+            self._may = 0
 
     def around(self, respond):
         """What the fake server's own answers go through."""

@@ -38,7 +38,15 @@ def test_kills_at_random_moments_lose_double_and_repeat_nothing(tmp_path):
     spec.loader.exec_module(module)
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)
-    course = module.campaign(tmp_path, kills=12, interrupts=6, n_prompts=80, seed=seed, longest_s=1.0)
+    course = module.campaign(
+        tmp_path,
+        kills=12,
+        interrupts=6,
+        n_prompts=80,
+        seed=seed,
+        longest_s=1.0,
+        timeout_s=30,  # so no answer is late
+    )
     assert (course.kills, len(course.ends_s), course.wrong_codes) == (12, 6, [])
     assert (course.lost, course.doubled, course.received_again) == (0, 0, 0)
     assert course.struck
