@@ -1,5 +1,6 @@
 """A run of `answers` that is killed at any moment goes on to the files of a run that nobody disturbed."""
 
+import fcntl
 import json
 import os
 import random
@@ -13,7 +14,6 @@ import yaml
 
 from promptmill import cli
 from promptmill.generate.index import read_outcomes
-from promptmill.run import is_live
 
 PATIENCE_S = 600  # only guards against hanging
 SOLVER = '''
@@ -146,6 +146,18 @@ def wait_until_gone(started):
     for number in left:
         os.kill(number, signal.SIGKILL)
     pytest.fail(f"processes outlived their run: {left}")
+
+
+def is_free(out):
+    """Whether nobody holds the lock of a run."""
+    if not (out / ".lock").exists():
+        return True
+    with (out / ".lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def exports(out):
