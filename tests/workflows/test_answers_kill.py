@@ -202,9 +202,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_was_not(start_mill
             ends = {-signal.SIGKILL} if sign == signal.SIGKILL else {130, -signal.SIGINT}
             assert process.returncode in {0, *ends}, (sign, said)
             wait_until_gone(started)
-            until(
-                lambda out=out: is_live(out) is None
-            )  # a helper that was just being started may hold the lock for a moment
+            until(lambda out=out: is_free(out))  # a helper that was just being started may hold it for a moment
             asked = note.read_text().split("\n")[had:-1] if note.exists() else []
             assert not before.intersection(asked), "an answer that was kept was asked again"
         said = mill("answers", "run", recipe, "--out", out)
