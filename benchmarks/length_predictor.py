@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +23,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from load.needs import data
 from promptmill.encode import PACKAGED, Stored, transformers
 from promptmill.io.jsonl import iter_jsonl
 from promptmill.records import content_id
@@ -49,13 +48,11 @@ def main() -> None:
         "--cache", type=Path, help="keep vectors, predictors and plots here; default: a temporary folder"
     )
     given = parser.parse_args()
-    data = Path(os.environ.get("PROMPTMILL_DATA", ROOT.parent / "shared" / "data")) / "chat"
-    if not data.is_dir():
-        sys.exit(f"{data}: no such folder. Set PROMPTMILL_DATA to the folder of the real data.")
+    chats = data("chat")
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.cache or Path(temporary)
         groups = [[model] for model in given.models] if given.apart else [given.models]
-        figures = {"+".join(group): run(group, data, folder, given) for group in groups}
+        figures = {"+".join(group): run(group, chats, folder, given) for group in groups}
     main_figures = next(iter(figures.values()))
     print(json.dumps({"all": figures}))
     ours = main_figures["mae"]["predictor"][0]

@@ -9,10 +9,10 @@ There is no peer: no tool of this field estimates. The goal is an error of at mo
 
 import argparse
 import json
-import os
 import tempfile
 from pathlib import Path
 
+from load.needs import data
 from promptmill import config
 from promptmill.endpoints import serve
 from promptmill.io.jsonl import iter_jsonl
@@ -21,7 +21,6 @@ from promptmill.workflows import asking, lengths, planning
 from promptmill.workflows.stages import Silent
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("PROMPTMILL_DATA", ROOT.parent / "shared" / "data"))
 RUBRIC = (
     "Rate how much a pupil can learn from the text below. Give 1 for nothing, 2 for a little, 3 for some, 4 for much "
     "and 5 for very much; say in one sentence why, then write 'Score: N'.\n\nText:\n{prompt}"
@@ -31,8 +30,8 @@ RUBRIC = (
 def prompts_of(rows):
     """Name -> prompts, samples, limit and template of each recipe."""
     mt_bench = [row["turns"][0] for row in read(ROOT / "examples" / "mt_bench_question.jsonl")]
-    gsm8k = [row["question"] for row in read(DATA / "gsm8k" / "test.jsonl")]
-    texts = [row["text"][:3000] for row in read(DATA / "quality" / "511_en.jsonl")]
+    gsm8k = [row["question"] for row in read(data("gsm8k", "test.jsonl"))]
+    texts = [row["text"][:3000] for row in read(data("quality", "511_en.jsonl"))]
     return {
         "mt_bench": {"prompts": mt_bench[:rows], "k": 1, "template": None, "share": 1.0},
         "gsm8k": {"prompts": gsm8k[: rows * 2 // 3], "k": 2, "template": None, "share": 1.0},
@@ -41,8 +40,6 @@ def prompts_of(rows):
 
 
 def read(path):
-    if not path.exists():
-        raise SystemExit(f"{path}: is not here. Set PROMPTMILL_DATA to the folder that has the data.")
     return list(iter_jsonl(path))
 
 

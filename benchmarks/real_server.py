@@ -3,8 +3,9 @@
 Both send the same prompts with the same limits, seeds and number in flight to the same server; ours is the stage
 `generate`, the generator a bare aiohttp loop. Rounds are interleaved, the order within a round turns; medians of the
 tokens per second from the first request to the last answer (status of the run, so that no start-up counts). Goal: 98 %.
-Where other programs use the cores the seconds say little; the CPU seconds of the server for 1,000 tokens are told, too:
-a batch that is not full costs more of them for each token.
+Where other programs use the cores the seconds say little. Two figures beside them hardly move with the machine: how
+full the slots were kept (seconds that requests were in flight, over slots times seconds), all that a client can do
+for a server, and the CPU seconds of the server for 1,000 tokens.
 
 Beside it, what an order of prompts is worth to the server's prefix cache: short documents under a few long rubrics, as
 they come (the rubrics in turns), and in `generate.order: prefix`. Few new tokens; told as CPU seconds of the server and
@@ -52,7 +53,7 @@ def recipe(running, source, tokens, **generate):
 
 
 def ask(work, running, texts, tokens, **generate):
-    """Tokens and seconds of a run of ours."""
+    """Tokens and seconds of a run of ours, and the seconds of its requests."""
     source, file, out = work / "prompts.json", work / "recipe.yaml", work / "run"
     shutil.rmtree(out, ignore_errors=True)
     source.write_text(json.dumps({"prompts": texts}))
@@ -62,29 +63,32 @@ def ask(work, running, texts, tokens, **generate):
     # the heartbeat of the last moment says how long was asked; start-up and the checks before are not the client's pace
     facts = json.loads((out / "asked.json").read_bytes())
     made = [outcome for part in sorted((out / "generate").glob("part-*.jsonl")) for outcome in read_outcomes(part)]
-    return sum(outcome.usage.completion_tokens for outcome in made), facts["elapsed_s"]
+    tokens = sum(outcome.usage.completion_tokens for outcome in made)
+    return tokens, facts["elapsed_s"], sum(outcome.latency_s for outcome in made)
 
 
 def generate(running, texts, tokens, slots):
-    """Tokens and seconds of the bare loop."""
+    """Tokens and seconds of the bare loop, and the seconds of its requests."""
     import aiohttp
 
-    found = []
+    found, latencies = [], []
 
     async def main():
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
 
             async def one(text):
                 body = {"model": running.model, "messages": [{"role": "user", "content": text}], "max_tokens": tokens}
+                sent = time.monotonic()
                 async with session.post(f"{running.url}/v1/chat/completions", json=body | SAMPLING) as response:
                     found.append((await response.json())["usage"]["completion_tokens"])
+                latencies.append(time.monotonic() - sent)
 
             began = time.monotonic()
             await in_flight(texts, one, slots)
             return time.monotonic() - began
 
     seconds = asyncio.run(main())
-    return sum(found), seconds
+    return sum(found), seconds, sum(latencies)
 
 
 def cpu_s(pid):
@@ -108,24 +112,23 @@ def shared_prefixes(documents, rubrics=4):
 
 
 def throughput(server, texts, given):
-    """Tokens per second of each, and CPU seconds of the server for 1,000 tokens, of every round."""
-    rates, costs = ({"ours": [], "generator": []} for _ in range(2))
+    """Of every round of each: tokens per second, how full the slots were, CPU seconds of the server for 1,000."""
+    rates, full, costs = ({"ours": [], "generator": []} for _ in range(3))
     with tempfile.TemporaryDirectory() as folder, serve.running(server, wait_s=420) as running:
         generate(running, texts[: given.slots], 4, given.slots)
         for number in range(given.rounds):
             for name in sorted(rates, reverse=bool(number % 2)):
                 before = cpu_s(running.pid)
                 if name == "ours":
-                    tokens, seconds = ask(Path(folder), running, texts, given.tokens, concurrency=given.slots)
+                    tokens, seconds, held = ask(Path(folder), running, texts, given.tokens, concurrency=given.slots)
                 else:
-                    tokens, seconds = generate(running, texts, given.tokens, given.slots)
+                    tokens, seconds, held = generate(running, texts, given.tokens, given.slots)
                 rates[name].append(tokens / seconds)
+                full[name].append(held / seconds / given.slots)
                 costs[name].append((cpu_s(running.pid) - before) / tokens * 1000)
-                said = (
-                    f"{tokens} tokens, {seconds:.1f} s, {rates[name][-1]:.1f}/s, {costs[name][-1]:.1f} CPU s for 1000"
-                )
-                print(f"round {number}: {name}: {said}", flush=True)
-    return rates, costs
+                said = f"{tokens} tokens, {seconds:.1f} s, {rates[name][-1]:.1f}/s, slots {full[name][-1]:.1%} full"
+                print(f"round {number}: {name}: {said}, {costs[name][-1]:.1f} CPU s for 1000", flush=True)
+    return rates, full, costs
 
 
 def orders(server, questions, given):
@@ -138,7 +141,7 @@ def orders(server, questions, given):
                 with serve.running({**server, "slots": 1, "context": 2048, "prompt_cache_mib": 0}) as running:
                     shared = shared_prefixes(questions[: given.documents])
                     before = cpu_s(running.pid)
-                    _, seconds = ask(Path(folder), running, shared, 4, concurrency=1, order=order)
+                    _, seconds, _ = ask(Path(folder), running, shared, 4, concurrency=1, order=order)
                     seconds_of.append(seconds)
                     order_cpu[order].append(cpu_s(running.pid) - before)
                     print(f"order {order}: {seconds:.1f} s, {order_cpu[order][-1]:.1f} CPU s", flush=True)
@@ -167,13 +170,14 @@ def main():
     if given.vllm:
         server = {"kind": "vllm", "model": given.vllm, "python": given.python, "max_model_len": 2048}
         server |= {"extra_args": VLLM_ARGS, "env": VLLM_SETTINGS}
-    rates, costs = throughput(server, texts, given)
+    rates, full, costs = throughput(server, texts, given)
     medians = {name: statistics.median(each) for name, each in rates.items()}
     ratio = medians["ours"] / medians["generator"]
     name = "real_server_vllm" if given.vllm else "real_server"
     result = {"name": name, "unit": "tokens per second", "ours": round(medians["ours"], 1)}
     result |= {"peers": {"generator": round(medians["generator"], 1)}, "ratio": round(ratio, 3), "goal": GOAL}
     result |= {"rounds": {name: [round(rate, 1) for rate in each] for name, each in rates.items()}}
+    result |= {"slots_full": {name: round(statistics.median(each), 3) for name, each in full.items()}}
     result |= {"server_cpu_s_for_1000": {name: round(statistics.median(each), 2) for name, each in costs.items()}}
     if not given.vllm:
         result |= orders(server, questions, given)

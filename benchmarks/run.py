@@ -3,8 +3,9 @@
     python benchmarks/run.py [NAME ...]     all scripts beside this one, or those named (without .py)
 
 Each script is a claim; its last line is one JSON object (name, unit, ours, peers, ratio, goal, reached). It goes to
-`benchmarks/results/NAME.json`; the documentation reads its figures from there. A goal that is missed is recorded as
-missed and does not end the others; a script that fails does.
+`benchmarks/results/NAME.json`; the documentation reads its figures from there. Nothing ends the others: a goal that is
+missed is recorded as missed, a script that lacks data or a model says what and is skipped, and one that fails makes
+the exit code 1. A table of all stands at the end.
 """
 
 import json
@@ -15,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from load.needs import MISSING
+
 HERE = Path(__file__).parent
 
 
@@ -23,21 +26,34 @@ def main() -> int:
     names = sys.argv[1:] or known
     if unknown := set(names) - set(known):
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}. There are: {', '.join(known)}")
-    for name in names:
-        print(f"== {name}", flush=True)
-        began, load = time.time(), os.getloadavg()[0]
-        done = subprocess.run(
-            [sys.executable, str(HERE / f"{name}.py")], stdout=subprocess.PIPE, text=True, check=False, cwd=HERE.parent
-        )
-        print(done.stdout, end="", flush=True)
-        if done.returncode != 0:
-            return done.returncode
-        result = json.loads(done.stdout.strip().splitlines()[-1])
-        result |= {"seconds": round(time.time() - began), "load_before": round(load, 1), "machine": machine()}
-        result |= {"commit": commit(), "date": time.strftime("%Y-%m-%d")}
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    ends = {name: measure(name) for name in names}
+    print(f"\n{'':20}{'end':10}{'ours':>12}{'ratio':>8}  goal")
+    for name, (end, result) in ends.items():
+        told = "".join(f"{shown(result.get(field)):>{width}}" for field, width in (("ours", 12), ("ratio", 8)))
+        print(f"{name:20}{end:10}{told}  {shown(result.get('goal'))}")
+    return int(any(end == "failed" for end, _ in ends.values()))
+
+
+def measure(name: str) -> tuple[str, dict]:
+    """Run one script and keep its result: how it ended, and what it found."""
+    print(f"== {name}", flush=True)
+    began, load = time.time(), os.getloadavg()[0]
+    done = subprocess.run(
+        [sys.executable, str(HERE / f"{name}.py")], stdout=subprocess.PIPE, text=True, check=False, cwd=HERE.parent
+    )
+    print(done.stdout, end="", flush=True)
+    if done.returncode != 0:
+        return "skipped" if done.returncode == MISSING else "failed", {}
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    result |= {"seconds": round(time.time() - began), "load_before": round(load, 1), "machine": machine()}
+    result |= {"commit": commit(), "date": time.strftime("%Y-%m-%d")}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return "reached" if result["reached"] else "MISSED", result
+
+
+def shown(value: object) -> str:
+    return "-" if value is None or isinstance(value, dict) else str(value)
 
 
 def machine() -> str:
@@ -48,10 +64,15 @@ def machine() -> str:
 
 
 def commit() -> str:
+    """The commit that is measured; whether results were written since says nothing about it."""
     said = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=HERE
-    )
-    return said.stdout.strip() or "unknown"
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=HERE
+    ).stdout.strip()
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--", ":/src", ":/benchmarks/*.py"],
+        capture_output=True, text=True, check=False, cwd=HERE,
+    ).stdout  # fmt: skip
+    return (said or "unknown") + ("-dirty" if changed else "")
 
 
 if __name__ == "__main__":

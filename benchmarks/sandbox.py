@@ -10,7 +10,6 @@ Run: PROMPTMILL_DATA=../shared/data python benchmarks/sandbox.py [--rounds 3] [-
 
 import argparse
 import json
-import os
 import runpy
 import statistics
 import subprocess
@@ -20,22 +19,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from load.needs import DATA, data
 from promptmill.evaluate.code import code
 from promptmill.evaluate.sandbox.jail import Limits
 from promptmill.evaluate.sandbox.pool import Job, Sandbox
 from promptmill.sources.problems import problems
 
 HERE = Path(__file__).resolve().parent
-DATA = Path(os.environ.get("PROMPTMILL_DATA", HERE.parents[1] / "shared" / "data"))
 CORES = 2
 PART = 41
 
 
 def programs():
     """(reference, program) of every problem."""
-    path = DATA / "humaneval" / "humaneval-python.jsonl"
-    if not path.is_file():
-        sys.exit(f"{path}: no such file. Set PROMPTMILL_DATA to the folder with the data.")
+    path = data("humaneval", "humaneval-python.jsonl")
     rows = [json.loads(line) for line in path.read_text().split("\n") if line]
     prompts = problems(path=str(path))
     return [

@@ -24,7 +24,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-DATA = Path(os.environ.get("PROMPTMILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from load.needs import data
+
 SHARDS, GOAL, MEMORY_MB = 8, 1.5, 1000
 WHITE = "".join(c for c in map(chr, range(0x3001)) if c.isspace())  # what Python strips; DuckDB by itself only spaces
 STATEMENT = """
@@ -77,9 +78,7 @@ def make(folder, rows):
 
 
 def _rows(pattern):
-    files = sorted((DATA / "chat").glob(pattern))
-    if not files:
-        sys.exit(f"{DATA}/chat/{pattern}: no such file. Set PROMPTMILL_DATA to the folder with the data.")
+    files = sorted(data("chat").glob(pattern))
     return [json.loads(line) for file in files for line in file.open() if line.strip()]
 
 
@@ -148,6 +147,7 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--folder", help="where the files go; by default a temporary folder (needs 3 GB)")
     given = options.parse_args()
+    data("chat")  # before minutes of work
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         (folder / "parts").mkdir()

@@ -12,24 +12,20 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from load.needs import data
 from promptmill.derive.slice_files import write_slices
 from promptmill.derive.slices import SliceOptions
 from promptmill.records import Completion, Prompt
 from promptmill.tokens import load_tokenizer
 
-DATA = Path(os.environ.get("PROMPTMILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
 
 def answers():
     """Every real answer, as text."""
-    files = sorted((DATA / "chat" / "model_answer").glob("*.jsonl"))
-    if not files:
-        sys.exit(f"{DATA}/chat/model_answer: no answers. Set PROMPTMILL_DATA to the folder with the data.")
+    files = sorted(data("chat", "model_answer").glob("*.jsonl"))
     turns = [turn for file in files for line in file.open() for c in json.loads(line)["choices"] for turn in c["turns"]]
     return [turn if isinstance(turn, str) else turn["content"] for turn in turns]
 

@@ -5,7 +5,7 @@ wall-clock time without saying so; here it fails soon and often.
 
     python tests/shaken.py [--longest S] [--every S] [--seed N] [arguments of pytest]
 
-Stalls that come close upon each other (`--every 0.02`) find in one short test what the whole suite meets once in a week.
+Stalls close upon each other (`--every 0.03`) find in one short test what the whole suite meets once in a week.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> int:
     """Run pytest and shake it; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--longest", type=float, default=0.8, help="seconds of the longest stall (default 0.8)")
-    parser.add_argument("--every", type=float, default=0.3, help="seconds from stall to stall, on average (default 0.3)")
+    parser.add_argument("--every", type=float, default=0.3, help="seconds between two stalls on average (default 0.3)")
     parser.add_argument("--seed", type=int, default=0)
     options, rest = parser.parse_known_args()
     chance = random.Random(options.seed)
@@ -53,13 +53,12 @@ def main() -> int:
         while suite.poll() is None:
             time.sleep(chance.uniform(0, 2 * options.every))
             with contextlib.suppress(psutil.NoSuchProcess):
-                family = root.children(recursive=True)
-                if family:
-                    stall(
-                        family if chance.random() < ALL else [chance.choice(family)],
-                        chance.uniform(SHORTEST_S, options.longest),
-                    )
-                    stalls += 1
+                family = [root, *root.children(recursive=True)]
+                stall(
+                    family if chance.random() < ALL else [chance.choice(family)],
+                    chance.uniform(SHORTEST_S, options.longest),
+                )
+                stalls += 1
     except KeyboardInterrupt:
         suite.send_signal(signal.SIGINT)
     print(f"{stalls} stalls of up to {options.longest} s", flush=True)

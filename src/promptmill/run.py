@@ -8,6 +8,7 @@
       run.log          what happened
       control.json     what a person said to the live run (`generate.control`)
       <stage>/part-00000.jsonl ...
+      <run>/           a run inside this one, such as the judge's (`inner_runs`)
       exports/         the files people came for
 
 Files are the truth for progress, the manifest for configuration; both are written whole or not at all. A lock
@@ -41,6 +42,7 @@ from promptmill.records import content_id
 MANIFEST = "manifest.json"
 STATUS = "status.json"
 SPENT = "spent.json"
+DAMAGED = "damaged"  # the folder of what `recover` put aside
 S = TypeVar("S", bound=msgspec.Struct)
 LOOKS = 5  # how often a lock is tried
 LOOK_S = 0.02
@@ -253,6 +255,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{path / MANIFEST}: is damaged: {error}. Mend it: promptmill recover {path}") from error
     return manifest
+
+
+def holds_run(path: Path) -> bool:
+    """Whether anything in a folder is of a run; one that was killed as it began leaves a lock and a log."""
+    return any((path / name).exists() for name in (MANIFEST, "generate", "prompts", "recipe.yaml"))
+
+
+def inner_runs(path: Path) -> list[Path]:
+    """The runs inside a run, such as that of its judge: each a folder with files, a lock and a budget of its own."""
+    marks = (".lock", MANIFEST, "generate", "prompts")
+    found = {found.parent for mark in marks for found in path.glob(f"*/{mark}")}
+    return sorted(found - {path / DAMAGED})
 
 
 def is_live(path: Path) -> int | None:

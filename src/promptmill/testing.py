@@ -17,7 +17,7 @@ from promptmill.endpoints.fake import FakeOptions, FakeServer, Respond, serve
 
 __all__ = ["FakeOptions", "fake_server", "fake_stats"]
 
-PATIENCE_S = 120.0  # only guards against hanging
+HANG_S = 120.0  # nothing here takes long: a machine that stands still for a while is no failure
 
 
 @contextmanager
@@ -38,20 +38,19 @@ def fake_server(
     thread.start()
     server: FakeServer | None = None
     try:
-        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions(), around=around), loop).result(
-            PATIENCE_S
-        )
+        starting = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions(), around=around), loop)
+        server = starting.result(timeout=HANG_S)
         yield server.url
     finally:
         if server:
-            asyncio.run_coroutine_threadsafe(server.close(), loop).result(PATIENCE_S)
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(timeout=HANG_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE_S)
+        thread.join(timeout=HANG_S)
         loop.close()
 
 
 def fake_stats(base_url: str, *, reset: bool = False) -> dict[str, Any]:
     """What a fake server was asked so far; see `endpoints.fake`."""
-    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=PATIENCE_S) as reply:  # noqa: S310 - the address of our own server
+    with urllib.request.urlopen(f"{base_url}/stats" + ("?reset=1" if reset else ""), timeout=HANG_S) as reply:  # noqa: S310 - the address of our own server
         found: dict[str, Any] = json.load(reply)
     return found

@@ -19,7 +19,7 @@ whole = st.integers(-(10**12), 10**12)
 
 @pytest.fixture(scope="module")
 def metric():
-    made = math(workers=1, limit_s=30)
+    made = math(workers=1, limit_s=120)
     yield made
     made.close()
 

@@ -30,7 +30,10 @@ def tiny(tmp_path_factory):
 
 
 class Jumping(selectors.DefaultSelector):
-    """Waits for nothing: where a loop would sleep, its clock moves on. Not for work of other threads or processes."""
+    """Waits for nothing: where a loop would sleep, its clock moves on. Not for work of other threads or processes.
+
+    `time.sleep` moves the clock too: it is what a machine that stands still does.
+    """
 
     now = 1000.0
 
@@ -41,6 +44,9 @@ class Jumping(selectors.DefaultSelector):
             self.now += timeout + 1e-6  # as with real clocks, never early
         return ready
 
+    def sleep(self, seconds):
+        self.now += seconds
+
 
 @pytest.fixture
 def at_once(monkeypatch):
@@ -50,6 +56,7 @@ def at_once(monkeypatch):
         selector = Jumping()
         with monkeypatch.context() as patch, asyncio.Runner(loop_factory=lambda: loop(selector)) as runner:
             patch.setattr(time, "monotonic", lambda: selector.now)
+            patch.setattr(time, "sleep", selector.sleep)
             return runner.run(work)
 
     return run

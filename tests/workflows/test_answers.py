@@ -412,8 +412,8 @@ def test_other_problems_under_the_same_ids_are_not_compared(mill, solver, tmp_pa
     others = [{**PROBLEMS[0], "unique_id": "further"}]
     mill("answers", "run", solver(GOOD, problems=others, generate={"model": "other"}), "--out", tmp_path / "three")
     said = mill("answers", "compare", tmp_path / "one", tmp_path / "three")
-    assert said.code == 0
-    assert "there is nothing to compare" in said.out
+    assert said.code == 2
+    assert "no problem was graded for two of these models. Compare answers to the same problems" in said.error
 
 
 def test_figures_are_shown_only_by_the_commands_that_make_them(mill, solver, tmp_path):

@@ -91,12 +91,41 @@ def test_graded_files_of_others_vote_by_spelling(mill, tmp_path):
     assert [model["overall"]["maj_at_k"]["value"] for model in report["models"]] == [1.0, 0.0]
 
 
-def test_files_with_a_line_for_each_sample_are_told_what_to_do(mill, tmp_path):
-    row = json.dumps({"unique_id": "a", "question": "1 + 1?", "answer_correct": "2", "response": "2"}) + "\n"
-    (tmp_path / "long.jsonl").write_text(row * 2)
+def test_a_line_for_each_sample_is_joined_where_the_lines_of_a_problem_follow_each_other(mill, rows, tmp_path):
+    one = {"unique_id": "a", "question": "1 + 1?", "answer_correct": "2"}
+    other = {"question": "2 + 2?", "answer_correct": "4"}  # known by its text
+    lines = [
+        {**one, "response": "The answer is 2.", "finish_reason": "stop"},
+        {**one, "response": "So 1 + 1 =", "finish_reason": "length"},
+        {**one, "response": None},
+        {**other, "response": "The answer is 5.", "model": "m"},
+        {**other, "response": "The answer is 4.", "model": "m"},
+    ]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     said = mill("answers", "extract", "--input", tmp_path / "long.jsonl")
-    assert said.code == 2
-    assert "long.jsonl:2: the id 'a' stands at long.jsonl:1 already. Put all that was said to a problem" in said.err
+    assert said.code == 0, said.err
+    assert "4 responses to 2 problems" in said.err
+    graded = [
+        [(each["sample"], each["is_correct"], each["truncated"], each["model"]) for each in row["responses"]]
+        for row in rows(tmp_path / "long_processed.jsonl")
+    ]
+    assert graded == [
+        [(0, True, False, ""), (1, False, True, "")],
+        [(0, False, None, "m"), (1, True, None, "m")],
+    ]
+
+
+def test_lines_of_a_problem_that_do_not_follow_each_other_or_say_otherwise_are_refused(mill, tmp_path):
+    one = {"unique_id": "a", "question": "1 + 1?", "answer_correct": "2", "response": "2"}
+    between = {**one, "unique_id": "b"}
+    for second, says in (
+        ([between, one], "3: the id 'a' stands at long.jsonl:1 already. Let rows of one problem follow each other."),
+        ([{**one, "answer_correct": "3"}], "2: the id 'a' is another problem at long.jsonl:1. Give each problem one"),
+    ):
+        (tmp_path / "long.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [one, *second]))
+        said = mill("answers", "extract", "--input", tmp_path / "long.jsonl")
+        assert said.code == 2
+        assert f"long.jsonl:{says}" in said.error
 
 
 def test_extract_asks_no_judge(mill, tmp_path):

@@ -42,8 +42,6 @@ def show_report(report: Report, *, by_category: bool) -> None:
                 click.echo(row)
     if len(report.models) == 1 and (silent := report.problems - report.models[0].overall.problems):
         click.echo(f"{silent:,} of {report.problems:,} problems have no response and count in no figure.")
-    if len(report.models) > 1 and not report.comparisons:
-        click.echo("No problem was graded for two of these models: there is nothing to compare.")
     left_out = max((pair.left_out for pair in report.comparisons), default=0)
     if left_out:
         click.echo(

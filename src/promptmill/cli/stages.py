@@ -81,11 +81,7 @@ class Stages:
             with screen:
                 counts = self._workflow.run(recipe, folder, only=only, limit=limit, reporter=screen)
             self._finish(screen, recipe, folder, **shown)
-            judge = getattr(recipe, "judge", None)
-            short = is_short_of_answers(recipe.generate, counts)
-            if judge is not None:
-                short = short or is_short_of_answers(judge.generate, counts, stage="judge")
-            return 1 if short else 0
+            return int(any(is_short_of_answers(made, counts.get(stage)) for stage, made in recipe.asks.items()))
 
         command.__doc__ = text
         for decorate in extra:

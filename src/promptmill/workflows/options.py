@@ -212,5 +212,9 @@ class Recipe(Protocol):
         """Where the results go."""
 
     @property
+    def asks(self) -> dict[str, GenerateOptions]:
+        """How each stage that asks a model asks it."""
+
+    @property
     def later(self) -> str | None:
         """Who else is asked once the answers are there, which no plan can count; None if nobody is."""

@@ -26,12 +26,11 @@ from promptmill.generate.proof import Found, Grade, Looked, Tally, expect, look
 from promptmill.generate.reuse import Earlier
 from promptmill.io.jsonl import UNREADABLE
 from promptmill.records import content_id
-from promptmill.run import MANIFEST, SPENT, STATUS, Run, is_live
+from promptmill.run import MANIFEST, SPENT, STATUS, Run, holds_run, inner_runs, is_live
 from promptmill.workflows import slicing, stages
 from promptmill.workflows.asking import Asking, asking, outcome_sizes
 from promptmill.workflows.attempts import remembered
 from promptmill.workflows.batching import ledger as batches
-from promptmill.workflows.judging import FOLDER as JUDGE
 from promptmill.workflows.options import Recipe
 from promptmill.workflows.reporting import files_of
 from promptmill.workflows.stages import CHECKSUMS, PromptPart
@@ -290,7 +289,7 @@ def verify(out: Path, recipe: Recipe | None, *, trouble: str | None = None) -> P
             misplaced.add("damage", path, f"holds an outcome of {part.outcomes.name}")
     _check_exports(survey, parts)
     refuse_live(out)
-    found = [*survey.tally.found(), *found, *misplaced.found(), *_of_judge(out)]
+    found = [*survey.tally.found(), *found, *misplaced.found(), *_of_inner(out)]
     grades = {each.grade for each in found}
     return Proof(
         run=str(out),
@@ -306,11 +305,14 @@ def verify(out: Path, recipe: Recipe | None, *, trouble: str | None = None) -> P
     )
 
 
-def _of_judge(out: Path) -> Iterator[Found]:
-    """What is not as it was written in the judge's own run, if there is one; his requests follow from the scores."""
-    if not holds_run(out / JUDGE):
-        return
-    survey = Survey(out / JUDGE, None, None)
+def _of_inner(out: Path) -> Iterator[Found]:
+    """What is not as it was written in the runs inside a run; their requests follow from what the outer one found."""
+    for inner in filter(holds_run, inner_runs(out)):
+        yield from _of_one_inner(inner)
+
+
+def _of_one_inner(inner: Path) -> Iterator[Found]:
+    survey = Survey(inner, None, None)
     for each in survey.tally.found():  # what is asked is put together again where it is not as it was
         yield each if survey.bad_manifest else msgspec.structs.replace(each, grade="open")
     kept = 0
@@ -323,7 +325,7 @@ def _of_judge(out: Path) -> Iterator[Found]:
     if kept < known or not survey.run.is_finished("generate"):
         what = f"holds {kept} outcomes, and there were {known}" if kept < known else "has not every outcome yet"
         what += "; the next run asks the rest"
-        yield Found(grade="open", where=str(out / JUDGE / "generate"), what=what)
+        yield Found(grade="open", where=str(inner / "generate"), what=what)
 
 
 def refuse_live(out: Path) -> None:
@@ -331,11 +333,6 @@ def refuse_live(out: Path) -> None:
     pid = is_live(out)
     if pid is not None:
         raise RunError(f"{out}: process {pid} works here, and its files change. Wait for it, or stop it first.")
-
-
-def holds_run(out: Path) -> bool:
-    """Whether anything in a folder is of a run; one that was killed as it began leaves a lock and a log."""
-    return any((out / name).exists() for name in (MANIFEST, "generate", "prompts", "recipe.yaml"))
 
 
 def check_run(out: Path) -> None:

@@ -26,7 +26,7 @@ from promptmill.io.targets import check_target
 from promptmill.records import content_id
 from promptmill.run import MANIFEST
 from promptmill.sources.rows import Rows, stem_of
-from promptmill.workflows.foreign import COLUMNS, PASSED, RESPONSES, SHAPE, ResponseRows
+from promptmill.workflows.foreign import COLUMNS, RESPONSES, SHAPE, ResponseRows
 from promptmill.workflows.grading import GradeOptions, Grader, Row
 from promptmill.workflows.reporting import PROCESSED, SUMMARY, Files, Report, check_name, write_report
 from promptmill.workflows.stages import Reporter
@@ -103,8 +103,8 @@ def compare_files(given: Sequence[Path]) -> Report:
     """The figures of every model in some runs and processed files, and of each pair on the problems they share.
 
     Raises:
-        DataError: a file is missing, not graded or named twice, an id is another problem elsewhere, or there is only
-            one model.
+        DataError: a file is missing, not graded or named twice, an id is another problem elsewhere, there is only one
+            model, or no two of them share a problem.
     """
     files = list({file.resolve(): file for each in given for file in _processed(each)}.values())
     questions: dict[str, tuple[str, str]] = {}
@@ -122,6 +122,11 @@ def compare_files(given: Sequence[Path]) -> Report:
     if len(report.models) < 2:
         raise DataError(
             f"{', '.join(map(str, given))}: only one model is in there. Name another run or file beside it."
+        )
+    if not report.comparisons:
+        raise DataError(
+            f"{', '.join(map(str, given))}: no problem was graded for two of these models. Compare answers to the same "
+            "problems: they are known by their ids."
         )
     return report
 
@@ -250,9 +255,7 @@ def _rows(grader: Grader, path: Path, reader: ResponseRows) -> Iterator[Row]:
     """
     problems = Rows(str(path), "auto", columns=COLUMNS, read=reader.read)
     n_graded = 0
-    for prompt, graded in grader.graded(
-        (prompt, list(reader.responses(prompt))) for prompt in problems if prompt is not PASSED
-    ):
+    for prompt, graded in grader.graded((prompt, list(reader.responses(prompt))) for prompt in reader.joined(problems)):
         n_graded += len(graded)
         yield prompt, graded
     if reader.missing and not n_graded:

@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -156,3 +157,22 @@ cli.main(["list"])
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr.strip()) == (130, "interrupted: the same command goes on from here.")
+
+
+EARLY = """
+import os, signal, sys
+class Now:
+    def find_spec(self, name, path=None, target=None):
+        if name == "promptmill.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Now())
+from promptmill.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_before_anything_has_begun_just_ends_the_process():
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, "--help"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

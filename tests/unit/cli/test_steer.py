@@ -119,8 +119,8 @@ def test_stop_says_when_the_run_does_not_listen(say, work, run):
     said = say("stop", run, "--wait", "0.3")
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        f"error: {run}: process {process.pid} has not ended within 0.3 s (stage train; only 'generate' and 'judge' "
-        f"can be asked). Wait for it, or end it with: kill {process.pid}\n"
+        f"error: {run}: process {process.pid} has not ended within 0.3 s (stage train; only stages that "
+        f"ask a model can be told). Wait for it, or end it with: kill {process.pid}\n"
     )
     assert say("stop", run, "--wait", "0").out == f"{run}: process {process.pid} was asked to end.\n"
     assert control(run) == {"stop": True}

@@ -51,7 +51,7 @@ class Streaming(Scripted):
 
 
 def over(transport, url="http://server.test", key=None):
-    return Batches(Link(url, api_key_env=key, timeout_s=5, transport=transport), pause_s=0.0)
+    return Batches(Link(url, api_key_env=key, timeout_s=120, transport=transport), pause_s=0.0)
 
 
 def run(batches, ask):

@@ -16,7 +16,7 @@ from promptmill.testing import fake_server, fake_stats
 def ask_many(endpoint, requests):
     async def go():
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 return await endpoint.complete_many(requests)
         finally:
             await endpoint.close()

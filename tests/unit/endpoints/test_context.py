@@ -46,7 +46,7 @@ def pages(answers):
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(120)
 
 
 def models(**fields):

@@ -85,16 +85,16 @@ def test_retry_after_is_read_in_all_its_forms(headers, wait_s):
 
 
 def test_a_date_in_the_future_is_the_time_until_then():
-    wait_s = retry_after_s({"retry-after": email.utils.formatdate(time.time() + 100, usegmt=True)})
-    assert 50 < wait_s <= 101
+    wait_s = retry_after_s({"retry-after": email.utils.formatdate(time.time() + 3600, usegmt=True)})
+    assert 3000 < wait_s <= 3601
 
 
-@pytest.mark.parametrize("wrong_s", [-7200, 7200])
+@pytest.mark.parametrize("wrong_s", [-72000, 72000])
 def test_a_date_is_compared_with_the_clock_of_the_server_where_it_tells_it(wrong_s):
     its_time = int(time.time()) + wrong_s
     said = {"retry-after": email.utils.formatdate(its_time + 20, usegmt=True)}
     assert retry_after_s({**said, "date": email.utils.formatdate(its_time, usegmt=True)}) == 20.0
-    assert retry_after_s({**said, "date": "yesterday"}) == pytest.approx(max(0, wrong_s + 20), abs=60)
+    assert retry_after_s({**said, "date": "yesterday"}) == pytest.approx(max(0, wrong_s + 20), abs=3600)
 
 
 def test_many_who_ask_at_the_same_time_ask_once_and_a_failed_question_is_asked_again():
@@ -190,14 +190,14 @@ def breaking_server():
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        thread.join(10)
+        thread.join(120)
 
 
 @pytest.fixture
 def failure(monkeypatch):
     """Ask through a link whose key is the canary; return all that can be seen of what went wrong."""
 
-    def run(way, url, *, timeout_s=5.0):
+    def run(way, url, *, timeout_s=120.0):
         reference, value = GIVEN[way]
         if reference:
             monkeypatch.setenv("CANARY", value)
@@ -220,9 +220,9 @@ def failure(monkeypatch):
 
 
 @pytest.mark.parametrize("way", GIVEN)
-def test_a_key_comes_out_of_no_error_however_it_was_given_and_whatever_happens(way, failure, canned, caplog):
+def test_a_key_comes_out_of_no_error_however_it_was_given_and_whatever_happens(way, failure, canned, nobody, caplog):
     caplog.set_level(logging.DEBUG)
-    seen = failure(way, "http://127.0.0.1:9")
+    seen = failure(way, f"http://{nobody}")
     with breaking_server() as url:
         seen += failure(way, url)
     with canned(200, {}) as server:
@@ -244,7 +244,7 @@ def test_a_long_key_is_in_no_body_however_the_server_writes_it(way, canned, monk
         monkeypatch.setenv("CANARY", value)
 
     async def go(url):
-        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=5, transport=None)
+        link = Link(url + ("" if reference else value), api_key_env=reference, timeout_s=120, transport=None)
         reply = await link.ask(url + "/v1/x", {})
         await link.close()
         return reply.body

@@ -156,14 +156,14 @@ def test_check_accepts_the_served_model_and_names_it_otherwise(fake, check):
         check(tgi(base_url=fake), "other")
 
 
-def test_check_tells_another_server_and_none(check):
+def test_check_tells_another_server_and_none(check, nobody):
     with (
         fake_server() as url,
         pytest.raises(errors.ConfigError, match=r"no text-generation-inference server.*kind: openai"),
     ):
         check(tgi(base_url=url), "fake")
     with pytest.raises(errors.Unreachable, match=r"nothing answers.*Start the server"):
-        check(tgi(base_url="http://127.0.0.1:9"), "fake")
+        check(tgi(base_url=f"http://{nobody}"), "fake")
 
 
 def test_every_option_has_a_line_of_help():

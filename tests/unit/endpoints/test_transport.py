@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from promptmill.endpoints import http1
 from promptmill.endpoints.fake.http import Connection, Plan, reply
 from promptmill.endpoints.http1 import Http1Transport
 from promptmill.endpoints.openai import openai
-from promptmill.endpoints.transport import STALE_S, Reply, loop_factory
+from promptmill.endpoints.transport import Reply, loop_factory
 from promptmill.errors import Timeout, Unavailable, Unreachable
+from promptmill.generate.open_files import connections
 from promptmill.registry import build
 
 ANSWER = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content": "hi"}}]}).encode()
@@ -85,7 +87,7 @@ async def serving(*plans):
 
 
 async def until(is_so):
-    for _ in range(2000):
+    for _ in range(24_000):  # two minutes at least
         if is_so():
             return
         await asyncio.sleep(0.005)
@@ -96,7 +98,7 @@ def handles():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def send(transport, url, *, method="POST", timeout_s=10.0, path="/v1/x"):
+async def send(transport, url, *, method="POST", timeout_s=120.0, path="/v1/x"):
     body = b'{"a": 1}' if method == "POST" else None
     return await transport.send(method, url + path, body=body, headers={"X-Own": "yes"}, timeout_s=timeout_s)
 
@@ -107,14 +109,16 @@ def kind(request):
 
 
 @pytest.fixture
-def using(kind):
-    """Run `act(transport, server)` in each kind of event loop, under a deadline."""
+def using(kind, monkeypatch):
+    """Run `act(transport, server)` in each kind of event loop; no connection is idle for too long within an hour."""
+    monkeypatch.setattr(http1, "KEEP_ALIVE_S", 3600.0)
+    monkeypatch.setattr(http1, "STALE_S", 3600.0)
 
     def run(act, *plans, **options):
         async def go():
             transport = Http1Transport(**options)
             try:
-                async with asyncio.timeout(30), serving(*plans) as server:
+                async with asyncio.timeout(240), serving(*plans) as server:
                     return await act(transport, server)
             finally:
                 await transport.close()
@@ -129,14 +133,16 @@ def using(kind):
 def failing(using):
     """The error of one request, seen to hold nothing foreign."""
 
-    def run(*plans, timeout_s=10.0, method="POST", **options):
+    def run(*plans, timeout_s=120.0, method="POST", **options):
         async def act(transport, server):
             with pytest.raises((Unavailable, Timeout)) as caught:
                 await send(transport, server.url, timeout_s=timeout_s, method=method)
             assert caught.value.__cause__ is None
             assert caught.value.__context__ is None
+            asked.extend(server.asked)
             return caught.value, str(caught.value).removeprefix(server.url)
 
+        asked = run.asked = []
         return using(act, *plans, **options)
 
     return run
@@ -229,10 +235,11 @@ def test_a_server_that_closes_without_an_answer_is_unreachable_and_may_have_work
     assert "connection" in text
 
 
-def test_where_nothing_listens_nothing_was_sent(using):
+@pytest.mark.usefixtures("nameless")
+def test_where_nothing_listens_nothing_was_sent(using, nobody):
     async def act(transport, _):
         found = []
-        for url in ("http://127.0.0.1:9", "http://no-such-host.invalid"):
+        for url in (f"http://{nobody}", "http://no-such-host.invalid"):
             with pytest.raises(Unreachable) as caught:
                 await send(transport, url)
             assert caught.value.__context__ is None
@@ -240,7 +247,7 @@ def test_where_nothing_listens_nothing_was_sent(using):
         return found
 
     assert using(act, b"") == [
-        ("http://127.0.0.1:9: nothing answers (connection refused).", False),
+        (f"http://{nobody}: nothing answers (connection refused).", False),
         ("http://no-such-host.invalid: nothing answers (no such host).", False),
     ]
 
@@ -252,6 +259,7 @@ def test_what_is_no_http_is_unreachable(failing, payload):
     assert text.startswith(": the connection failed (")
 
 
+@pytest.mark.usefixtures("nameless")
 def test_an_address_that_is_none_is_unreachable_and_not_sent(using):
     async def act(transport, _):
         with pytest.raises(Unreachable, match=r"http://exa mple: (nothing answers|the connection failed)") as caught:
@@ -280,8 +288,12 @@ def test_what_is_packed_wrongly_is_no_answer(failing):
 
 @pytest.mark.parametrize("plan", [Plan(b"", how="never"), Plan(reply(200, b"x" * 100)[:-50])])
 def test_the_deadline_covers_a_server_that_never_answers_or_stops_in_the_middle(failing, plan):
-    error, text = failing(plan, timeout_s=0.2)
-    assert (type(error), text, error.sent) == (Timeout, ": no answer within 0.2 s.", True)
+    for timeout_s in (0.2, 2, 20, 200):
+        error, text = failing(plan, timeout_s=timeout_s)
+        assert (type(error), text) == (Timeout, f": no answer within {timeout_s} s.")
+        if failing.asked:  # else the machine stood still, and it was given up before it was sent
+            break
+    assert error.sent is True
     assert failing(plan, timeout_s=0.2, method="GET")[0].sent is False
 
 
@@ -308,7 +320,7 @@ def test_a_connection_that_ended_between_requests_is_replaced(using):
             bodies.append((await send(transport, server.url)).body)
             for connection in list(server.connections):
                 connection.abort()
-            await asyncio.sleep(0.05)
+            await until(lambda: not any(connection.is_free for connection in transport._pool()._all))
         return bodies, server.accepted
 
     assert using(act, reply(200, b"{}")) == ([b"{}"] * 3, 3)
@@ -344,14 +356,16 @@ def test_a_new_connection_that_ends_is_not_stale_and_may_be_on_the_bill(using):
 
 @pytest.mark.parametrize("before", [[], [reply(200, b"{}")]], ids=["first", "kept"])
 @pytest.mark.parametrize(
-    "plan",
+    ("plan", "stale_s"),
     [
-        Plan(reply(200, b"x" * 100), how="half"),  # the head came, the body broke
-        Plan(b"", how="drop", delay_s=STALE_S + 0.2),  # the server may have worked on it
+        (Plan(reply(200, b"x" * 100), how="half"), 3600.0),  # the head came, the body broke
+        (Plan(b"", how="drop", delay_s=0.2), 0.1),  # the server may have worked on it
     ],
     ids=["half", "late"],
 )
-def test_what_ends_after_the_server_began_is_not_stale(using, plan, before):
+def test_what_ends_after_the_server_began_is_not_stale(*, using, monkeypatch, plan, stale_s, before):
+    monkeypatch.setattr(http1, "STALE_S", stale_s)
+
     async def act(transport, server):
         for _ in before:
             await send(transport, server.url)
@@ -373,6 +387,9 @@ def test_a_first_connection_that_ends_is_not_stale(using):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="file handles are counted in /proc")
 def test_512_at_once_share_no_answer_and_leave_no_handle_open(using):
+    if connections(1100) < 1100:
+        pytest.skip("this process may not open both ends of 512 connections")
+
     async def act(transport, server):
         server.respond = lambda asked: Plan(reply(200, asked.path.encode()), delay_s=0.05)
         before = handles()
@@ -380,9 +397,9 @@ def test_512_at_once_share_no_answer_and_leave_no_handle_open(using):
         assert [one.body for one in got] == [b"/%d" % i for i in range(512)]
         await transport.close()
         await until(lambda: not server.connections)
-        return handles() - before
+        await until(lambda: handles() - before <= 2)
 
-    assert using(act, b"") <= 2
+    using(act, b"")
 
 
 def test_requests_in_flight_when_the_transport_is_closed_end(using):
@@ -400,7 +417,7 @@ def test_one_transport_serves_two_event_loops_in_a_row(kind):
     transport = Http1Transport()
 
     async def go(*, close):
-        async with asyncio.timeout(20), serving(reply(200, b"{}")) as server:
+        async with asyncio.timeout(120), serving(reply(200, b"{}")) as server:
             got = await asyncio.gather(*[send(transport, server.url) for _ in range(3)])
             if close:
                 await transport.close()

@@ -1,5 +1,6 @@
 import logging
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -58,10 +59,16 @@ def test_the_watcher_tells_each_change_once(tmp_path):
     assert Watcher(tmp_path).changed() == Limits(stop=True)  # what stands at the first look is news
 
 
+def lay(folder, text):
+    """Replace the file, as whoever steers does: another file, whatever the clock of the disk says."""
+    (folder / "next").write_text(text, encoding="latin-1")
+    (folder / "next").replace(folder / "control.json")
+
+
 @pytest.mark.parametrize("text", ['{"concurrency": 6', "", "[]", '{"concurrency": 0}', '{"speed": 9}', "\x00\xff"])
 def test_a_wrong_file_is_told_once_and_changes_nothing(tmp_path, caplog, text):
     watcher = Watcher(tmp_path)
-    (tmp_path / "control.json").write_text(text, encoding="latin-1")
+    lay(tmp_path, text)
     with caplog.at_level(logging.WARNING, "promptmill"):
         assert [watcher.changed() for _ in range(3)] == [None, None, None]
     assert len(caplog.messages) == 1
@@ -69,21 +76,24 @@ def test_a_wrong_file_is_told_once_and_changes_nothing(tmp_path, caplog, text):
     assert caplog.messages[0].endswith("The limits stay as they were.")
     with pytest.raises(RunError, match="Mend or remove it"):
         read_control(tmp_path)
-    (tmp_path / "control.json").write_text('{"concurrency": 6}')
+    lay(tmp_path, '{"concurrency": 6}')
     assert watcher.changed() == Limits(concurrency=6)
 
 
-def steer(folder, name, count):
-    for number in range(1, count + 1):
-        write_control(folder, {name: number})
+STEER = """
+import sys
+from pathlib import Path
+from promptmill.generate import control
+
+control.PATIENCE_S = 120.0  # the other may stand still while it writes
+for number in range(1, 31):
+    control.write_control(Path(sys.argv[1]), {sys.argv[2]: number})
+"""
 
 
 def test_two_who_steer_at_once_both_have_their_say(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    steerers = [context.Process(target=steer, args=(tmp_path, name, 30)) for name in ("max_tokens", "max_requests")]
-    for each in steerers:
-        each.start()
-    for each in steerers:
-        each.join(60)
-    assert [each.exitcode for each in steerers] == [0, 0]
+    steerers = [
+        subprocess.Popen([sys.executable, "-c", STEER, str(tmp_path), name]) for name in ("max_tokens", "max_requests")
+    ]
+    assert [each.wait(120) for each in steerers] == [0, 0]
     assert read_control(tmp_path) == Limits(max_tokens=30, max_requests=30)

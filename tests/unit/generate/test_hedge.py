@@ -9,8 +9,9 @@ from promptmill.errors import Unreachable
 from promptmill.generate.hedge import Hedge
 
 
-def within_a_minute(work):
-    return asyncio.run(asyncio.wait_for(work, 60))
+@pytest.fixture
+def within_a_minute(at_once):
+    return lambda work: at_once(asyncio.wait_for(work, 60))
 
 
 def late():
@@ -35,7 +36,7 @@ class Asker:
         return self.task
 
 
-def test_a_cancellation_while_the_loser_is_ended_does_not_take_the_answer_of_the_winner():
+def test_a_cancellation_while_the_loser_is_ended_does_not_take_the_answer_of_the_winner(within_a_minute):
     async def work():
         ending, may_end, asker = asyncio.Event(), asyncio.Event(), Asker()
 
@@ -66,7 +67,7 @@ def test_a_cancellation_while_the_loser_is_ended_does_not_take_the_answer_of_the
     assert within_a_minute(work()) == ([], ["paid"], True)
 
 
-def test_asyncio_has_nothing_to_complain_of_when_the_loser_breaks():
+def test_asyncio_has_nothing_to_complain_of_when_the_loser_breaks(within_a_minute):
     complaints = []
 
     async def work():
@@ -92,7 +93,7 @@ def test_asyncio_has_nothing_to_complain_of_when_the_loser_breaks():
     assert complaints == []
 
 
-def test_a_cancellation_in_the_moment_of_the_answer_does_not_take_it():
+def test_a_cancellation_in_the_moment_of_the_answer_does_not_take_it(within_a_minute):
     async def work():
         asker = Asker()
 
@@ -107,7 +108,7 @@ def test_a_cancellation_in_the_moment_of_the_answer_does_not_take_it():
     assert within_a_minute(work()) == (["paid"], True)
 
 
-def test_a_cancellation_before_any_answer_ends_both():
+def test_a_cancellation_before_any_answer_ends_both(within_a_minute):
     async def work():
         ended, both, asker = [], asyncio.Event(), Asker()
 
@@ -128,7 +129,7 @@ def test_a_cancellation_before_any_answer_ends_both():
     assert within_a_minute(work()) == (["first", "second"], [], True)
 
 
-def test_of_two_errors_the_first_one_s_is_raised_and_an_answer_beats_an_error():
+def test_of_two_errors_the_first_one_s_is_raised_and_an_answer_beats_an_error(within_a_minute):
     async def work():
         async def fails(text):
             await asyncio.sleep(0)

@@ -146,10 +146,13 @@ def test_who_waits_for_room_in_the_budget_keeps_no_place_under_the_limits_per_mi
     lanes = lanes_of(server, caps=Caps(max_tokens=400), lane=LaneOptions(rpm=6, tpm=100_000))
 
     async def six():
-        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(6)))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(6))), loop.time() - began
 
-    outcomes = [outcome for (outcome,) in run(six())]  # within ten seconds: nobody waits for the next minute
-    assert [type(outcome) for outcome in outcomes] == [Completion] * 6
+    found, took_s = run(six())
+    assert [type(outcome) for (outcome,) in found] == [Completion] * 6
+    assert took_s < 1  # of a time of its own: nobody waited for the next minute
     assert (len(server.asked), lanes.budget.spent.tokens) == (6, 60)
 
 
@@ -371,7 +374,7 @@ def test_the_last_requests_do_not_wait_for_a_lane_that_was_slow_from_its_first_a
     async def many():
         return await asyncio.gather(*(lanes.ask([request(n)], Wait()) for n in range(60)))
 
-    outcomes = [outcome for (outcome,) in run(many())]  # under ten seconds, and the slow lane has not answered yet
+    outcomes = [outcome for (outcome,) in run(many())]  # and the slow lane has not answered yet
     assert [type(outcome) for outcome in outcomes] == [Completion] * 60
     assert (lanes.lanes[0].done, len(servers[0].asked) >= 4) == (0, True)
     assert servers[0].cancelled == len(servers[0].asked) <= lanes.hedged

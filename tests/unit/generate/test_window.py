@@ -3,6 +3,7 @@ import gc
 import json
 import os
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -80,7 +81,7 @@ def make_parts(folder, texts, per_part=10, limit=None):
 
 def lanes_of(endpoint, **options):
     lane = Lane(endpoint, "only", LaneOptions(), width=None)
-    return Lanes([lane], **{"attempts": 3, "deadline_s": 30.0, "pause_s": 0.001, "patience_s": 0.1, **options})
+    return Lanes([lane], **{"attempts": 3, "deadline_s": 120.0, "pause_s": 0.001, "patience_s": 0.1, **options})
 
 
 def ask(parts, endpoint, *, k=1, width=4, progress=None, **options):
@@ -214,12 +215,14 @@ def test_a_delay_spaces_the_starts(tmp_path):
     starts = []
 
     def note(request, attempt):
-        starts.append(asyncio.get_running_loop().time())
+        starts.append(time.monotonic())
         return "ok"
 
-    window = Window(lanes_of(Scripted(note)), Progress(0), pace=Pace(4, delay_s=0.02))
+    window = Window(lanes_of(Scripted(note)), Progress(0), pace=Pace(4, delay_s=0.05))
+    began = time.monotonic()
     window.run(make_parts(tmp_path, list("abcd")), requests, model="m")
-    assert starts[-1] - starts[0] > 0.04  # three gaps of 0.02, less what the first came late
+    # each may come late, none early; loops have clocks of a millisecond
+    assert [start - began > 0.05 * n - 0.003 for n, start in enumerate(starts)] == [True] * 4
 
 
 def test_an_unwritable_journal_stops_the_run(tmp_path):
@@ -327,26 +330,37 @@ def test_answers_in_flight_are_kept_when_the_last_key_has_no_quota_left(tmp_path
     class Spent(Scripted):
         async def complete(self, request):
             if request.prompt_id == "p0":
-                await asyncio.sleep(0.05)
+                await others.wait()
+                asyncio.get_running_loop().call_soon(dead.set)  # when the error has gone up
                 raise QuotaSpent("no money")
-            self.pause_s = 0.3
-            return await super().complete(request)
+            if len(self.asked) == 2:
+                others.set()
+            completion = await super().complete(request)
+            await dead.wait()
+            assert lanes.lanes[0].is_dead
+            return completion
 
-    endpoint = Spent()
+    others, dead = asyncio.Event(), asyncio.Event()
+    lanes = lanes_of(Spent())
     parts = make_parts(tmp_path, [f"text {i}" for i in range(30)])
     with pytest.raises(AuthFailed, match="no key is left"):
-        ask(parts, endpoint)
+        Window(lanes, Progress(0), pace=Pace(4)).run(parts, requests, model="m")
     rows = [outcome.prompt_id for part in parts for outcome in Journal(part.outcomes).read().values()]
     assert sorted(rows) == ["p1", "p2", "p3"]
 
 
 def test_ctrl_c_ends_a_window_inside_a_running_event_loop_too(tmp_path):
-    def interrupt(_request, _attempt):
-        if len(endpoint.asked) == 10:
-            os.kill(os.getpid(), signal.SIGINT)
-        return "ok"
+    class Interrupted(Scripted):
+        async def complete(self, request):
+            completion = await super().complete(request)
+            if len(self.asked) >= 10:
+                if not sent:
+                    sent.append(os.kill(os.getpid(), signal.SIGINT))
+                await asyncio.Event().wait()  # the thread that hears it may be late
+            return completion
 
-    endpoint = Scripted(interrupt, pause_s=0.01)
+    sent = []
+    endpoint = Interrupted()
     parts = make_parts(tmp_path, [f"text {i}" for i in range(400)])
 
     async def notebook():
@@ -356,7 +370,7 @@ def test_ctrl_c_ends_a_window_inside_a_running_event_loop_too(tmp_path):
         assert signal.getsignal(signal.SIGINT) is before
 
     asyncio.run(notebook())
-    assert len(endpoint.asked) < 400
+    assert 10 <= len(endpoint.asked) < 20
 
 
 def test_a_function_that_never_waits_lets_the_run_hear_signals(tmp_path):
@@ -383,7 +397,7 @@ def test_a_prompt_that_a_firewall_forbids_is_a_failure_row_and_kills_no_key(tmp_
     lanes = Lanes(
         [Lane(Scripted(forbid, pause_s=0.001), f"lane {n}", LaneOptions()) for n in range(n_lanes)],
         attempts=3,
-        deadline_s=30.0,
+        deadline_s=120.0,
     )
     parts = make_parts(tmp_path, [f"text {i}" for i in range(30)])
     progress = Progress(30)
@@ -436,7 +450,7 @@ def test_an_answer_that_comes_together_with_an_interrupt_is_kept_and_nothing_is_
     (part,) = make_parts(tmp_path, ["a", "b", "c", "d"])
     endpoint = Interrupting()
     both = [Lane(endpoint, f"lane {n}", LaneOptions(), width=1) for n in range(2)]
-    lanes = Lanes(both, attempts=3, deadline_s=30.0, hedge=hedge)
+    lanes = Lanes(both, attempts=3, deadline_s=120.0, hedge=hedge)
     with pytest.raises(KeyboardInterrupt):
         Window(lanes, Progress(0), pace=Pace(1)).run([part], requests, model="m")
     assert [outcome.text for outcome in Journal(part.outcomes)] == ["answer 1", "answer 2"]
