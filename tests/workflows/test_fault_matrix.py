@@ -167,7 +167,7 @@ def go(folder, url, *, prompts, lanes, **generate):
             error = caught
         rows = list(Journal(run.path / "generate" / "part-00000.jsonl"))
         status = json.loads((run.path / "status.json").read_bytes())
-    short = bool(counts) and asked.is_short_of_answers(recipe.generate, {"generate": counts})
+    short = asked.is_short_of_answers(recipe.generate, counts)
     states = sorted(lane["state"] for lane in status["lanes"])
     failed = [lane["failed"] for lane in status["lanes"]]
     return Came(error, counts, fake_stats(url)["received"], rows, states, failed, short)
