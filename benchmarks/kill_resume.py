@@ -59,6 +59,7 @@ K = 3
 KEYS = [f"key-number-{n}-of-kill-resume" for n in range(4)]
 FAULTS = "429:0.02,500:0.01,503:0.01,drop:0.01,half:0.01,timeout:0.003,json:0.01,reset-before:0.005,empty:0.005"
 ENDS_WITHIN_S = 2.0
+PATIENCE_S = 600  # only guards against hanging
 EXPORTS = ("processed_dataset.json", "vllm_results.json", "vllm_results_training.jsonl", "vllm_results_lengths.jsonl")
 
 
@@ -92,7 +93,7 @@ class Course:
         partly: folders in which the samples of a prompt came by different requests.
     """
 
-    def __init__(self, work, url, *, n_prompts, seed, longest_s):
+    def __init__(self, work, url, *, n_prompts, seed, longest_s, timeout_s):
         self.work, self.url, self.random = work, url, random.Random(seed)
         self.kills = self.folders = self.lost = self.doubled = self.received_again = self.late = 0
         self.stages = Counter()
@@ -106,7 +107,7 @@ class Course:
             "generate": {
                 "model": "fake",
                 "k": K,
-                "endpoints": [{"kind": "openai", "base_url": url, "api_keys_env": "KILL_KEYS", "timeout_s": 1}],
+                "endpoints": [{"kind": "openai", "base_url": url, "api_keys_env": "KILL_KEYS", "timeout_s": timeout_s}],
                 "attempts": 8,
                 "sampling": {"max_tokens": 4000},
                 "concurrency": CONCURRENCY,
@@ -122,7 +123,7 @@ class Course:
             time.sleep(0.01)
         self.asking_s = longest_s
         self.longest_s = longest_s + time.monotonic() - began
-        assert process.wait(120) == 0, (work / "undisturbed.log").read_text()
+        assert process.wait(PATIENCE_S) == 0, (work / "undisturbed.log").read_text()
         self.prompts = {}  # request key -> prompt
         self.struck = Counter()
         self.contents = self._contents()
@@ -153,7 +154,7 @@ class Course:
             stage = "start-up" if status is None or status["pid"] != process.pid else status["stage"]
             self._send(process, numbers.pop(), stage)
             self._after_kill(out, seen)
-        code = self.start(out).wait(120)
+        code = self.start(out).wait(PATIENCE_S)
         assert code == 0, (self.work / f"{out.name}.log").read_text()
         self._at_the_end(out, seen)
 
@@ -161,7 +162,7 @@ class Course:
         """Send a signal and wait for the end."""
         began = time.monotonic()
         process.send_signal(number)
-        code = process.wait(30)
+        code = process.wait(PATIENCE_S)
         self.stages[stage] += 1
         if number == signal.SIGKILL:
             self.kills += 1
@@ -225,7 +226,8 @@ class Course:
 
     def _received(self):
         """How many requests that hold a sample the server got, by the sample's key."""
-        tallies = fake_stats(self.url)["contents"]
+        for _ in range(3):  # what a killed client sent last is read by then
+            tallies = fake_stats(self.url)["contents"]
         counted = {content: tally["received"] for content, tally in tallies.items()}
         known = {content for contents in self.contents.values() for content in contents}
         assert counted.keys() <= known, "unknown requests"
@@ -254,13 +256,13 @@ class Course:
         return found
 
 
-def campaign(work, *, kills, interrupts, n_prompts, seed, longest_s):
+def campaign(work, *, kills, interrupts, n_prompts, seed, longest_s, timeout_s=1.0):
     """One course with a server of its own until all signals were sent; return it."""
     numbers = [signal.SIGKILL] * kills + [signal.SIGINT, signal.SIGTERM] * (interrupts // 2)
     random.Random(seed).shuffle(numbers)
     options = FakeOptions(words="20-120", latency_s="0.1-0.5", faults=FAULTS, retry_after_s=0.1, seed=seed)
     with fake_server(options) as url:
-        course = Course(work, url, n_prompts=n_prompts, seed=seed, longest_s=longest_s)
+        course = Course(work, url, n_prompts=n_prompts, seed=seed, longest_s=longest_s, timeout_s=timeout_s)
         while numbers:
             course.run_folder(numbers=numbers)
     return course

@@ -9,11 +9,11 @@ import asyncio
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from promptmill.endpoints.fake import FakeOptions, FakeServer, serve
+from promptmill.endpoints.fake import FakeOptions, FakeServer, Respond, serve
 
 __all__ = ["FakeOptions", "fake_server", "fake_stats"]
 
@@ -21,8 +21,14 @@ HANG_S = 120.0  # nothing here takes long: a machine that stands still for a whi
 
 
 @contextmanager
-def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
+def fake_server(
+    options: FakeOptions | None = None, *, around: Callable[[Respond], Respond] | None = None
+) -> Iterator[str]:
     """Run a fake server in a thread of its own; yield its address.
+
+    Args:
+        options: how it behaves.
+        around: see `endpoints.fake.serve`; with it a test can hold answers back until it has seen what it waits for.
 
     Raises:
         ConfigError: an option is not readable, or the port is in use.
@@ -32,7 +38,8 @@ def fake_server(options: FakeOptions | None = None) -> Iterator[str]:
     thread.start()
     server: FakeServer | None = None
     try:
-        server = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions()), loop).result(timeout=HANG_S)
+        starting = asyncio.run_coroutine_threadsafe(serve(options or FakeOptions(), around=around), loop)
+        server = starting.result(timeout=HANG_S)
         yield server.url
     finally:
         if server:

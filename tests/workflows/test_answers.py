@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ PROBLEMS = [
         "category": "animals",
     },
 ]
+GRADE = {"metric": {"kind": "auto", "limit_s": 100}}  # a machine that stalls changes no verdict
 PLAIN = [
     "unique_id", "problem", "is_mcq", "choices", "choice_index_correct", "explanation_correct", "answer_correct",
     "category", "responses",
@@ -65,6 +65,7 @@ def solver(tmp_path):
                 "k": 2,
                 **sections.pop("generate", {}),
             },
+            "grade": GRADE,
             **sections,
         }
         path = tmp_path / "answers.yaml"
@@ -319,11 +320,11 @@ def test_a_bad_problem_file_is_one_line_before_anything_is_sent(mill, fake, aske
         assert asked(url) == 0
 
 
-def test_an_unreachable_server_is_one_line_and_leaves_no_rows(mill, solver, tmp_path):
-    path = solver(GOOD, generate={"endpoints": [{"base_url": "http://127.0.0.1:9", "timeout_s": 2}]})
+def test_an_unreachable_server_is_one_line_and_leaves_no_rows(mill, solver, nobody, tmp_path):
+    path = solver(GOOD, generate={"endpoints": [{"base_url": nobody}]})
     said = mill("answers", "run", path, "--out", tmp_path / "run")
     assert said.code == 2
-    assert "127.0.0.1:9" in said.error
+    assert f"{nobody}: nothing answers" in said.error
     assert not list((tmp_path / "run").glob("exports/*"))
 
 
@@ -338,25 +339,25 @@ def test_templates_are_files_that_a_user_edits(mill, solver, tmp_path):
     assert "{question}" in mill("answers", "run", path, "--out", tmp_path / "run").error
 
 
-def test_ctrl_c_leaves_a_folder_that_goes_on(mill, start_mill, fake, asked, rows, tmp_path):
+def test_ctrl_c_leaves_a_folder_that_goes_on(mill, start_mill, gated, beat, until, settled, asked, rows, tmp_path):
     problems = [
         {"unique_id": f"p{n}", "question": f"What is {n} + 1?", "answer_correct": str(n + 1)} for n in range(30)
     ]
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     flags = ["--input", tmp_path / "problems.jsonl", "--model", "fake", "--k-responses", "2", "--max-concurrent", "2"]
     flags += ["--generate.choices", "separate", "--out", tmp_path / "run"]
-    with fake(latency_s="0.05") as url:
+    with gated() as (url, gate):
         process = start_mill("answers", "run", *flags, "--api", url)
-        for _ in range(600):
-            if asked(url) >= 20:
-                break
-            time.sleep(0.05)
+        gate.let(20)
+        beat(process, tmp_path / "run", lambda s: s["done"] == 20)
+        until(lambda: asked(url) == 22)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        process.communicate(timeout=240)
         assert process.returncode == 130
-        assert 20 <= asked(url) < 60
+        assert settled(url)["received"] == 22
+        gate.let()
         assert mill("answers", "run", *flags, "--api", url).code == 0
-        assert 60 <= asked(url) <= 62  # two were in flight
+        assert asked(url) == 62  # two were in flight
     assert [len(row["responses"]) for row in processed(rows, tmp_path / "run").values()] == [2] * 30
 
 
@@ -369,7 +370,7 @@ def test_code_is_run_against_the_tests_of_the_problem(mill, solver, rows, tmp_pa
         }
     ]
     said = ["```python\ndef add(a, b):\n    return a + b\n```", "def add(a, b):\n    return 3\n", "print('passed')"]
-    path = solver({"add(a, b)": said}, problems=problems, generate={"k": 3})
+    path = solver({"add(a, b)": said}, problems=problems, generate={"k": 3}, grade={"code": {"timeout_s": 100}})
     done = mill("answers", "run", path, "--out", tmp_path / "run")
     assert done.code == 0, done.err
     (row,) = rows(tmp_path / "run" / "exports" / "solver_problems_processed.jsonl")
@@ -604,6 +605,7 @@ def test_responses_of_a_file_are_put_before_a_judge_as_the_page_says(mill, rows,
         'async def judge(request):\n    return \'{"reason": "the same man", "verdict": "yes"}\'\n'
     )
     tree = yaml.safe_load(recipe)
+    tree["grade"] = {**tree.get("grade", {}), **GRADE}
     tree["judge"]["generate"]["endpoints"] = [{"kind": "function", "function": "judge.py:judge"}]
     Path("recipe.yaml").write_text(yaml.safe_dump(tree))
     row = {"unique_id": "who", "question": "Who wrote Faust?", "answer_correct": "Johann Wolfgang von Goethe"}

@@ -401,7 +401,7 @@ def test_a_damaged_manifest_is_named(mill, recipe, url, tmp_path):
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     command = f"{sys.executable} -m promptmill lengths run --help | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True, env=os.environ.copy()
+        ["bash", "-c", command], capture_output=True, text=True, timeout=240, check=True, env=os.environ.copy()
     )
     assert done.stdout.splitlines()[-1] == "0"
     assert done.stderr == ""

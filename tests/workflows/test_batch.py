@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from promptmill import config
+from promptmill.endpoints.fake.http import Plan, reply
 from promptmill.endpoints.http1 import Http1Transport
 from promptmill.errors import PromptmillError, Unreachable
 from promptmill.generate.journal import Journal
 from promptmill.records import Completion, Failure
+from promptmill.testing import FakeOptions, fake_server
 from promptmill.workflows import batching
 from promptmill.workflows.lengths import Lengths
 from promptmill.workflows.stages import Silent
@@ -230,13 +232,28 @@ def test_a_file_that_is_given_up_asks_no_server(fake, recipe, mill, tmp_path):
     assert states(out) == ["cancelled"]
 
 
-def test_waiting_ends_when_the_batches_do(fake, recipe, mill, tmp_path):
+def done_at_the_third_look(respond):
+    """A server whose batches are in progress the first two times that it is asked after one."""
+    looks = []
+
+    def told(asked):
+        plan = respond(asked)
+        if asked.method == "GET" and "/batches/" in asked.path and len(looks) < 2:
+            looks.append(asked)
+            body = plan.payload.partition(b"\r\n\r\n")[2].replace(b'"completed"', b'"in_progress"', 1)
+            return Plan(reply(200, body))
+        return plan
+
+    return told
+
+
+def test_waiting_ends_when_the_batches_do(recipe, mill, tmp_path):
     out = tmp_path / "batch"
-    with fake(batch_s=0.3) as url:
+    with fake_server(FakeOptions(words="2-30"), around=done_at_the_third_look) as url:
         mill("batch", "write", recipe(url), "--out", out)
         mill("batch", "submit", out)
         said = mill("batch", "collect", out, "--wait", "--every", 0.05)
-    assert "under way" in said.err
+    assert said.err.count("under way") == 2
     assert "all 6 requests are settled" in said.err
 
 

@@ -90,12 +90,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
     _interrupts.clear()
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell told us to ignore it
-        signal.signal(signal.SIGINT, _interrupt)
-    logging.getLogger("promptmill").setLevel(logging.INFO)
-    logging.getLogger("promptmill").addHandler(logging.NullHandler())
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell told us to ignore it
+            signal.signal(signal.SIGINT, _interrupt)
+        logging.getLogger("promptmill").setLevel(logging.INFO)
+        logging.getLogger("promptmill").addHandler(logging.NullHandler())
         code: Any = app.main(arguments, prog_name="promptmill", standalone_mode=False, obj=arguments)
     except click.ClickException as error:
         return _misused(error)

@@ -28,11 +28,13 @@ import signal
 from collections.abc import Callable
 
 from promptmill.endpoints.fake.app import App
-from promptmill.endpoints.fake.http import Connection
+from promptmill.endpoints.fake.http import Asked, Connection, Plan
 from promptmill.endpoints.fake.options import FakeOptions
 from promptmill.errors import ConfigError
 
 __all__ = ["FakeOptions", "FakeServer", "run_fake", "serve"]
+
+Respond = Callable[[Asked], Plan]
 
 
 class FakeServer:
@@ -61,18 +63,24 @@ class FakeServer:
             await asyncio.wait([closing], timeout=0.01)
 
 
-async def serve(options: FakeOptions) -> FakeServer:
+async def serve(options: FakeOptions, *, around: Callable[[Respond], Respond] | None = None) -> FakeServer:
     """Start a fake server in the running event loop.
+
+    Args:
+        options: how it behaves.
+        around: makes of what answers a request something that may hold the answer back or change it.
 
     Raises:
         ConfigError: an option is not readable, or the port is in use.
     """
-    app = App(options)
+    respond: Respond = App(options).respond
+    if around is not None:
+        respond = around(respond)
     connections: set[Connection] = set()
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(
-            lambda: Connection(app.respond, connections), options.host, options.port, backlog=4096
+            lambda: Connection(respond, connections), options.host, options.port, backlog=4096
         )
     except OSError as error:
         where = f"{options.host}:{options.port}"
