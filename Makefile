@@ -14,8 +14,10 @@ help:  ## this list
 quickstart: $(VENV)/quickstart.done  ## real prompts -> a real LLM on this CPU -> token slices, in runs/quickstart
 	$(BIN)/promptmill lengths run examples/quickstart.yaml --out runs/quickstart
 
+# status 1 alone says that all was run and some of it was red: after any other nothing is left to run again
 test: $(VENV)/test.done  ## the whole suite
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+	@rm -rf .cache/pytest
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered || { code=$$?; [ $$code -eq 1 ] || rm -rf .cache/pytest; exit $$code; }
 
 again: $(VENV)/test.done  ## what was red in the last `make test`, once more and alone
 	$(BIN)/coverage report --format=total

@@ -44,12 +44,24 @@ def measure(name: str) -> tuple[str, dict]:
     print(done.stdout, end="", flush=True)
     if done.returncode != 0:
         return "skipped" if done.returncode == MISSING else "failed", {}
-    result = json.loads(done.stdout.strip().splitlines()[-1])
+    result = last_object(done.stdout)
+    if "reached" not in result:
+        print(f"{name}: its last line is no result.", file=sys.stderr)
+        return "failed", {}
     result |= {"seconds": round(time.time() - began), "load_before": round(load, 1), "machine": machine()}
     result |= {"commit": commit(), "date": time.strftime("%Y-%m-%d")}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     return "reached" if result["reached"] else "MISSED", result
+
+
+def last_object(said: str) -> dict:
+    """The JSON object in the last line of a text; empty where there is none."""
+    try:
+        found = json.loads(said.strip().rpartition("\n")[2])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def shown(value: object) -> str:

@@ -242,10 +242,13 @@ def holds_run(path: Path) -> bool:
 
 
 def inner_runs(path: Path) -> list[Path]:
-    """The runs inside a run, such as that of its judge: each a folder with files, a lock and a budget of its own."""
+    """The runs inside a run, such as that of its judge: each a folder with files, a lock and a budget of its own.
+
+    One with a recipe of its own is nobody's part: a copy, or a run that was put there.
+    """
     marks = (".lock", MANIFEST, "generate", "prompts")
     found = {found.parent for mark in marks for found in path.glob(f"*/{mark}")}
-    return sorted(found - {path / DAMAGED})
+    return sorted(each for each in found - {path / DAMAGED} if not (each / "recipe.yaml").exists())
 
 
 def read_status(path: Path) -> dict[str, Any] | None:

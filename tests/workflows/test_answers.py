@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 import promptmill
+from promptmill.io.locks import locked
 
 PROBLEMS = [
     {"unique_id": "sum", "question": "What is 1200 + 34?", "answer_correct": "1,234", "category": "numbers"},
@@ -245,6 +247,28 @@ def test_a_run_whose_judge_had_nothing_to_settle_is_whole(mill, solver, tmp_path
     (tmp_path / "run" / "judge" / ".lock").touch()
     assert mill("verify", tmp_path / "run").code == 0
     assert mill("recover", tmp_path / "run").out == f"{tmp_path / 'run'}: nothing is to be repaired.\n"
+
+
+def test_a_copy_inside_a_run_is_no_part_of_it(mill, solver, tmp_path):
+    run = tmp_path / "run"
+    assert mill("answers", "run", solver(GOOD), "--out", run).code == 0
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy").rename(run / "copy")
+    (run / "copy" / "generate" / "part-00000.jsonl").write_text("")
+    assert mill("verify", run).out.splitlines()[-1] == f"{run}: is whole."
+    assert mill("recover", run).out == f"{run}: nothing is to be repaired.\n"
+    assert mill("verify", run / "copy").code == 2
+
+
+def test_a_run_inside_a_run_that_somebody_works_in_is_left_alone(mill, solver, tmp_path):
+    run = tmp_path / "run"
+    assert mill("answers", "run", solver(GOOD), "--out", run).code == 0
+    with locked(run / "judge"):
+        for command in (["verify"], ["recover"], ["recover", "--dry-run"]):
+            said = mill(*command, run)
+            assert said.code == 2
+            assert f"{run / 'judge'}: process " in said.error
+            assert "works here, and its files change." in said.error
 
 
 def test_a_judge_with_another_task_is_asked_again_and_his_old_verdicts_count_no_more(mill, solver, rows, tmp_path):

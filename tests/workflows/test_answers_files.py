@@ -118,11 +118,17 @@ def test_a_line_for_each_sample_is_joined_where_the_lines_of_a_problem_follow_ea
 def test_lines_of_a_problem_that_do_not_follow_each_other_or_say_otherwise_are_refused(mill, tmp_path):
     one = {"unique_id": "a", "question": "1 + 1?", "answer_correct": "2", "response": "2"}
     between = {**one, "unique_id": "b"}
-    for second, says in (
-        ([between, one], "3: the id 'a' stands at long.jsonl:1 already. Let rows of one problem follow each other."),
-        ([{**one, "answer_correct": "3"}], "2: the id 'a' is another problem at long.jsonl:1. Give each problem one"),
+    nameless = {name: value for name, value in one.items() if name != "unique_id"}
+    for first, *second, says in (
+        (one, between, one, "3: the id 'a' stands at long.jsonl:1 already. Let rows of one problem follow each other."),
+        (
+            one,
+            {**one, "answer_correct": "3"},
+            "2: the id 'a' is another problem at long.jsonl:1. Give each problem one",
+        ),
+        (nameless, {**nameless, "answer_correct": "3"}, "2: is the same question as long.jsonl:1 with another right"),
     ):
-        (tmp_path / "long.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [one, *second]))
+        (tmp_path / "long.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [first, *second]))
         said = mill("answers", "extract", "--input", tmp_path / "long.jsonl")
         assert said.code == 2
         assert f"long.jsonl:{says}" in said.error

@@ -448,7 +448,7 @@ def test_a_part_without_prompts_is_a_note(mill, out):
 def test_a_run_that_somebody_works_in_is_refused(mill, out):
     with open_run(out, workflow="lengths", seeds={}):
         assert f"process {os.getpid()} works here" in mill("verify", out).error
-        assert "works in this folder" in mill("recover", out).error
+        assert "works here, and its files change" in mill("recover", out).error
         assert f"process {os.getpid()} works here" in mill("recover", out, "--dry-run").error
 
 

@@ -135,16 +135,28 @@ class ProblemRows:
             self.dropped += 1
             self.first = self.first or f"{source}: {error}"
             return _DROPPED
-        before, last = self._seen.setdefault(prompt.id, source), self._last
-        if before != source and not (self._joined and last is not None and _is_same(prompt, last)):
-            do = "Let rows of one problem follow each other" if self._joined else "Give each problem one of its own"
-            if all(row.get(name) is None for name in IDS):
-                raise BadRow(f"is the same problem as {before}, and has no unique_id. {do}.")
-            if self._joined and last is not None and last.id == prompt.id:
-                raise BadRow(f"the id '{prompt.id}' is another problem at {before}. Give each problem one of its own.")
-            raise BadRow(f"the id '{prompt.id}' stands at {before} already. {do}.")
+        before = self._seen.get(prompt.id)
+        if before is None:
+            self._seen[prompt.id] = source
+        elif not (self._joined and self._last is not None and _is_same(prompt, self._last)):
+            has_id = any(row.get(name) not in (None, "") for name in IDS)
+            raise BadRow(self._twice(prompt, before, has_id=has_id))
         self._last = prompt
         return prompt
+
+    def _twice(self, prompt: Prompt, before: str, *, has_id: bool) -> str:
+        """What is wrong with a problem that stands twice, and what to do."""
+        follows = self._joined and self._last is not None and self._last.id == prompt.id
+        if follows and has_id:
+            return f"the id '{prompt.id}' is another problem at {before}. Give each problem one of its own."
+        if follows:
+            return (
+                f"is the same question as {before} with another right answer, and has no unique_id. Mend one of them."
+            )
+        do = "Let rows of one problem follow each other." if self._joined else "Give each problem one of its own."
+        if has_id:
+            return f"the id '{prompt.id}' stands at {before} already. {do}"
+        return f"is the same problem as {before}, and has no unique_id. {do}"
 
 
 def _is_same(one: Prompt, other: Prompt) -> bool:

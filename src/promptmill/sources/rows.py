@@ -165,11 +165,11 @@ def id_of(row: dict[str, Any], column: str | None, candidates: Sequence[str]) ->
         value = value_of(row, column)
     else:
         for name in candidates:
-            if (value := row.get(name)) is not None:
+            if (value := row.get(name)) not in (None, ""):  # an empty cell of a table
                 break
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise BadRow(f"column '{name}' holds {kind(value)}, not an id. Name another column with id.")
-    return None if value is None else str(value)
+    return None if value in (None, "") else str(value)
 
 
 def kind(value: Any) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def recover(
         RunError: no run is here, a process works in it, or a file cannot be read or written.
     """
     check_run(out)
+    refuse_live(out)
     if dry:
-        refuse_live(out)
         return _recover(out, recipe, workflow=workflow, trouble=trouble, dry=True)
     with locked(out):
         return _recover(out, recipe, workflow=workflow, trouble=trouble, dry=False)
@@ -116,7 +117,8 @@ def _recover(out: Path, recipe: Recipe | None, *, workflow: str, trouble: str | 
     done += _mend_small(survey, counts, dry=dry)
     lost = max(0, counts["lost"])
     for inner in filter(holds_run, inner_runs(out)):
-        mended, more = _mend_inner(inner, dry=dry)
+        with nullcontext() if dry else locked(inner):
+            mended, more = _mend_inner(inner, dry=dry)
         done, lost = done + mended, lost + more
     return Mended(done=done, left=list(_left(survey)), lost=lost, open=counts["open"])
 

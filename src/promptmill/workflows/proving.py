@@ -330,10 +330,11 @@ def _of_one_inner(inner: Path) -> Iterator[Found]:
 
 
 def refuse_live(out: Path) -> None:
-    """Raise a RunError if a process works in a run: its files change while they are read."""
-    pid = is_live(out)
-    if pid is not None:
-        raise RunError(f"{out}: process {pid} works here, and its files change. Wait for it, or stop it first.")
+    """Raise a RunError if a process works in a run or in one inside it: files change while they are read."""
+    for run in (out, *inner_runs(out)):
+        pid = is_live(run)
+        if pid is not None:
+            raise RunError(f"{run}: process {pid} works here, and its files change. Wait for it, or stop it first.")
 
 
 def check_run(out: Path) -> None:

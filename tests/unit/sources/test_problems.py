@@ -168,6 +168,24 @@ def test_an_id_that_stands_twice_is_named_with_both_places(file):
         list(problems(path=file(row, row)))
 
 
+def test_an_id_that_stands_twice_is_found_in_files_of_one_name(file, tmp_path):
+    row = {"unique_id": "x", "question": "?", "answer_correct": "1"}
+    paths = []
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        paths.append(file(row | {"question": folder}, name=f"{folder}/0.jsonl"))
+    with pytest.raises(DataError, match=r"test/0\.jsonl:1: the id 'x' stands at 0\.jsonl:1 already\. Give each"):
+        list(problems(path=paths))
+
+
+def test_an_empty_id_of_a_table_is_none(tmp_path):
+    (tmp_path / "p.csv").write_text("unique_id,question,answer_correct\n,1 + 1?,2\nb,2 + 2?,4\n,3 + 3?,6\n")
+    first, named, last = problems(path=str(tmp_path / "p.csv"))
+    assert named.id == "b"
+    assert first.id
+    assert last.id not in {"", first.id}
+
+
 def test_rows_that_contradict_themselves_are_dropped_and_counted_when_the_recipe_says_so(file, caplog):
     path = file({"question": "fine?", "answer_correct": "yes"}, CHOICE | {"choice_index_correct": 9})
     assert [prompt.text for prompt in problems(path=path, contradictions="drop")] == ["fine?"]
