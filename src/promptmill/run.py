@@ -12,9 +12,9 @@
       exports/         the files people came for
 
 Files are the truth for progress, the manifest for configuration; both are written whole or not at all. A lock
-(`io.locks`) keeps a second process out. A stage is current when the identity that the
-manifest remembers (its own options and those of everything before it) equals today's; what costs no model is rebuilt
-when it is not, what was paid for is never thrown away without being asked.
+(`io.locks`) keeps a second process out. A stage is current when the identity that the manifest remembers (its own
+options and those of everything before it) equals today's; what costs no model is rebuilt when it is not, what was paid
+for is never thrown away without being asked.
 """
 
 from __future__ import annotations
